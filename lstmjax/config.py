@@ -1,0 +1,341 @@
+"""Every option of a run: frozen dataclasses, validated on construction, with a JSON round trip.
+
+The names are the contract with users: ``--optimizer.learning-rate 3e-3`` on a command line is
+``"optimizer.learning_rate"`` in a sweep's space and `RunConfig.optimizer.learning_rate` in Python. This file names
+the choices an option has; the dict from name to function lives where the functions do, and a test holds the two equal.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from lstmjax.errors import ConfigError
+
+FORMAT_VERSION = 1
+"""Version of the stored form of a config. A newer one is refused, never guessed at."""
+
+DatasetName = Literal["elecdemand", "etth1", "etth2", "m4_hourly", "m4_weekly", "exchange"]
+LayoutName = Literal["long", "wide"]
+ScalerName = Literal["standard", "minmax", "robust", "none"]
+ScalerScope = Literal["series", "global"]
+GapsPolicy = Literal["mask", "error"]
+ModelName = Literal["direct"]
+BaselineName = Literal["none", "naive", "seasonal_naive"]
+OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
+ScheduleName = Literal["constant", "cosine", "exponential", "step", "onecycle", "plateau"]
+LossName = Literal["mse", "mae", "huber"]
+
+
+def _option(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None) -> Any:
+    """A field whose number must satisfy low <= value <= high and value > above, where those are given."""
+    return field(default=default, metadata={"low": low, "above": above, "high": high})
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the series come from and how they are cut, scaled and windowed. Constructing it touches no file."""
+
+    dataset: DatasetName | None = None
+    """A named dataset, instead of a path."""
+    path: str | None = None
+    """A CSV or Parquet file."""
+    layout: LayoutName = "long"
+    """long: one row a series and time, target columns are the targets of one network. wide: a time column and value
+    columns, each of which becomes a series named after it."""
+    futr_path: str | None = None
+    """A CSV or Parquet file with the known-future covariates beyond the last observed row."""
+    time_col: str = "ds"
+    """Name of the column of timestamps (or of integers)."""
+    id_col: str = "unique_id"
+    """Name of the column that tells series apart; a table without it is one series."""
+    target_cols: tuple[str, ...] = ("y",)
+    """Names of the columns to forecast."""
+    futr_exog: tuple[str, ...] = ()
+    """Names of covariates known ahead of time."""
+    hist_exog: tuple[str, ...] = ()
+    """Names of covariates known up to the cut-off only."""
+    stat_exog: tuple[str, ...] = ()
+    """Names of covariates that are constant within a series."""
+    freq: str | None = None
+    """Pandas frequency alias, e.g. "h" or "30min"; an integer as text ("1") for integer times. Inferred if not given."""
+    season_length: int | None = _option(None, low=1)
+    """Rows in one season, for seasonal naive and MASE; by frequency if not given."""
+    h: int = _option(24, low=1)
+    """Horizon: rows to forecast."""
+    input_size: int = _option(96, low=1)
+    """Lookback: rows a forecast sees."""
+    val_size: int | None = _option(None, low=0)
+    """Rows held out for validation, before the test rows of each series. Default: a tenth of the median series, at
+    least h."""
+    test_size: int | None = _option(None, low=0)
+    """Rows held out for the test, at the end of each series. Default: a fifth of the median series, at least h;
+    `Forecaster.fit` holds none out."""
+    train_end: str | None = None
+    """Last timestamp of the training rows, instead of val_size."""
+    val_end: str | None = None
+    """Last timestamp of the validation rows, instead of test_size."""
+    scaler: ScalerName = "standard"
+    """How targets are scaled, with statistics of the training rows only."""
+    scaler_scope: ScalerScope = "series"
+    """One set of statistics a series, or one for all."""
+    gaps: GapsPolicy = "mask"
+    """A missing timestamp becomes a masked step (with a warning), or an error."""
+    step_size: int = _option(1, low=1)
+    """Stride between training windows, in rows. Evaluation always uses every window."""
+
+    def __post_init__(self) -> None:
+        _check_fields(self, "data")
+        if self.dataset is not None and self.path is not None:
+            raise ConfigError(f"data.path is {self.path!r} and data.dataset is {self.dataset!r}: give one of the two")
+        if not self.target_cols:
+            raise ConfigError("data.target_cols is empty: name at least one column to forecast")
+        roles = ("target_cols", "futr_exog", "hist_exog", "stat_exog")
+        seen: dict[str, str] = {self.time_col: "time_col", self.id_col: "id_col"}
+        for role in roles:
+            for column in getattr(self, role):
+                if column in seen:
+                    raise ConfigError(
+                        f"data.{role} names {column!r}, which data.{seen[column]} names too: a column has one role"
+                    )
+                seen[column] = role
+        if self.train_end is not None and self.val_size is not None:
+            raise ConfigError("data.train_end and data.val_size both say where training ends: give one of the two")
+        if self.val_end is not None and self.test_size is not None:
+            raise ConfigError("data.val_end and data.test_size both say where validation ends: give one of the two")
+        if (self.train_end is None) != (self.val_end is None):
+            missing = "val_end" if self.val_end is None else "train_end"
+            raise ConfigError(f"data.{missing} is missing: data.train_end and data.val_end are given together")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network. The sizes of its input come from the data."""
+
+    name: ModelName = "direct"
+    """Which network."""
+    hidden_size: int = _option(128, low=1)
+    """Hidden features of the LSTM."""
+    num_layers: int = _option(1, low=1)
+    """LSTM layers, one upon the other."""
+    dropout: float = _option(0.0, low=0.0, high=1.0)
+    """Probability of dropping a feature between layers and before the head."""
+    head_size: int = _option(128, low=0)
+    """Hidden features of the head; 0 for a linear head."""
+    residual: BaselineName = "none"
+    """A baseline the network learns the difference to."""
+    alias: str = "lstm"
+    """Name of the forecast's column."""
+
+    def __post_init__(self) -> None:
+        _check_fields(self, "model")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How a gradient becomes an update, and how the learning rate goes with the steps."""
+
+    name: OptimizerName = "adam"
+    """Which optimiser; the defaults of its other numbers are Optax's."""
+    learning_rate: float = _option(1e-3, above=0.0)
+    """Peak learning rate."""
+    schedule: ScheduleName = "constant"
+    """How the learning rate goes after the warm-up."""
+    warmup_steps: int = _option(0, low=0)
+    """Steps over which the learning rate rises linearly from 0."""
+    decay_rate: float = _option(0.9, above=0.0, high=1.0)
+    """exponential: factor every decay_steps; step: factor every epoch; plateau: factor after the patience."""
+    decay_steps: int = _option(1000, low=1)
+    """exponential: steps over which the learning rate falls by decay_rate."""
+    decay_start_epoch: int = _option(0, low=0)
+    """step: epochs before the first decay."""
+    final_fraction: float = _option(0.0, low=0.0, high=1.0)
+    """cosine: the last learning rate, as a fraction of the peak."""
+    plateau_patience: int = _option(3, low=1)
+    """plateau: validation checks without improvement before the learning rate falls."""
+    momentum: float = _option(0.0, low=0.0, high=1.0)
+    """sgd, rmsprop: decay of the accumulated gradient."""
+    weight_decay: float = _option(0.0, low=0.0)
+    """adamw, lion: decoupled decay; the others: added to the gradient (L2)."""
+    clip_norm: float | None = _option(1.0, above=0.0)
+    """Largest global norm of the gradient; None for no clipping."""
+    clip_value: float | None = _option(None, above=0.0)
+    """Largest absolute value of any element of the gradient; None for no clipping."""
+
+    def __post_init__(self) -> None:
+        _check_fields(self, "optimizer")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long to train, on what, and when to stop."""
+
+    max_steps: int = _option(1000, low=1)
+    """Updates at most."""
+    batch_size: int = _option(64, low=1)
+    """Windows an update."""
+    val_check_steps: int = _option(100, low=1)
+    """Updates between validation checks."""
+    early_stop_patience_steps: int = _option(5, low=-1)
+    """Validation checks without improvement before training stops (in checks, as in neuralforecast); -1: never."""
+    loss: LossName = "mse"
+    """What training minimises and validation watches, in scaled units."""
+    huber_delta: float = _option(1.0, above=0.0)
+    """huber: where the loss turns from quadratic to linear."""
+    seed: int = _option(0, low=0)
+    """Seed of the initial weights, the order of the windows and the dropout masks."""
+    batch_shards: int | None = _option(None, low=1)
+    """Devices over which a batch is split. Resolved once and stored: equal values give equal bytes."""
+    chunk_steps: int | None = _option(None, low=1)
+    """Updates in one call of the compiled program; about two seconds' worth if not given. Never changes a byte."""
+    refit_all: bool = False
+    """After the evaluation, train again on all rows, for the steps that were best, before forecasting the future."""
+
+    def __post_init__(self) -> None:
+        _check_fields(self, "train")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All options of a run.
+
+    >>> config = RunConfig().replace({"data.h": 48, "optimizer.learning_rate": 3e-3})
+    >>> config.data.h, config.optimizer.learning_rate
+    (48, 0.003)
+    >>> RunConfig.from_json(config.to_json()) == config
+    True
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def replace(self, values: dict[str, Any]) -> Self:
+        """A copy with some options changed.
+
+        Args:
+            values: new values by dotted name, e.g. ``{"optimizer.learning_rate": 3e-3}``.
+
+        Returns:
+            The changed config.
+
+        Raises:
+            ConfigError: a name that does not exist (the nearest is suggested) or a value it cannot have.
+        """
+        sections: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            _check_name(name, option_names())
+            section, option = name.split(".")
+            sections.setdefault(section, {})[option] = value
+        changed = {name: dataclasses.replace(getattr(self, name), **options) for name, options in sections.items()}
+        return dataclasses.replace(self, **changed)
+
+    def to_json(self) -> str:
+        """The config as indented JSON text, with its format version."""
+        return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "config") -> Self:
+        """A config from JSON text; options that are not named keep their defaults.
+
+        Args:
+            text: what `to_json` wrote, or a hand-written part of it.
+            source: where the text came from, for the messages.
+
+        Raises:
+            ConfigError: not JSON, an unknown option (the nearest is suggested), a value that is not allowed, or a
+                config written by a newer version.
+        """
+        try:
+            stored = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{source}: line {error.lineno} is not JSON ({error.msg})") from None
+        if not isinstance(stored, dict):
+            raise ConfigError(f"{source}: expected a JSON object, found {type(stored).__name__}")
+        version = stored.pop("format_version", FORMAT_VERSION)
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise ConfigError(
+                f"{source}: format_version is {version}, this lstmjax reads up to {FORMAT_VERSION}: update lstmjax"
+            )
+        values = {}
+        for section, options in stored.items():
+            _check_name(section, [f.name for f in dataclasses.fields(cls)], source)
+            if not isinstance(options, dict):
+                raise ConfigError(f"{source}: {section} is {options!r}, expected an object of options")
+            values |= {f"{section}.{option}": value for option, value in options.items()}
+        for name in values:
+            _check_name(name, option_names(), source)
+        try:
+            return cls().replace(values)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+
+
+def option_names() -> list[str]:
+    """The dotted names of all options, e.g. ``"optimizer.learning_rate"``."""
+    return [
+        f"{section.name}.{option.name}"
+        for section in dataclasses.fields(RunConfig)
+        for option in dataclasses.fields(typing.cast(type, section.type))
+    ]
+
+
+def _check_name(name: str, known: list[str], source: str | None = None) -> None:
+    if name in known:
+        return
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f": did you mean {nearest[0]!r}?" if nearest else f": the options are {', '.join(known)}"
+    raise ConfigError(f"{source + ': ' if source else ''}unknown option {name!r}{hint}")
+
+
+def _check_fields(config: Any, section: str) -> None:
+    """Brings every field to its declared type (lists to tuples, whole floats to ints) or raises `ConfigError`."""
+    hints = typing.get_type_hints(type(config))
+    for option in dataclasses.fields(config):
+        name = f"{section}.{option.name}"
+        value = _as_type(getattr(config, option.name), hints[option.name], name)
+        object.__setattr__(config, option.name, value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            _check_bounds(value, name, **option.metadata)
+
+
+def _check_bounds(
+    value: float, name: str, low: float | None = None, above: float | None = None, high: float | None = None
+) -> None:
+    if not math.isfinite(value):
+        raise ConfigError(f"{name} is {value}: expected a finite number")
+    if low is not None and value < low:
+        raise ConfigError(f"{name} is {value}: expected at least {low}")
+    if above is not None and value <= above:
+        raise ConfigError(f"{name} is {value}: expected more than {above}")
+    if high is not None and value > high:
+        raise ConfigError(f"{name} is {value}: expected at most {high}")
+
+
+def _as_type(value: Any, hint: Any, name: str) -> Any:
+    """`value` as the type `hint` says, or a `ConfigError` that says what is allowed."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        if value is None and type(None) in typing.get_args(hint):
+            return None
+        (hint,) = (argument for argument in typing.get_args(hint) if argument is not type(None))
+    if typing.get_origin(hint) is Literal:
+        if value in typing.get_args(hint):
+            return value
+        raise ConfigError(f"{name} is {value!r}: expected one of {', '.join(typing.get_args(hint))}")
+    if typing.get_origin(hint) is tuple:
+        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise ConfigError(f"{name} is {value!r}: expected a list of names")
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    kinds = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    raise ConfigError(f"{name} is {value!r}: expected {kinds[hint]}")

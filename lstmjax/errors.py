@@ -1,0 +1,17 @@
+"""The errors a user can cause, each carrying one line that says what to do."""
+
+
+class LstmjaxError(Exception):
+    """A mistake the user can mend. The command line prints it as one line and exits with status 2."""
+
+
+class ConfigError(LstmjaxError, ValueError):
+    """An option has a value it cannot have; the message names the option, the value and what is allowed."""
+
+
+class DataError(LstmjaxError, ValueError):
+    """A table cannot be used; the message names the file, row or column, what was found and what to do."""
+
+
+class CheckpointError(LstmjaxError):
+    """A run directory or checkpoint is missing, damaged or made by something newer; the message says which."""
