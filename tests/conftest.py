@@ -1,0 +1,49 @@
+"""What every test relies on: two CPU devices, shapes checked at run time, compiled programs shared, short searches."""
+
+import os
+import shutil
+import tempfile
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for the command lines that tests start; this process is told below
+
+import hypothesis
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+jax.config.update("jax_num_cpu_devices", 2)
+
+# From here on importing lstmjax decorates every function: an argument or result whose dtype or shape is not the
+# annotated one fails the test that passed it.
+jaxtyping.install_import_hook("lstmjax", "beartype.beartype")
+
+# No deadline: a first call compiles. The same examples every time: a test that fails now and then helps nobody.
+hypothesis.settings.register_profile(
+    "lstmjax",
+    deadline=None,
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("lstmjax")
+
+_compiled: list[str] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Shares compiled programs among the workers of a run and the command lines they start; gone when it ends."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        _compiled.append(tempfile.mkdtemp(prefix="lstmjax-tests-"))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled[0]
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes the compiled programs of this run; workers leave them to the process that started them."""
+    for directory in _compiled:
+        shutil.rmtree(directory, ignore_errors=True)
