@@ -1,1 +1,86 @@
+"""Data: pandas in, arrays out.
 
+A table (`read_table`, or a data set by name: `load`) becomes a `Panel` (`panel_from_table`), is cut in time
+(`split_panel`), scaled with statistics of its training rows (`fit_scaling`, `scale`), and gathered into windows on the
+device (`gather`). Names are imported on first use, so that windows can be had without pandas.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lstmjax.data.datasets import load, series_id, settings
+    from lstmjax.data.frequency import season_length
+    from lstmjax.data.panel import (
+        DataWarning,
+        Panel,
+        Schema,
+        check_compatible,
+        panel_from_table,
+        read_table,
+        require_future,
+    )
+    from lstmjax.data.scaling import Scaling, align, fit_scaling, scale, scale_targets, unscale
+    from lstmjax.data.split import Split, split_panel
+    from lstmjax.data.windows import (
+        PanelArrays,
+        Windows,
+        forecast_windows,
+        gather,
+        test_windows,
+        train_windows,
+        validation_windows,
+    )
+
+_HOMES = {
+    "datasets": ("load", "series_id", "settings"),
+    "frequency": ("season_length",),
+    "panel": ("DataWarning", "Panel", "Schema", "check_compatible", "panel_from_table", "read_table", "require_future"),
+    "scaling": ("Scaling", "align", "fit_scaling", "scale", "scale_targets", "unscale"),
+    "split": ("Split", "split_panel"),
+    "windows": (
+        "PanelArrays",
+        "Windows",
+        "forecast_windows",
+        "gather",
+        "test_windows",
+        "train_windows",
+        "validation_windows",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "DataWarning",
+    "Panel",
+    "PanelArrays",
+    "Scaling",
+    "Schema",
+    "Split",
+    "Windows",
+    "align",
+    "check_compatible",
+    "fit_scaling",
+    "forecast_windows",
+    "gather",
+    "load",
+    "panel_from_table",
+    "read_table",
+    "require_future",
+    "scale",
+    "scale_targets",
+    "season_length",
+    "series_id",
+    "settings",
+    "split_panel",
+    "test_windows",
+    "train_windows",
+    "unscale",
+    "validation_windows",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -1,0 +1,269 @@
+"""The spacing of a series' rows: inferred or named, and the arithmetic between timestamps and row numbers.
+
+Times are int64 throughout: microseconds, or the table's own whole numbers. A *clock* says what the microseconds count.
+Steps shorter than a day are counted on the UTC clock, so that an hour stays an hour when daylight saving begins; steps
+of whole days and of the calendar are counted on the wall clock, so that midnight stays midnight.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int64
+
+from lstmjax.errors import ConfigError, DataError
+
+Times = Int64[np.ndarray, " R"]
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+
+_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_EPOCH_WEEKDAY = _WEEKDAYS.index("THU")  # 1 January 1970
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """How far apart the rows of a series are.
+
+    Attributes:
+        text: the pandas alias (``"30min"``, ``"MS"``), or a whole number as text for integer times.
+        step: microseconds of a step; for integer times its size; for calendar steps the number of ``base`` steps.
+        base: pandas alias of a step of the calendar that has no fixed length, e.g. ``"MS"``; None for all others.
+        integer: True where times are whole numbers instead of timestamps.
+    """
+
+    text: str
+    step: int
+    base: str | None = None
+    integer: bool = False
+
+    @property
+    def wall_clock(self) -> bool:
+        """True where steps are counted on the wall clock rather than in UTC."""
+        return not self.integer and (self.base is not None or self.step % DAY == 0)
+
+    def number(self, times: Times, starts: Times) -> tuple[Times, Bool[np.ndarray, " R"]]:
+        """The row number of each time within its series.
+
+        Args:
+            times: (R,) times, none before its start.
+            starts: (R,) the first time of the series each belongs to.
+
+        Returns:
+            (R,) row numbers from 0, and (R,) True where the time falls upon a step.
+        """
+        if self.base is None:
+            rows, rest = np.divmod(times - starts, self.step)
+            return rows, rest == 0
+        days, grid = times // DAY, _calendar(self.base, int(starts.min()) // DAY, int(times.max()) // DAY)
+        at = np.searchsorted(grid, days)
+        rows, rest = np.divmod(at - np.searchsorted(grid, starts // DAY), self.step)
+        on_grid = grid[np.minimum(at, len(grid) - 1)] == days if len(grid) else np.zeros(len(times), bool)
+        return rows, on_grid & (rest == 0) & (times % DAY == starts % DAY)
+
+    def at(self, starts: Times, rows: Times) -> Times:
+        """The time of each row number: the inverse of `number`, also beyond the end of a series.
+
+        Args:
+            starts: (R,) first times.
+            rows: (R,) row numbers from 0.
+
+        Returns:
+            (R,) times.
+        """
+        if self.base is None or len(rows) == 0:
+            return starts + rows * self.step
+        first = starts // DAY
+        grid = _calendar(self.base, int(first.min()), int(first.max()))
+        at = np.searchsorted(grid, first) + rows * self.step
+        grid = _calendar(self.base, int(first.min()), periods=int(at.max()) + 1)
+        return grid[at] * DAY + starts % DAY
+
+
+def parse_frequency(text: str, name: str = "data.freq") -> Frequency:
+    """A frequency by its pandas alias, or a whole number as text for integer times.
+
+    Args:
+        text: e.g. ``"h"``, ``"30min"``, ``"W-MON"``, ``"QS"``, or ``"1"``.
+        name: the option it came from, for the message.
+
+    Raises:
+        ConfigError: not an alias, or one without a fixed place for every row.
+
+    >>> parse_frequency("30min").step // 60_000_000
+    30
+    """
+    if text.strip().isdigit() and int(text) > 0:
+        return Frequency(str(int(text)), int(text), integer=True)
+    try:
+        offset = pd.tseries.frequencies.to_offset(text)
+    except (ValueError, TypeError):
+        offset = None
+    if offset is None or offset.n < 1 or isinstance(offset, pd.offsets.BusinessHour):
+        raise ConfigError(
+            f"{name} is {text!r}: expected a pandas frequency such as '30min', 'h', 'D', 'W', 'MS' or 'QS', "
+            "or a whole number for integer times"
+        )
+    days = {pd.offsets.Day: 1, pd.offsets.Week: 7}.get(type(offset))
+    if days is not None:
+        return Frequency(text, days * offset.n * DAY)
+    if isinstance(offset, pd.offsets.Tick):
+        step, rest = divmod(offset.nanos, 1000)
+        if rest:
+            raise ConfigError(f"{name} is {text!r}: steps are counted in whole microseconds")
+        return Frequency(text, step)
+    return Frequency(text, offset.n, base=offset.base.freqstr)
+
+
+def infer_frequency(
+    wall: Times, utc: Times, follows: Bool[np.ndarray, " R"], *, integer: bool, source: str
+) -> Frequency:
+    """The most common spacing of the rows: a gap here and there does not change it.
+
+    Args:
+        wall: (R,) times on the wall clock, sorted within each series, no duplicates.
+        utc: (R,) the same times in UTC.
+        follows: (R,) True where a row is not the first of its series.
+        integer: the times are whole numbers.
+        source: name of the table, for the message.
+
+    Returns:
+        The frequency. That every row falls upon a step is for the caller to check, by `Frequency.number`.
+
+    Raises:
+        DataError: no series has two rows.
+    """
+    if not follows.any():
+        raise DataError(f"{source}: no series has two rows, so its frequency cannot be inferred: give data.freq")
+    if integer:
+        step = _most_common(_steps(wall, follows))
+        return Frequency(str(step), step, integer=True)
+    days = _steps(wall, follows)
+    step = _most_common(days)
+    if step < DAY:
+        step = _most_common(_steps(utc, follows))
+        return Frequency(pd.tseries.frequencies.to_offset(pd.Timedelta(microseconds=step)).freqstr, step)
+    calendar = _infer_calendar(wall, days) if step % DAY == 0 else None
+    if calendar is not None:
+        return parse_frequency(calendar)
+    if step % (7 * DAY) == 0:
+        weekday = _WEEKDAYS[(int(wall[0]) // DAY + _EPOCH_WEEKDAY) % 7]
+        return parse_frequency(f"{_times(step // (7 * DAY))}W-{weekday}")
+    if step % DAY == 0:
+        return parse_frequency(f"{_times(step // DAY)}D")
+    return parse_frequency(pd.tseries.frequencies.to_offset(pd.Timedelta(microseconds=step)).freqstr)
+
+
+def season_length(freq: str) -> int:
+    """Rows in one season: a day for steps shorter than a day, a week for days, a year for longer ones.
+
+    Args:
+        freq: a pandas alias, or a whole number as text.
+
+    Returns:
+        The number of rows; 1 where no season is usual or a season is no whole number of steps. Steps shorter than a
+        minute have seasons of an hour.
+
+    >>> [season_length(freq) for freq in ("h", "30min", "D", "B", "W", "MS", "QS", "YE", "1")]
+    [24, 48, 7, 5, 52, 12, 4, 1, 1]
+    """
+    frequency = parse_frequency(freq)
+    if frequency.integer:
+        return 1
+    if frequency.base is not None:
+        kind = frequency.base.removeprefix("B").split("-")[0][:1] if frequency.base != "B" else "B"
+        return _whole({"B": 5, "M": 12, "Q": 4, "S": 24}.get(kind, 1), frequency.step)
+    if frequency.step % (7 * DAY) == 0:
+        return _whole(52, frequency.step // (7 * DAY))
+    if frequency.step >= DAY:
+        return _whole(7 * DAY, frequency.step)
+    return _whole(DAY if frequency.step >= 60 * SECOND else 3600 * SECOND, frequency.step)
+
+
+def clock_zone(frequency: Frequency, zone: str | None) -> str | None:
+    """The zone in which the frequency's clock values are to be read: UTC where it counts in UTC, else the table's."""
+    return zone if zone is None or frequency.wall_clock else "UTC"
+
+
+def as_index(times: Times, frequency: Frequency, zone: str | None) -> pd.Index:
+    """Clock values as the user's own kind of timestamps.
+
+    Args:
+        times: (R,) values of the frequency's clock.
+        frequency: of the series.
+        zone: the table's time zone, or None.
+
+    Returns:
+        A `pandas.DatetimeIndex` (in the table's zone), or whole numbers.
+    """
+    if frequency.integer:
+        return pd.Index(times)
+    index = pd.DatetimeIndex(times.view("datetime64[us]"))
+    if zone is None:
+        return index
+    if frequency.wall_clock:  # an hour that occurs twice or never is taken as the first, or as the next that exists
+        return index.tz_localize(zone, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward")
+    return index.tz_localize("UTC").tz_convert(zone)
+
+
+def _steps(times: Times, follows: Bool[np.ndarray, " R"]) -> Times:
+    return np.diff(times, prepend=times[:1])[follows]
+
+
+def _most_common(steps: Times) -> int:
+    values, counts = np.unique(steps, return_counts=True)
+    return int(values[np.argmax(counts)])
+
+
+def _times(count: int) -> str:
+    return "" if count == 1 else str(count)
+
+
+def _whole(season: int, step: int) -> int:
+    return season // step if season % step == 0 else 1
+
+
+def _infer_calendar(wall: Times, steps: Times) -> str | None:
+    """The alias of a step of the calendar (working days, months) if the rows follow one, else None."""
+    days = np.unique(wall // DAY)
+    step = _most_common(steps) // DAY
+    if step == 1:
+        weekends = np.isin((days + _EPOCH_WEEKDAY) % 7, (5, 6))
+        return "B" if not weekends.any() and (steps == 3 * DAY).any() else None
+    if step < 28:
+        return None
+    dates = pd.DatetimeIndex((days * DAY).view("datetime64[us]"))
+    anchor = next((base for base in ("MS", "ME", "BMS", "BME") if _all_on(dates, base)), None)
+    if anchor is None:
+        return None
+    month = np.asarray(dates.year * 12 + dates.month - 1)
+    count = max(1, round(step / 30.44))
+    first = int(month[0]) % 12
+    if count % 12 == 0:
+        return f"{_times(count // 12)}{anchor.replace('M', 'Y')}-{_MONTHS[first]}"
+    if count % 3 == 0:
+        named = first % 3 if anchor.endswith("S") else (first + 1) % 3 - 1  # JAN FEB MAR; DEC JAN FEB
+        return f"{_times(count // 3)}{anchor.replace('M', 'Q')}-{_MONTHS[named]}"
+    return f"{_times(count)}{anchor}"
+
+
+def _all_on(dates: pd.DatetimeIndex, base: str) -> bool:
+    days = dates.asi8 // (DAY if dates.unit == "us" else 1)
+    return bool(np.isin(days, _calendar(base, int(days[0]), int(days[-1]))).all())
+
+
+def _calendar(base: str, first: int, last: int | None = None, *, periods: int | None = None) -> Times:
+    """The days (since 1970) upon which steps of a calendar frequency fall, from ``first`` on."""
+    return _cached_calendar(base, first, last, periods)
+
+
+@functools.lru_cache(maxsize=32)
+def _cached_calendar(base: str, first: int, last: int | None, periods: int | None) -> Times:
+    dates = [None if day is None else pd.Timestamp(day * DAY, unit="us") for day in (first, last)]
+    grid = pd.date_range(dates[0], dates[1], periods=periods, freq=base).as_unit("us")
+    days: Times = grid.asi8 // DAY
+    days.flags.writeable = False
+    return days

@@ -1,0 +1,278 @@
+"""Scaling: statistics fitted on training rows, carried as values, and applied in float64 both ways."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Float64, Int, Shaped
+
+from lstmjax.config import DataConfig, ScalerName
+from lstmjax.data.panel import DataWarning, Panel
+from lstmjax.data.split import Split
+from lstmjax.data.windows import PanelArrays
+
+_NAMED = 5  # series named in a warning; the others are counted
+
+Statistics = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Statistics with which ``scaled = (value - center) / scale``. N rows for the targets, or 1 for all series alike.
+
+    Attributes:
+        scaler: how the statistics of targets are made.
+        per_series: True where the targets have a row of statistics for each series.
+        y_center: (N or 1, C)
+        y_scale: (N or 1, C), never 0.
+        hist_center: (Fh,)
+        hist_scale: (Fh,)
+        futr_center: (Ff,)
+        futr_scale: (Ff,)
+        stat_center: (Fs,)
+        stat_scale: (Fs,)
+    """
+
+    scaler: ScalerName
+    per_series: bool
+    y_center: Float64[np.ndarray, "M C"]
+    y_scale: Float64[np.ndarray, "M C"]
+    hist_center: Float64[np.ndarray, " Fh"]
+    hist_scale: Float64[np.ndarray, " Fh"]
+    futr_center: Float64[np.ndarray, " Ff"]
+    futr_scale: Float64[np.ndarray, " Ff"]
+    stat_center: Float64[np.ndarray, " Fs"]
+    stat_scale: Float64[np.ndarray, " Fs"]
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The statistics as named arrays and JSON-able metadata, from which `from_arrays` makes them again."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        metadata = {name: fields.pop(name) for name in ("scaler", "per_series")}
+        return fields, metadata
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Self:
+        """The statistics that `to_arrays` took apart."""
+        return cls(**metadata, **arrays)
+
+
+def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
+    """Statistics of the training rows, and of no others.
+
+    Targets are scaled as ``config.scaler`` and ``config.scaler_scope`` say. Covariates are always standardised, with one
+    mean and population deviation over the training rows of all series; those that are only 0 and 1 there stay as they
+    are. A series that is not trained on (see `Split`) has statistics of all its observed rows, since none of them is
+    forecast for evaluation; one without any observed training row has the mean statistics of the others.
+
+    Args:
+        panel: the data.
+        split: which rows are for training.
+        config: ``scaler`` and ``scaler_scope``.
+
+    Returns:
+        The statistics.
+
+    Warns:
+        DataWarning: a series whose training rows are all equal; its scale is 1.
+    """
+    train_rows = _first_rows(panel, split.train_end)
+    statistic = SCALERS[config.scaler]
+    if config.scaler_scope == "series":
+        fitted = np.where(split.train_end > 0, split.train_end, panel.observed)
+        y_center, y_scale = _by_series(panel, fitted, statistic)
+    else:
+        y_center, y_scale = (array[None] for array in _each_column(panel.y[train_rows], statistic))
+    covariates = {
+        "hist": _each_column(panel.hist[train_rows], _covariate),
+        "futr": _each_column(panel.futr[train_rows], _covariate),
+        "stat": _each_column(panel.stat, _covariate),
+    }
+    stored = {
+        f"{name}_{part}": array for name, pair in covariates.items() for part, array in zip(_PARTS, pair, strict=True)
+    }
+    scaling = Scaling(config.scaler, config.scaler_scope == "series", y_center, y_scale, **stored)
+    _warn_constant(panel, split)
+    return scaling
+
+
+def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
+    """The panel in scaled units, ready for the device: float32, 0 where missing.
+
+    Args:
+        panel: the data. Its series are those of the statistics: see `align`.
+        scaling: the statistics.
+
+    Returns:
+        NumPy arrays.
+    """
+    series = np.repeat(np.arange(len(panel.ids)), panel.lengths)
+    center, spread = _target_statistics(scaling, series)
+    y, y_mask = _masked((panel.y - center) / spread)
+    hist, hist_mask = _masked((panel.hist - scaling.hist_center) / scaling.hist_scale)
+    futr, futr_mask = _masked((panel.futr - scaling.futr_center) / scaling.futr_scale)
+    stat = ((panel.stat - scaling.stat_center) / scaling.stat_scale).astype(np.float32)
+    return PanelArrays(y, y_mask, hist, hist_mask, futr, futr_mask, stat, panel.offsets.astype(np.int32))
+
+
+def unscale(
+    values: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], scaling: Scaling
+) -> Float64[np.ndarray, "W H C"]:
+    """Scaled targets in the table's units.
+
+    Args:
+        values: (W, H, C) scaled values of W windows.
+        series: (W,) the series of each.
+        scaling: the statistics.
+
+    Returns:
+        (W, H, C) float64.
+    """
+    center, spread = _target_statistics(scaling, np.asarray(series))
+    return np.asarray(values, np.float64) * spread[:, None] + center[:, None]
+
+
+def scale_targets(
+    values: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], scaling: Scaling
+) -> Float64[np.ndarray, "W H C"]:
+    """Targets in scaled units, in float64: the inverse of `unscale`.
+
+    Args:
+        values: (W, H, C) targets of W windows in the table's units.
+        series: (W,) the series of each.
+        scaling: the statistics.
+
+    Returns:
+        (W, H, C) float64.
+    """
+    center, spread = _target_statistics(scaling, np.asarray(series))
+    return (np.asarray(values, np.float64) - center[:, None]) / spread[:, None]
+
+
+def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], panel: Panel) -> Scaling:
+    """The statistics for a new panel: known series keep theirs, unseen ones get those of their own observed rows.
+
+    Args:
+        scaling: the statistics of training.
+        old_ids: (M,) identifiers of its series.
+        panel: the new data.
+
+    Returns:
+        Statistics in the order of the new panel's series.
+    """
+    if not scaling.per_series:
+        return scaling
+    known = {name: row for row, name in enumerate(old_ids)}
+    rows = np.array([known.get(name, -1) for name in panel.ids])
+    own_center, own_scale = _by_series(panel, np.where(rows < 0, panel.observed, 0), SCALERS[scaling.scaler], scaling)
+    kept = (rows >= 0)[:, None]
+    return dataclasses.replace(
+        scaling,
+        y_center=np.where(kept, scaling.y_center[rows], own_center),
+        y_scale=np.where(kept, scaling.y_scale[rows], own_scale),
+    )
+
+
+_PARTS = ("center", "scale")
+
+
+def _standard(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std())
+
+
+def _minmax(values: np.ndarray) -> tuple[float, float]:
+    return float(values.min()), float(np.ptp(values))
+
+
+def _robust(values: np.ndarray) -> tuple[float, float]:
+    low, middle, high = np.percentile(values, (25, 50, 75))
+    return float(middle), float(high - low) or float(values.std())  # mostly one value: its quartiles coincide
+
+
+def _none(values: np.ndarray) -> tuple[float, float]:
+    return 0.0, 1.0
+
+
+SCALERS: dict[ScalerName, Callable[[np.ndarray], tuple[float, float]]] = {
+    "standard": _standard,
+    "minmax": _minmax,
+    "robust": _robust,
+    "none": _none,
+}
+"""Center and scale of observed values, by the scaler's name: mean and population deviation; least value and range;
+median and interquartile range (the deviation where that is 0); 0 and 1."""
+
+
+def _covariate(values: np.ndarray) -> tuple[float, float]:
+    return _none(values) if np.isin(values, (0.0, 1.0)).all() else _standard(values)
+
+
+def _one(values: np.ndarray, statistic: Callable[[np.ndarray], tuple[float, float]]) -> tuple[float, float]:
+    """Center and scale of one column, NaN where nothing was observed."""
+    observed = values[~np.isnan(values)]
+    if not len(observed):
+        return np.nan, np.nan
+    center, spread = statistic(observed)
+    return center, 1.0 if observed.min() == observed.max() else spread  # rounding gives a constant a tiny deviation
+
+
+def _each_column(values: np.ndarray, statistic: Callable[[np.ndarray], tuple[float, float]]) -> Statistics:
+    pairs = np.array([_one(column, statistic) for column in values.T]).reshape(-1, 2)
+    return np.nan_to_num(pairs[:, 0], nan=0.0), np.nan_to_num(pairs[:, 1], nan=1.0)
+
+
+def _by_series(
+    panel: Panel,
+    rows: np.ndarray,
+    statistic: Callable[[np.ndarray], tuple[float, float]],
+    others: Scaling | None = None,
+) -> Statistics:
+    """Statistics of the first ``rows`` rows of each series; where nothing was observed, the mean of all the others'."""
+    pairs = np.array(
+        [
+            [_one(column, statistic) for column in panel.y[begin : begin + count].T]
+            for begin, count in zip(panel.offsets[:-1], rows, strict=True)
+        ]
+    )  # (N, C, 2)
+    center, spread = pairs[..., 0], pairs[..., 1]
+    known = (center, spread) if others is None else (others.y_center, others.y_scale)
+    means = [
+        np.array([column[~np.isnan(column)].mean() if not np.isnan(column).all() else default for column in array.T])
+        for array, default in zip(known, (0.0, 1.0), strict=True)
+    ]
+    return np.where(np.isnan(center), means[0], center), np.where(np.isnan(spread), means[1], spread)
+
+
+def _first_rows(panel: Panel, rows: np.ndarray) -> np.ndarray:
+    """(R,) True in the first ``rows`` rows of each series."""
+    row = np.arange(len(panel.y)) - np.repeat(panel.offsets[:-1], panel.lengths)
+    return row < np.repeat(rows, panel.lengths)
+
+
+def _target_statistics(scaling: Scaling, series: np.ndarray) -> Statistics:
+    row = series if scaling.per_series else np.zeros_like(series)
+    return scaling.y_center[row], scaling.y_scale[row]
+
+
+def _masked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mask = ~np.isnan(values)
+    return np.where(mask, values, 0.0).astype(np.float32), mask
+
+
+def _warn_constant(panel: Panel, split: Split) -> None:
+    names = []
+    for name, begin, rows in zip(panel.ids, panel.offsets[:-1], split.train_end, strict=True):
+        values = panel.y[begin : begin + rows]
+        for column, channel in zip(values.T, panel.schema.channels, strict=True):
+            observed = column[~np.isnan(column)]
+            if len(observed) and observed.min() == observed.max():
+                names.append(f"{name!r} ({channel!r} is always {observed[0]:g})")
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        warnings.warn(
+            f"constant over the training rows, so not scaled by their deviation: {', '.join(names[:_NAMED])}{more}",
+            DataWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,125 @@
+"""Which rows are for training, validation and test: three stretches of every series, in this order of time."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64
+
+from lstmjax.config import DataConfig
+from lstmjax.data.panel import DataWarning, Panel
+from lstmjax.errors import ConfigError, DataError
+
+_NAMED = 5  # series named in a warning; the others are counted
+
+
+class Split(NamedTuple):
+    """Row numbers within each series: [0, train_end) train, [train_end, val_end) validate, [val_end, test_end) test.
+
+    A series without training rows has three zeros: it is neither trained on nor evaluated, only forecast.
+    """
+
+    train_end: Int64[np.ndarray, " N"]
+    val_end: Int64[np.ndarray, " N"]
+    test_end: Int64[np.ndarray, " N"]
+
+
+def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[Split, int, int]:
+    """Cuts every series in three, by numbers of rows at its end or by timestamps.
+
+    Args:
+        panel: the data; rows beyond the last observation belong to no part.
+        config: ``val_size`` and ``test_size``, or ``train_end`` and ``val_end``. Sizes not given are a tenth and a fifth
+            of the median series, at least ``h``.
+        with_test: False leaves the test part empty unless ``config.test_size`` is given.
+
+    Returns:
+        The split, and the sizes that came of it, in rows (the largest of any series).
+
+    Raises:
+        ConfigError: a size above 0 but below ``h``, so that it holds no window; a timestamp that cannot be read.
+        DataError: no series has a training window.
+
+    Warns:
+        DataWarning: some series have none; they are named.
+    """
+    split = _by_time(panel, config) if config.train_end is not None else _by_size(panel, config, with_test)
+    trained = split.train_end > config.h  # one row to look back upon, and a whole horizon
+    held_out = (split.val_end - split.train_end, split.test_end - split.val_end)
+    sizes = [int(part.max(initial=0)) for part in held_out]
+    if not trained.any():
+        raise DataError(
+            f"no series is left with a training window: the longest has {panel.observed.max()} rows, of which validation "
+            f"takes {sizes[0]} and the test {sizes[1]}, and a window needs {config.h + 1} (h + 1): give more rows, or "
+            "smaller data.val_size, data.test_size or data.h"
+        )
+    short = np.flatnonzero(~trained)
+    if len(short):
+        more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+        warnings.warn(
+            f"{len(short)} of {len(panel.ids)} series have no whole training window and are forecast only, not trained "
+            f"on: {', '.join(map(repr, panel.ids[short[:_NAMED]].tolist()))}{more}",
+            DataWarning,
+            stacklevel=2,
+        )
+    return split, sizes[0], sizes[1]
+
+
+def _by_size(panel: Panel, config: DataConfig, with_test: bool) -> Split:
+    rows = int(np.median(panel.observed))
+    val_size = max(config.h, rows // 10) if config.val_size is None else config.val_size
+    test_default = max(config.h, rows // 5) if with_test else 0
+    test_size = test_default if config.test_size is None else config.test_size
+    for name, size in (("val_size", val_size), ("test_size", test_size)):
+        if 0 < size < config.h:
+            raise ConfigError(f"data.{name} is {size}: expected 0, or at least data.h ({config.h}), a whole window")
+    longest = int(panel.observed.max())
+    if val_size + test_size >= longest:
+        raise DataError(
+            f"data.val_size ({val_size}) and data.test_size ({test_size}) leave nothing to train on: the longest series "
+            f"has {longest} rows"
+        )
+    return _without_untrained(panel.observed - test_size - val_size, panel.observed - test_size, panel.observed)
+
+
+def _without_untrained(train_end: np.ndarray, val_end: np.ndarray, test_end: np.ndarray) -> Split:
+    used = train_end > 0
+    return Split(*(np.where(used, end, 0).astype(np.int64) for end in (train_end, val_end, test_end)))
+
+
+def _by_time(panel: Panel, config: DataConfig) -> Split:
+    ends = [_time(config, name, panel) for name in ("train_end", "val_end")]
+    if ends[0] >= ends[1]:
+        raise ConfigError(f"data.train_end ({config.train_end}) is not before data.val_end ({config.val_end})")
+    series = np.repeat(np.arange(len(panel.ids)), panel.observed)
+    rows = np.arange(len(series)) - np.repeat(np.cumsum(panel.observed) - panel.observed, panel.observed)
+    times = panel.timestamps(series, rows)
+    counts = [np.bincount(series[times <= end], minlength=len(panel.ids)) for end in ends]
+    for name, end in (("val_size", counts[1] - counts[0]), ("test_size", panel.observed - counts[1])):
+        if 0 < end.max() < config.h:
+            option = {"val_size": "val_end", "test_size": "val_end"}[name]
+            raise ConfigError(
+                f"data.{option} leaves at most {end.max()} rows for {'validation' if name == 'val_size' else 'the test'}: "
+                f"expected none, or at least data.h ({config.h}), a whole window"
+            )
+    return _without_untrained(counts[0], counts[1], panel.observed)
+
+
+def _time(config: DataConfig, name: str, panel: Panel) -> pd.Timestamp | int:
+    """A timestamp option in the terms of the panel's own times."""
+    text = getattr(config, name)
+    if panel.schema.frequency.integer:
+        if not text.lstrip("-").isdigit():
+            raise ConfigError(
+                f"data.{name} is {text!r}: expected a whole number, as in column {panel.schema.time_col!r}"
+            )
+        return int(text)
+    try:
+        time = pd.Timestamp(text)
+    except ValueError:
+        raise ConfigError(f"data.{name} is {text!r}: expected a timestamp such as 2024-01-31 00:30:00") from None
+    zone = panel.schema.time_zone
+    if time.tzinfo is not None and zone is None:
+        raise ConfigError(f"data.{name} is {text!r}: column {panel.schema.time_col!r} has no time zone, leave it out")
+    return time.tz_localize(zone) if time.tzinfo is None and zone is not None else time

@@ -1,0 +1,133 @@
+"""Windows by index: lists of (series, row) on the host, gathered into batches on the device inside jit.
+
+The panel stays on the device once; a window is two whole numbers. Memory grows with the panel and the batch, never with
+the number of windows.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from lstmjax.window import Target, WindowBatch
+
+if TYPE_CHECKING:
+    from lstmjax.data.panel import Panel
+    from lstmjax.data.split import Split
+
+
+class PanelArrays(NamedTuple):
+    """A scaled panel, ready for the device. Values are 0 where their mask is False."""
+
+    y: Float[Array, "R C"] | Float[np.ndarray, "R C"]
+    y_mask: Bool[Array, "R C"] | Bool[np.ndarray, "R C"]
+    hist: Float[Array, "R Fh"] | Float[np.ndarray, "R Fh"]
+    hist_mask: Bool[Array, "R Fh"] | Bool[np.ndarray, "R Fh"]
+    futr: Float[Array, "R Ff"] | Float[np.ndarray, "R Ff"]
+    futr_mask: Bool[Array, "R Ff"] | Bool[np.ndarray, "R Ff"]
+    stat: Float[Array, "N Fs"] | Float[np.ndarray, "N Fs"]
+    offsets: Int[Array, " N+1"] | Int[np.ndarray, " N+1"]
+    """int32; series n holds the rows from offsets[n] up to offsets[n + 1]."""
+
+
+class Windows(NamedTuple):
+    """W windows, each by its series and the row within it at which its horizon begins. int32."""
+
+    series: Int[Array, " W"] | Int[np.ndarray, " W"]
+    origin: Int[Array, " W"] | Int[np.ndarray, " W"]
+
+
+def gather(arrays: PanelArrays, windows: Windows, *, input_size: int, h: int) -> tuple[WindowBatch, Target]:
+    """Cuts a batch of windows out of the panel. Pure, for use inside jit; memory is that of the batch.
+
+    Rows before the beginning or after the end of a series are masked. Targets and historic covariates are taken up to
+    the origin only; known-future covariates over the horizon too.
+
+    Args:
+        arrays: the scaled panel.
+        windows: which windows, (B,).
+        input_size: lookback L, in rows.
+        h: horizon H, in rows.
+
+    Returns:
+        The windows, and the targets their forecasts are compared with.
+    """
+    begin = jnp.take(arrays.offsets, windows.series, mode="clip")
+    length = jnp.take(arrays.offsets, windows.series + 1, mode="clip") - begin
+    rows = windows.origin[:, None] + jnp.arange(-input_size, h, dtype=windows.origin.dtype)  # (B, L+H)
+    inside = ((rows >= 0) & (rows < length[:, None]))[..., None]
+    rows = rows + begin[:, None]
+    y, y_mask = _cut(arrays.y, arrays.y_mask, rows, inside)
+    hist, hist_mask = _cut(arrays.hist, arrays.hist_mask, rows[:, :input_size], inside[:, :input_size])
+    futr, futr_mask = _cut(arrays.futr, arrays.futr_mask, rows, inside)
+    window = WindowBatch(
+        y=y[:, :input_size],
+        y_mask=y_mask[:, :input_size],
+        hist_exog=hist,
+        hist_mask=hist_mask,
+        futr_exog=futr,
+        futr_mask=futr_mask,
+        stat_exog=jnp.take(arrays.stat, windows.series, axis=0, mode="clip"),
+    )
+    return window, Target(y=y[:, input_size:], mask=y_mask[:, input_size:])
+
+
+def _cut(values: jax.Array, mask: jax.Array, rows: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
+    if values.shape[1] == 0:  # a take of nothing still costs an index computation
+        shape = (*rows.shape, 0)
+        return jnp.zeros(shape, values.dtype), jnp.zeros(shape, bool)
+    known = jnp.take(mask, rows, axis=0, mode="clip") & inside
+    return jnp.where(known, jnp.take(values, rows, axis=0, mode="clip"), 0), known
+
+
+def train_windows(panel: "Panel", split: "Split", *, input_size: int, h: int, step_size: int = 1) -> Windows:
+    """The windows to learn from: targets lie wholly in training rows and are not all missing.
+
+    The lookback lies in the series, except where that leaves no window at all: a series shorter than
+    ``input_size + h`` has windows whose lookback begins before it, padded and masked.
+
+    Args:
+        panel: the data.
+        split: which rows are for training.
+        input_size: lookback L, in rows.
+        h: horizon H, in rows.
+        step_size: stride between windows, in rows.
+
+    Returns:
+        The windows, by series, then time.
+    """
+    rows = split.train_end
+    first = np.minimum(input_size, np.maximum(1, rows - h))
+    windows = _enumerate(first, rows - h, step_size)
+    observed = np.concatenate([[0], np.cumsum(~np.isnan(panel.y).all(axis=1))])
+    begin = panel.offsets[windows.series] + windows.origin
+    seen = observed[begin + h] > observed[begin]
+    return Windows(windows.series[seen], windows.origin[seen])
+
+
+def validation_windows(split: "Split", *, h: int) -> Windows:
+    """Every window whose targets lie wholly in validation rows; the lookback may reach into training rows."""
+    return _enumerate(split.train_end, split.val_end - h, 1)
+
+
+def test_windows(split: "Split", *, h: int) -> Windows:
+    """Every window whose targets lie wholly in test rows; the lookback may reach into earlier rows."""
+    return _enumerate(split.val_end, split.test_end - h, 1)
+
+
+test_windows.__test__ = False  # type: ignore[attr-defined]  # pytest: its name is not that of a test
+
+
+def forecast_windows(panel: "Panel") -> Windows:
+    """One window a series, whose horizon begins after its last observation."""
+    return Windows(np.arange(len(panel.ids), dtype=np.int32), panel.observed.astype(np.int32))
+
+
+def _enumerate(first: np.ndarray, last: np.ndarray, step: int) -> Windows:
+    """Origins first, first + step, ... up to and including last, for each series."""
+    counts = np.maximum(0, (last - first) // step + 1)
+    series = np.repeat(np.arange(len(first)), counts)
+    index = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return Windows(series.astype(np.int32), (first[series] + index * step).astype(np.int32))
