@@ -2,11 +2,16 @@
 
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for the command lines that tests start; this process is told below
 
+import beartype
+import beartype.roar
 import hypothesis
 import jax
 import jaxtyping
@@ -15,9 +20,27 @@ import pytest
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_num_cpu_devices", 2)
 
+
+def check_types(function: Callable) -> Callable:
+    """`function` with its annotations checked at every call. An int will do for a float, as for static checkers."""
+    try:
+        return beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))(function)
+    except beartype.roar.BeartypeDecorHintPep673Exception:  # ``Self``, which needs the whole class to be decorated
+        return function
+
+
 # From here on importing lstmjax decorates every function: an argument or result whose dtype or shape is not the
-# annotated one fails the test that passed it.
-jaxtyping.install_import_hook("lstmjax", "beartype.beartype")
+# annotated one fails the test that passed it. Only config is left alone, which checks its values in users' words.
+# The hook wants the checker's name, in a module it can import.
+sys.modules["lstmjax_tests_conftest"] = sys.modules[__name__]
+jaxtyping.install_import_hook(
+    [
+        f"lstmjax.{path.stem}"
+        for path in (Path(__file__).parents[1] / "lstmjax").iterdir()
+        if path.stem not in ("__init__", "config")
+    ],
+    "lstmjax_tests_conftest.check_types",
+)
 
 # No deadline: a first call compiles. The same examples every time: a test that fails now and then helps nobody.
 hypothesis.settings.register_profile(
