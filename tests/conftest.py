@@ -70,3 +70,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Removes the compiled programs of this run; workers leave them to the process that started them."""
     for directory in _compiled:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def public_data(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the named public files what `lstmjax.data.datasets` reads; skips the test that wants an absent one."""
+    folder = Path(os.environ.get("LSTMJAX_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    monkeypatch.setenv("LSTMJAX_DATA", str(folder))
+
+    def want(*names: str) -> None:
+        for name in names:
+            if not (folder / name).exists():
+                pytest.skip(f"{name} is not in $LSTMJAX_DATA ({folder})")
+
+    return want
