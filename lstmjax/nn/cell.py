@@ -1,0 +1,308 @@
+"""One step of an LSTM, with the variants that the literature knows."""
+
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from lstmjax.nn.regularization import Rate, Rngs, Zoneout, draw_key, is_zero
+from lstmjax.ops import LSTMWeights
+
+Carry = tuple[Float[Array, "*B H"], Float[Array, "*B P"]]
+Activation = Callable[[Array], Array]
+Initializer = Callable[..., Array]
+
+
+class CellOptions(TypedDict, total=False):
+    """The options of `LSTMCell`, which explains them; `LSTM` and `StackedLSTM` hand them on."""
+
+    proj_size: int
+    peepholes: bool
+    layer_norm: bool
+    coupled_gates: bool
+    cell_zoneout: Rate
+    hidden_zoneout: Rate
+    forget_bias: float
+    chrono_steps: int | None
+    gate_fn: Activation
+    activation_fn: Activation
+    kernel_init: Initializer
+    recurrent_kernel_init: Initializer
+    bias_init: Initializer | None
+    dtype: DTypeLike | None
+    param_dtype: DTypeLike
+
+
+def orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> Array:
+    """Square orthogonal blocks side by side, one a gate (Saxe et al. 2014).
+
+    Args:
+        key: random key.
+        shape: (H, n * H); with a projection (P, n * H).
+        dtype: of the result.
+    """
+    rows, columns = shape
+    blocks = max(1, columns // rows) if columns % rows == 0 else 1
+    draw = nnx.initializers.orthogonal()
+    gates = [draw(block, (rows, columns // blocks), jnp.float32) for block in jax.random.split(key, blocks)]
+    return jnp.concatenate(gates, axis=1).astype(dtype)
+
+
+class LSTMCell(nnx.RNNCellBase):
+    r"""One step of an LSTM.
+
+        i, f, g, o = split(x W + h U + b)
+        c' = σ(f) * c + σ(i) * tanh(g)
+        h' = σ(o) * tanh(c')
+
+    Usable by itself, in `nnx.RNN`, or over a whole sequence at once in `LSTM`, which is faster.
+
+    Args:
+        in_features: features of the input.
+        hidden_features: features of the cell state c, and of h unless projected.
+        proj_size: if positive, h is projected to so many features by one more kernel (Sak et al. 2014).
+        peepholes: the gates see the cell state: i and f the old one, o the new one (Gers & Schmidhuber 2000).
+        layer_norm: normalise x W, h U and the cell state on its way out (Ba et al. 2016).
+        coupled_gates: no input gate; i = 1 - f (Greff et al. 2017). The gates are then f, g, o.
+        cell_zoneout: probability that a feature of c keeps its old value (Krueger et al. 2017).
+        hidden_zoneout: the same for h.
+        forget_bias: added to the bias of f, so that memory lasts at first (Jozefowicz et al. 2015).
+        chrono_steps: draw the biases of f and i for memories of up to so many steps, log u and -log u with u uniform
+            in [1, chrono_steps - 1] (Tallec & Ollivier 2018). Takes the place of `forget_bias` and `bias_init`.
+        gate_fn: squashes i, f and o; default sigmoid.
+        activation_fn: squashes g and c; default tanh.
+        kernel_init: of W; default LeCun normal.
+        recurrent_kernel_init: of U; default one orthogonal block a gate.
+        bias_init: of b, before `forget_bias` is added; default zeros.
+        dtype: of the products, e.g. `jnp.bfloat16`; default that of input and weights together. c stays float32.
+        param_dtype: of the weights.
+        rngs: initial weights come from its stream "params".
+
+    Attributes:
+        kernel: W, shape (I, 4H).
+        recurrent_kernel: U, shape (H, 4H).
+        bias: b, shape (4H,).
+
+    References:
+        Hochreiter & Schmidhuber (1997), "Long short-term memory", Neural Computation 9(8).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        proj_size: int = 0,
+        peepholes: bool = False,
+        layer_norm: bool = False,
+        coupled_gates: bool = False,
+        cell_zoneout: Rate = 0.0,
+        hidden_zoneout: Rate = 0.0,
+        forget_bias: float = 1.0,
+        chrono_steps: int | None = None,
+        gate_fn: Activation = jax.nn.sigmoid,
+        activation_fn: Activation = jnp.tanh,
+        kernel_init: Initializer = nnx.initializers.lecun_normal(),  # noqa: B008 - a pure function
+        recurrent_kernel_init: Initializer = orthogonal_gates,
+        bias_init: Initializer | None = None,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        _check_sizes(in_features, hidden_features, proj_size)
+        self.in_features = in_features
+        self.hidden_features = hidden_features
+        self.out_features = proj_size or hidden_features
+        self.coupled_gates = coupled_gates
+        self.gate_fn = gate_fn
+        self.activation_fn = activation_fn
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        gates = 3 if coupled_gates else 4
+        width = gates * hidden_features
+
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, width), param_dtype))
+        self.recurrent_kernel = nnx.Param(recurrent_kernel_init(rngs.params(), (self.out_features, width), param_dtype))
+        bias = _initial_bias(rngs.params(), gates, hidden_features, forget_bias, chrono_steps, bias_init)
+        self.bias = nnx.Param(bias.astype(param_dtype))
+
+        def ones(*shape: int) -> nnx.Param:
+            return nnx.Param(jnp.ones(shape, param_dtype))
+
+        self.peephole = nnx.data(nnx.Param(jnp.zeros((gates - 1, hidden_features), param_dtype)) if peepholes else None)
+        self.input_scale = nnx.data(ones(width) if layer_norm else None)
+        self.recurrent_scale = nnx.data(ones(width) if layer_norm else None)
+        self.cell_scale = nnx.data(ones(hidden_features) if layer_norm else None)
+        self.cell_bias = nnx.data(nnx.Param(jnp.zeros(hidden_features, param_dtype)) if layer_norm else None)
+        self.projection = nnx.data(
+            nnx.Param(kernel_init(rngs.params(), (hidden_features, proj_size), param_dtype)) if proj_size else None
+        )
+        self.cell_zoneout = Zoneout(cell_zoneout)
+        self.hidden_zoneout = Zoneout(hidden_zoneout)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether `lstmjax.ops.lstm` computes this cell: four gates, usual activations, no variant in use."""
+        variants = (self.peephole, self.input_scale, self.projection)
+        return (
+            all(variant is None for variant in variants)
+            and not self.coupled_gates
+            and self.gate_fn in (jax.nn.sigmoid, nnx.sigmoid)
+            and self.activation_fn in (jnp.tanh, nnx.tanh)
+            and not self.has_zoneout
+        )
+
+    @property
+    def has_zoneout(self) -> bool:
+        """Whether zoneout may do anything."""
+        return not (is_zero(self.cell_zoneout.rate) and is_zero(self.hidden_zoneout.rate))
+
+    @property
+    def weights(self) -> LSTMWeights:
+        """The weights, for `lstmjax.ops.lstm`."""
+        return LSTMWeights(self.kernel[...], self.recurrent_kernel[...], self.bias[...])
+
+    def __call__(
+        self,
+        carry: Carry,
+        x: Float[Array, "*B I"],
+        *,
+        rngs: Rngs | None = None,
+        deterministic: bool | None = None,
+    ) -> tuple[Carry, Float[Array, "*B P"]]:
+        """One step.
+
+        Args:
+            carry: state (c, h) before it.
+            x: input, shape (..., I).
+            rngs: where zoneout masks come from (stream "dropout").
+            deterministic: no zoneout masks, but their mean; default as `train()` or `eval()` said.
+
+        Returns:
+            The state (c, h) after the step, and h.
+        """
+        key = None
+        if self.has_zoneout and not (self.cell_zoneout.deterministic if deterministic is None else deterministic):
+            key = draw_key(rngs, "zoneout")
+        return self.step(carry, x, zoneout_key=key, deterministic=deterministic)
+
+    def step(
+        self,
+        carry: Carry,
+        x: Float[Array, "*B I"],
+        *,
+        recurrent_mask: Float[Array, "*B P"] | None = None,
+        zoneout_key: jax.Array | None = None,
+        deterministic: bool | None = None,
+    ) -> tuple[Carry, Float[Array, "*B P"]]:
+        """One step with the random numbers given: what `LSTM` scans over time.
+
+        Args:
+            carry: state (c, h) before it.
+            x: input, shape (..., I).
+            recurrent_mask: factor on h on its way into the gates (recurrent dropout).
+            zoneout_key: draws the zoneout masks.
+            deterministic: as in `__call__`.
+        """
+        c, h = carry
+        h_in = h if recurrent_mask is None else h * recurrent_mask
+        z_x = _scaled(self._product(x, self.kernel), self.input_scale)
+        z_h = _scaled(self._product(h_in, self.recurrent_kernel), self.recurrent_scale)
+        i, f, g, o = self._split(z_x + z_h + self.bias[...])
+        if self.peephole is not None:
+            *p_i, p_f, p_o = self.peephole[...]
+            i, f = (i + p_i[0] * c if p_i else None), f + p_f * c
+        f, g = self.gate_fn(f), self.activation_fn(g)
+        i = 1 - f if i is None else self.gate_fn(i)
+        c_new = f * c + i * g
+        if self.peephole is not None:
+            o = o + p_o * c_new
+        o = self.gate_fn(o)
+        c_out = c_new if self.cell_scale is None else _normalize(c_new) * self.cell_scale[...] + self.cell_bias[...]
+        h_new = o * self.activation_fn(c_out)
+        if self.projection is not None:
+            h_new = self._product(h_new, self.projection)
+        keys = (None, None) if zoneout_key is None else jax.random.split(zoneout_key)
+        c_new = self.cell_zoneout(c_new.astype(c.dtype), c, key=keys[0], deterministic=deterministic)
+        h_new = self.hidden_zoneout(h_new.astype(h.dtype), h, key=keys[1], deterministic=deterministic)
+        return (c_new, h_new), h_new
+
+    def _product(self, a: Array, kernel: nnx.Param) -> Array:
+        dtype = jnp.result_type(a, kernel[...]) if self.dtype is None else self.dtype
+        total = jnp.promote_types(dtype, jnp.float32)
+        return jnp.matmul(a.astype(dtype), kernel[...].astype(dtype), preferred_element_type=total)
+
+    def _split(self, z: Array) -> tuple[Array | None, Array, Array, Array]:
+        if self.coupled_gates:
+            f, g, o = jnp.split(z, 3, axis=-1)
+            return None, f, g, o
+        i, f, g, o = jnp.split(z, 4, axis=-1)
+        return i, f, g, o
+
+    def initialize_carry(
+        self, input_shape: tuple[int, ...], rngs: Rngs | None = None, carry_init: Initializer | None = None
+    ) -> Carry:
+        """The state before the first step: zeros, or what `carry_init` draws.
+
+        Args:
+            input_shape: shape of one step's input, (..., I).
+            rngs: needed with `carry_init` only (stream "carry").
+            carry_init: an initializer called with (key, shape, dtype), once for c and once for h.
+        """
+        dtype = self.param_dtype if self.dtype is None else self.dtype
+        c = ((*input_shape[:-1], self.hidden_features), jnp.promote_types(dtype, jnp.float32))
+        h = ((*input_shape[:-1], self.out_features), dtype)
+        if carry_init is None:
+            return jnp.zeros(*c), jnp.zeros(*h)
+        if rngs is None:
+            raise ValueError("carry_init draws random numbers: pass rngs=nnx.Rngs(carry=...)")
+        stream = getattr(rngs, "carry", rngs)
+        return carry_init(stream(), *c), carry_init(stream(), *h)
+
+    @property
+    def num_feature_axes(self) -> int:
+        """The last axis of the input holds features; those before it are batches."""
+        return 1
+
+
+def _normalize(x: Array, epsilon: float = 1e-5) -> Array:
+    centered = x - jnp.mean(x, axis=-1, keepdims=True)
+    return centered * jax.lax.rsqrt(jnp.mean(centered * centered, axis=-1, keepdims=True) + epsilon)
+
+
+def _scaled(z: Array, scale: nnx.Param | None) -> Array:
+    return z if scale is None else _normalize(z) * scale[...]
+
+
+def _initial_bias(
+    key: jax.Array,
+    gates: int,
+    hidden: int,
+    forget_bias: float,
+    chrono_steps: int | None,
+    bias_init: Initializer | None,
+) -> Array:
+    """The bias (n * H,) of the gates (i,) f, g, o."""
+    forget = slice((gates - 3) * hidden, (gates - 2) * hidden)
+    if chrono_steps is None:
+        bias = (bias_init or nnx.initializers.zeros_init())(key, (gates * hidden,), jnp.float32)
+        return bias.at[forget].add(forget_bias)
+    if forget_bias != 1.0 or bias_init is not None:
+        raise ValueError("chrono_steps sets the biases itself: leave forget_bias and bias_init out")
+    if chrono_steps < 3:
+        raise ValueError(f"chrono_steps is {chrono_steps}: expected at least 3, the longest memory in steps")
+    memory = jnp.log(jax.random.uniform(key, (hidden,), minval=1.0, maxval=chrono_steps - 1.0))
+    bias = jnp.zeros(gates * hidden).at[forget].set(memory)
+    return bias if gates == 3 else bias.at[:hidden].set(-memory)
+
+
+def _check_sizes(in_features: Any, hidden_features: Any, proj_size: Any) -> None:
+    for name, size in (("in_features", in_features), ("hidden_features", hidden_features)):
+        if size < 1:
+            raise ValueError(f"{name} is {size}: expected at least 1")
+    if not 0 <= proj_size < max(hidden_features, 1):
+        raise ValueError(f"proj_size is {proj_size}: expected 0 for none, or less than hidden_features")

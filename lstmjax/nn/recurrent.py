@@ -1,0 +1,191 @@
+"""An LSTM layer over a whole sequence."""
+
+from typing import Any, Unpack
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from lstmjax import ops
+from lstmjax.nn.cell import Carry, CellOptions, LSTMCell
+from lstmjax.nn.regularization import Dropout, Rate, Rngs, draw_key
+from lstmjax.ops import recurrence
+from lstmjax.ops.lstm import Implementation
+
+
+class LayerOptions(CellOptions, total=False):
+    """The options of `LSTM` that `StackedLSTM` hands on to each of its layers."""
+
+    input_dropout: Rate
+    recurrent_dropout: Rate
+    unroll: int
+    remat: bool | int
+    implementation: Implementation
+
+
+class LSTM(nnx.Module):
+    """An LSTM over sequences of shape (B, T, I).
+
+    The plain cell runs on `lstmjax.ops.lstm`, with its hand-written backward pass; variants of the cell (peepholes,
+    projection, layer norm, zoneout, coupled gates, other activations) on a scan that JAX differentiates.
+
+    Args:
+        in_features: features of the input.
+        hidden_features: features of the cell state and, unless projected, of the output.
+        reverse: go from each sequence's last step to its first.
+        time_major: inputs and outputs have time first, (T, B, features).
+        input_dropout: variational dropout of the input, one mask a sequence (Gal & Ghahramani 2016).
+        recurrent_dropout: the same for the hidden state on its way into the next step's gates.
+        unroll: steps in one turn of the compiled loop.
+        remat: keep only the states between chunks of about √T steps (or of so many), and run each chunk again in the
+            backward pass: for sequences whose activations do not fit into memory.
+        implementation: "auto", "scan" (plain autodiff, which has a forward mode) or "cudnn"; see `lstmjax.ops.lstm`.
+        rngs: initial weights come from its stream "params".
+        **cell_options: the options of `LSTMCell`.
+
+    >>> from flax import nnx
+    >>> layer = LSTM(3, 8, rngs=nnx.Rngs(0))
+    >>> layer(jnp.ones((2, 5, 3))).shape
+    (2, 5, 8)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        reverse: bool = False,
+        time_major: bool = False,
+        input_dropout: Rate = 0.0,
+        recurrent_dropout: Rate = 0.0,
+        unroll: int = 1,
+        remat: bool | int = False,
+        implementation: Implementation = "auto",
+        rngs: nnx.Rngs,
+        **cell_options: Unpack[CellOptions],
+    ) -> None:
+        self.cell = LSTMCell(in_features, hidden_features, rngs=rngs, **cell_options)
+        self.reverse = reverse
+        self.time_major = time_major
+        self.input_dropout = Dropout(input_dropout)
+        self.recurrent_dropout = Dropout(recurrent_dropout)
+        self.unroll = unroll
+        self.remat = remat
+        self.implementation = implementation
+
+    def __call__(
+        self,
+        x: Float[Array, "_ _ I"],
+        *,
+        seq_lengths: Int[Array, " B"] | None = None,
+        initial_carry: Carry | None = None,
+        return_carry: bool | None = False,
+        return_sequence: bool = True,
+        keep_order: bool | None = False,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        rngs: Rngs | None = None,
+        deterministic: bool | None = None,
+    ) -> Any:
+        """Runs the layer.
+
+        Args:
+            x: inputs, shape (B, T, I), or (T, B, I) if `time_major`.
+            seq_lengths: steps that count in each sequence, shape (B,); default all. Those beyond put out zeros, leave
+                the state as it is and get no gradient.
+            initial_carry: state (c, h) before the first step; default zeros.
+            return_carry: return the last state too, before the outputs.
+            return_sequence: False for the output of each sequence's last step only, shape (B, H): the outputs of the
+                others are then never held in memory. (For a sequence of length 0 it is the initial h.)
+            keep_order: with `reverse`, outputs beside their inputs; otherwise in the order they were computed in.
+            time_major: default as constructed.
+            reverse: default as constructed.
+            rngs: where dropout and zoneout masks come from (stream "dropout").
+            deterministic: no dropout; default as `train()` or `eval()` said.
+
+        Returns:
+            Outputs of shape (B, T, H), or ((c, h), outputs) with `return_carry`.
+        """
+        time_major = self.time_major if time_major is None else time_major
+        reverse = self.reverse if reverse is None else reverse
+        if not time_major:
+            x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
+        random = {"rngs": rngs, "deterministic": deterministic}
+        batch = x.shape[1]
+        input_mask = self.input_dropout.mask((1, batch, x.shape[2]), x.dtype, **random)
+        if input_mask is not None:
+            x = x * input_mask
+        recurrent_mask = self.recurrent_dropout.mask((batch, self.cell.out_features), x.dtype, **random)
+        run = self._plain if self.cell.is_plain else self._variant
+        carry, ys = run(x, initial_carry, seq_lengths, recurrent_mask, reverse, return_sequence, **random)
+        if ys is None:
+            ys = carry[1]
+        elif reverse and not keep_order:
+            ys = recurrence.flip_sequences(ys, seq_lengths)
+        if return_sequence and not time_major:
+            ys = jnp.swapaxes(ys, 0, 1)  # (B, T, H)
+        return (carry, ys) if return_carry else ys
+
+    def _plain(
+        self,
+        x: Array,
+        carry: Carry | None,
+        seq_lengths: Array | None,
+        recurrent_mask: Array | None,
+        reverse: bool,
+        return_sequence: bool,
+        **_: Any,
+    ) -> tuple[Carry, Array | None]:
+        return ops.lstm(
+            self.cell.weights,
+            x,
+            carry,
+            seq_lengths=seq_lengths,
+            recurrent_mask=recurrent_mask,
+            reverse=reverse,
+            time_major=True,
+            unroll=self.unroll,
+            return_sequence=return_sequence,
+            remat=self.remat,
+            dtype=self.cell.dtype,
+            implementation=self.implementation,
+        )
+
+    def _variant(
+        self,
+        x: Array,
+        carry: Carry | None,
+        seq_lengths: Array | None,
+        recurrent_mask: Array | None,
+        reverse: bool,
+        return_sequence: bool,
+        *,
+        rngs: Rngs | None,
+        deterministic: bool | None,
+    ) -> tuple[Carry, Array | None]:
+        if self.implementation == "cudnn":
+            raise ValueError('implementation="cudnn" computes the plain cell only: use "auto" for this variant')
+        cell, steps = self.cell, x.shape[0]
+        if carry is None:
+            carry = cell.initialize_carry(x.shape[1:])
+        valid = None
+        if seq_lengths is not None:
+            valid = recurrence.valid_steps(seq_lengths, steps)
+            x = recurrence.zero_padding(x, valid)
+        keys = None
+        if cell.has_zoneout and not (cell.cell_zoneout.deterministic if deterministic is None else deterministic):
+            keys = jax.random.split(draw_key(rngs, "zoneout"), steps)
+        carry = recurrence.vary_alike(carry, (x, valid, recurrent_mask, nnx.state(cell)))
+
+        def step(carry: Carry, inputs: tuple[Array, Array | None]) -> tuple[Carry, Array]:
+            x, key = inputs
+            return cell.step(carry, x, recurrent_mask=recurrent_mask, zoneout_key=key, deterministic=deterministic)
+
+        def chunk(carry: Carry, inputs: tuple) -> tuple[Carry, Array | None]:
+            xs, valid = inputs
+            return recurrence.recur(
+                step, carry, xs, valid=valid, reverse=reverse, unroll=self.unroll, return_sequence=return_sequence
+            )
+
+        return recurrence.in_chunks(chunk, carry, ((x, keys), valid), remat=self.remat, reverse=reverse)

@@ -1,0 +1,150 @@
+"""LSTM layers one upon the other, in one direction or in both."""
+
+from typing import Any, Unpack
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from lstmjax.nn.recurrent import LSTM, LayerOptions
+from lstmjax.nn.regularization import Dropout, Rate, Rngs
+from lstmjax.ops import recurrence
+
+
+class StackedLSTM(nnx.Module):
+    """Several LSTM layers: each reads the outputs of the one below.
+
+    Args:
+        in_features: features of the input.
+        hidden_features: features of every layer, in each direction.
+        num_layers: how many.
+        bidirectional: every layer runs in both directions; the outputs are joined, forward first.
+        dropout: probability of dropping a feature between layers.
+        residual: from the second layer on, add a layer's input to its output (Wu et al. 2016).
+        reverse: all layers go from each sequence's last step to its first.
+        time_major: inputs and outputs have time first.
+        rngs: initial weights come from its stream "params".
+        **layer_options: the options of `LSTM` and of `LSTMCell`, for every layer.
+
+    >>> from flax import nnx
+    >>> stack = StackedLSTM(3, 8, num_layers=2, bidirectional=True, rngs=nnx.Rngs(0))
+    >>> stack(jnp.ones((2, 5, 3))).shape
+    (2, 5, 16)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        num_layers: int,
+        *,
+        bidirectional: bool = False,
+        dropout: Rate = 0.0,
+        residual: bool = False,
+        reverse: bool = False,
+        time_major: bool = False,
+        rngs: nnx.Rngs,
+        **layer_options: Unpack[LayerOptions],
+    ) -> None:
+        if num_layers < 1:
+            raise ValueError(f"num_layers is {num_layers}: expected at least 1")
+        if bidirectional and reverse:
+            raise ValueError("bidirectional layers run in both directions: leave reverse out")
+        self.bidirectional = bidirectional
+        self.residual = residual
+        self.reverse = reverse
+        self.time_major = time_major
+        self.forward = nnx.List[LSTM]()
+        self.backward = nnx.List[LSTM]()
+        features = in_features
+        for _ in range(num_layers):
+            self.forward.append(LSTM(features, hidden_features, time_major=True, rngs=rngs, **layer_options))
+            if bidirectional:
+                self.backward.append(LSTM(features, hidden_features, time_major=True, rngs=rngs, **layer_options))
+            features = self.forward[-1].cell.out_features * (2 if bidirectional else 1)
+        self.out_features = features
+        self.dropout = Dropout(dropout)
+
+    def __call__(
+        self,
+        x: Float[Array, "_ _ I"],
+        *,
+        seq_lengths: Int[Array, " B"] | None = None,
+        initial_carry: tuple[Any, ...] | None = None,
+        return_carry: bool | None = False,
+        return_sequence: bool = True,
+        keep_order: bool | None = False,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        rngs: Rngs | None = None,
+        deterministic: bool | None = None,
+    ) -> Any:
+        """Runs all layers. The arguments are those of `LSTM`; those that differ:
+
+        Args:
+            x: inputs, shape (B, T, I), or (T, B, I) if `time_major`.
+            seq_lengths: steps that count in each sequence, shape (B,); default all.
+            initial_carry: one state (c, h) a layer, a pair of them (forward, backward) if bidirectional.
+            return_carry: return the last states too, before the outputs.
+            return_sequence: False for the output of each sequence's last step only, shape (B, features): each
+                direction's own last step, so that all of it has seen the whole sequence.
+            keep_order: with `reverse`, outputs beside their inputs. (Bidirectional outputs always are.)
+            time_major: default as constructed.
+            reverse: default as constructed.
+            rngs: where dropout and zoneout masks come from (stream "dropout").
+            deterministic: no dropout; default as `train()` or `eval()` said.
+
+        Returns:
+            Outputs of shape (B, T, features), or (carries, outputs) with `return_carry`.
+        """
+        time_major = self.time_major if time_major is None else time_major
+        reverse = self.reverse if reverse is None else reverse
+        if reverse and self.bidirectional:
+            raise ValueError("bidirectional layers run in both directions: leave reverse out")
+        count = len(self.forward)
+        carries = (None,) * count if initial_carry is None else initial_carry
+        if len(carries) != count:
+            raise ValueError(f"initial_carry has {len(carries)} parts: expected one for each of {count} layers")
+        if not time_major:
+            x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
+        options = {
+            "seq_lengths": seq_lengths,
+            "return_carry": True,
+            "time_major": True,
+            "rngs": rngs,
+            "deterministic": deterministic,
+        }
+        last_carries = []
+        for number, carry in enumerate(carries):
+            top = number == count - 1
+            whole = return_sequence or not top
+            carry, y = self._layer(number, x, carry, reverse, return_sequence=whole, **options)
+            if self.residual and number > 0:
+                y = y + (x if whole else self._last_inputs(x, seq_lengths, reverse))
+            x = y if top else self.dropout(y, rngs=rngs, deterministic=deterministic)
+            last_carries.append(carry)
+        if return_sequence:
+            if reverse and not keep_order:
+                x = recurrence.flip_sequences(x, seq_lengths)
+            if not time_major:
+                x = jnp.swapaxes(x, 0, 1)  # (B, T, features)
+        return (tuple(last_carries), x) if return_carry else x
+
+    def _layer(self, number: int, x: Array, carry: Any, reverse: bool, **options: Any) -> tuple[Any, Array]:
+        forward = self.forward[number]
+        if not self.bidirectional:
+            return forward(x, initial_carry=carry, reverse=reverse, keep_order=True, **options)
+        carry_f, carry_b = (None, None) if carry is None else carry
+        carry_f, ys_f = forward(x, initial_carry=carry_f, **options)
+        carry_b, ys_b = self.backward[number](x, initial_carry=carry_b, reverse=True, keep_order=True, **options)
+        return (carry_f, carry_b), jnp.concatenate([ys_f, ys_b], axis=-1)
+
+    def _last_inputs(self, x: Array, seq_lengths: Array | None, reverse: bool) -> Array:
+        """What the residual connection adds to each direction's last step, shape (B, features)."""
+        steps, batch, features = x.shape
+        lengths = jnp.full(batch, steps) if seq_lengths is None else seq_lengths
+        last = x[jnp.maximum(lengths - 1, 0), jnp.arange(batch)]
+        ends = x[0] if reverse else last
+        if self.bidirectional:
+            ends = jnp.concatenate([last[:, : features // 2], x[0, :, features // 2 :]], axis=-1)
+        return jnp.where((lengths > 0)[:, None], ends, jnp.zeros((), x.dtype))

@@ -1,0 +1,168 @@
+"""The LSTM over time: one function, several implementations.
+
+References:
+    Hochreiter & Schmidhuber (1997), "Long short-term memory", Neural Computation 9(8).
+    Gers, Schmidhuber & Cummins (2000), "Learning to forget", Neural Computation 12(10): the forget gate.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from lstmjax.ops import _backward, recurrence
+
+Implementation = Literal["auto", "scan", "cudnn"]
+
+
+class LSTMWeights(NamedTuple):
+    """The weights of one LSTM layer, the gates in the order i, f, g, o along the last axis."""
+
+    kernel: Float[Array, "I 4*H"]
+    """Input to gates, shape (I, 4H)."""
+    recurrent_kernel: Float[Array, "H 4*H"]
+    """Hidden state to gates, shape (H, 4H)."""
+    bias: Float[Array, " 4*H"]
+    """Shape (4H,)."""
+
+
+def lstm(
+    weights: LSTMWeights,
+    x: Float[Array, "_ _ I"],
+    carry: tuple[Float[Array, "B H"], Float[Array, "B H"]] | None = None,
+    *,
+    seq_lengths: Int[Array, " B"] | None = None,
+    recurrent_mask: Float[Array, "B H"] | None = None,
+    reverse: bool = False,
+    time_major: bool = False,
+    unroll: int = 1,
+    return_sequence: bool = True,
+    remat: bool | int = False,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation = "auto",
+) -> tuple[tuple[Float[Array, "B H"], Float[Array, "B H"]], Float[Array, "_ _ H"] | None]:
+    """Runs an LSTM layer over a batch of sequences.
+
+    Args:
+        weights: the layer's weights.
+        x: inputs, shape (B, T, I), or (T, B, I) if `time_major`.
+        carry: state (c, h) before the first step, shape (B, H) each; default zeros.
+        seq_lengths: steps that count in each sequence, shape (B,); default all. The steps beyond put out zeros,
+            leave the state as it is and get no gradient. A sequence of length 0 returns the state it was given.
+        recurrent_mask: factor on the hidden state on its way into the next step's gates, shape (B, H), one for the
+            whole sequence: recurrent dropout after Gal & Ghahramani (2016).
+        reverse: go from each sequence's last step to its first; the outputs stay beside their inputs.
+        time_major: `x` and the outputs have time first.
+        unroll: steps in one turn of the compiled loop. More compile time, at times faster.
+        return_sequence: False to put out the last state only, and never hold all outputs in memory.
+        remat: True to run the forward pass in chunks of about √T steps, and each of them again in the backward pass,
+            so that memory grows as √T; a number for chunks of so many steps.
+        dtype: of the products, e.g. `jnp.bfloat16`; default that of `x` and the weights together. The cell state c
+            and all sums are float32 at least; h and the outputs are of `dtype`.
+        implementation: "auto", a backward pass written by hand; "scan", plain autodiff, which has a forward mode too;
+            "cudnn", NVIDIA's kernel.
+
+    Returns:
+        The last state (c, h), shape (B, H) each, and the outputs, shape as `x` with H features, or None.
+
+    Raises:
+        ValueError: shapes that do not fit each other.
+
+    >>> weights = LSTMWeights(jnp.zeros((3, 8)), jnp.zeros((2, 8)), jnp.ones(8))
+    >>> (c, h), ys = lstm(weights, jnp.ones((1, 5, 3)))
+    >>> ys.shape, h.shape
+    ((1, 5, 2), (1, 2))
+    """
+    _check_shapes(weights, x, carry, seq_lengths, recurrent_mask, time_major)
+    if not time_major:
+        x = x.swapaxes(0, 1)  # (T, B, I)
+    arrays, dtype = _prepare(weights, x, carry, seq_lengths, recurrent_mask, dtype)
+    options = _backward.Options(reverse=reverse, unroll=unroll, return_sequence=return_sequence, dtype=dtype)
+    run: Any = _IMPLEMENTATIONS[implementation]
+
+    def chunk(carry: Any, inputs: Any) -> tuple[Any, Any]:
+        return run(options, arrays._replace(c=carry[0], h=carry[1], x=inputs[0], valid=inputs[1]))
+
+    last, ys = recurrence.in_chunks(
+        chunk, (arrays.c, arrays.h), (arrays.x, arrays.valid), remat=remat, reverse=reverse
+    )
+    if ys is not None and not time_major:
+        ys = ys.swapaxes(0, 1)  # (B, T, H)
+    return last, ys
+
+
+def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[tuple[jax.Array, jax.Array], Any]:
+    """The same recurrence, to be differentiated by JAX."""
+    kernel, recurrent_kernel, bias, x, c, h, recurrent_mask, valid = arrays
+
+    def step(carry: tuple, x: jax.Array) -> tuple:
+        c, h = carry
+        h_in = h if recurrent_mask is None else h * recurrent_mask
+        z = _backward.product(x, kernel, options.dtype) + _backward.product(h_in, recurrent_kernel, options.dtype)
+        i, f, g, o = _backward.gates(z + bias)
+        c = f * c + i * g
+        h = (o * jnp.tanh(c)).astype(h.dtype)
+        return (c, h), h
+
+    return recurrence.recur(
+        step,
+        (c, h),
+        x,
+        valid=valid,
+        reverse=options.reverse,
+        unroll=options.unroll,
+        return_sequence=options.return_sequence,
+    )
+
+
+_IMPLEMENTATIONS = {"auto": _backward.recurrence, "scan": _scan}
+
+
+def _prepare(
+    weights: LSTMWeights, x: Any, carry: Any, seq_lengths: Any, recurrent_mask: Any, dtype: Any
+) -> tuple[_backward.Arrays, DTypeLike]:
+    """All arrays time first, of the dtypes they are computed in, varying over the same mesh axes."""
+    steps, batch = x.shape[:2]
+    hidden = weights.recurrent_kernel.shape[0]
+    dtype = jnp.dtype(jnp.result_type(x, *weights) if dtype is None else dtype)
+    state_dtype = jnp.promote_types(dtype, jnp.float32)
+    if carry is None:
+        c, h = jnp.zeros((batch, hidden), state_dtype), jnp.zeros((batch, hidden), dtype)
+    else:
+        c, h = carry[0].astype(state_dtype), carry[1].astype(dtype)
+    valid = None
+    if seq_lengths is not None:
+        valid = recurrence.valid_steps(seq_lengths, steps)
+        x = recurrence.zero_padding(x, valid)
+    if recurrent_mask is not None:
+        recurrent_mask = recurrent_mask.astype(dtype)
+    bias = weights.bias.astype(state_dtype)
+    arrays = _backward.Arrays(
+        weights.kernel, weights.recurrent_kernel, bias, x.astype(dtype), c, h, recurrent_mask, valid
+    )
+    return recurrence.vary_alike(arrays), dtype
+
+
+def _check_shapes(
+    weights: LSTMWeights, x: Any, carry: Any, seq_lengths: Any, recurrent_mask: Any, time_major: bool
+) -> None:
+    if x.ndim != 3:
+        raise ValueError(f"x has shape {x.shape}: expected (B, T, I), or (T, B, I) if time_major")
+    hidden = weights.recurrent_kernel.shape[0]
+    batch = x.shape[1] if time_major else x.shape[0]
+    expected = {
+        "weights.kernel": (weights.kernel.shape, (x.shape[2], 4 * hidden)),
+        "weights.recurrent_kernel": (weights.recurrent_kernel.shape, (hidden, 4 * hidden)),
+        "weights.bias": (weights.bias.shape, (4 * hidden,)),
+    }
+    if carry is not None:
+        expected |= {f"carry's {name}": (part.shape, (batch, hidden)) for name, part in zip("ch", carry, strict=True)}
+    if seq_lengths is not None:
+        expected["seq_lengths"] = (seq_lengths.shape, (batch,))
+    if recurrent_mask is not None:
+        expected["recurrent_mask"] = (recurrent_mask.shape, (batch, hidden))
+    for name, (found, wanted) in expected.items():
+        if tuple(found) != tuple(wanted):
+            raise ValueError(f"{name} has shape {found}: expected {wanted} for x of shape {x.shape}")

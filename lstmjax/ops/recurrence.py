@@ -1,0 +1,134 @@
+"""A step repeated over time, time first: masks, direction and chunks, for every kind of cell."""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+Carry = TypeVar("Carry")
+Tree = TypeVar("Tree")
+
+
+def valid_steps(seq_lengths: Int[Array, " B"], steps: int) -> Bool[Array, "T B 1"]:
+    """True at the steps that belong to each sequence, laid out to mask arrays of shape (T, B, features)."""
+    return (jnp.arange(steps)[:, None] < seq_lengths[None, :])[..., None]
+
+
+def zero_padding(xs: Float[Array, "T B *F"], valid: Bool[Array, "T B 1"]) -> Float[Array, "T B *F"]:
+    """`xs` with zeros at the steps that belong to no sequence, whatever stood there, NaN included."""
+    return jnp.where(valid, xs, jnp.zeros((), xs.dtype))
+
+
+def flip_sequences(xs: Float[Array, "T B F"], seq_lengths: Int[Array, " B"] | None) -> Float[Array, "T B F"]:
+    """Each sequence back to front, its padding left at the end (as `flax.nnx.nn.recurrent.flip_sequences`)."""
+    if seq_lengths is None:
+        return jnp.flip(xs, axis=0)
+    steps = xs.shape[0]
+    backwards = (jnp.arange(steps - 1, -1, -1)[:, None] + seq_lengths[None, :]) % steps
+    return jnp.take_along_axis(xs, backwards[..., None], axis=0)
+
+
+def recur(
+    step: Callable[[Carry, Any], tuple[Carry, Array]],
+    carry: Carry,
+    xs: Any,
+    *,
+    valid: Bool[Array, "T B 1"] | None = None,
+    reverse: bool = False,
+    unroll: int = 1,
+    return_sequence: bool = True,
+) -> tuple[Carry, Array | None]:
+    """`jax.lax.scan` that leaves the carry alone and puts out zeros at steps that are not `valid`.
+
+    Args:
+        step: maps (carry, inputs of one step) to (carry, output of shape (B, features)).
+        carry: pytree of arrays of shape (B, ...).
+        xs: pytree of arrays of shape (T, ...).
+        valid: which steps count, shape (T, B, 1); default all.
+        reverse: from the last step to the first; outputs stay beside their inputs.
+        unroll: steps in one turn of the compiled loop.
+        return_sequence: whether to keep the outputs.
+
+    Returns:
+        The last carry and the outputs, shape (T, B, features), or None.
+    """
+
+    def masked(carry: Carry, inputs: Any) -> tuple[Carry, Array | None]:
+        x, valid_now = inputs
+        after, y = step(carry, x)
+        if valid_now is not None:
+            after = jax.tree.map(lambda new, old: jnp.where(valid_now, new, old), after, carry)
+            y = jnp.where(valid_now, y, jnp.zeros((), y.dtype))
+        return after, y if return_sequence else None
+
+    return jax.lax.scan(masked, carry, (xs, valid), reverse=reverse, unroll=unroll)
+
+
+def chunk_length(steps: int) -> int:
+    """A length of about √steps that divides `steps` where one lies within a factor of two, else the root itself.
+
+    A remainder costs a copy of all outputs, so a divisor nearby is worth more than the exact root.
+    """
+    root = max(1, math.isqrt(steps))
+    divisors = [length for length in range((root + 1) // 2, 2 * root + 1) if steps % length == 0]
+    return min(divisors, key=lambda length: abs(length - root), default=root)
+
+
+def in_chunks(
+    run: Callable[[Carry, Any], tuple[Carry, Array | None]],
+    carry: Carry,
+    xs: Any,
+    *,
+    remat: bool | int,
+    reverse: bool,
+) -> tuple[Carry, Array | None]:
+    """`run` over one chunk of time after the other, keeping between them only the carry.
+
+    The backward pass runs every chunk again before it goes through it (Chen et al. 2016, "Training deep nets with
+    sublinear memory cost"): with T / length carries and the activations of one chunk, memory grows as √T where
+    length is √T.
+
+    Args:
+        run: maps (carry, inputs of shape (length, ...)) to (carry, outputs or None).
+        carry: pytree of arrays.
+        xs: pytree of arrays of shape (T, ...).
+        remat: steps in a chunk, True for about √T, False for all steps at once; the remainder is a chunk of its own,
+            the last in the direction of time.
+        reverse: from the last chunk to the first.
+    """
+    if remat is False:
+        return run(carry, xs)
+    steps = jax.tree.leaves(xs)[0].shape[0]
+    length = chunk_length(steps) if remat is True else min(remat, steps)
+    count, rest = divmod(steps, length)
+    start = rest if reverse else 0  # the chunks of full length come first in the direction of time
+    whole = jax.tree.map(
+        lambda a: jax.lax.slice_in_dim(a, start, start + count * length).reshape(count, length, *a.shape[1:]), xs
+    )
+    carry, ys = jax.lax.scan(jax.checkpoint(run, prevent_cse=False), carry, whole, reverse=reverse)
+    if ys is not None:
+        ys = ys.reshape(count * length, *ys.shape[2:])
+    if not rest:
+        return carry, ys
+    remainder = jax.tree.map(lambda a: a[:rest] if reverse else a[count * length :], xs)
+    carry, tail = jax.checkpoint(run)(carry, remainder)
+    if ys is None or tail is None:
+        return carry, None
+    return carry, jnp.concatenate([tail, ys] if reverse else [ys, tail])
+
+
+def vary_alike(tree: Tree, like: Any = ()) -> Tree:
+    """`tree` varying over all mesh axes that any leaf of it or of `like` varies over.
+
+    Under `jax.shard_map` a scan demands that its carry varies before the first step as it does after it.
+    """
+    axes = frozenset().union(*(jax.typeof(leaf).mat.varying for leaf in jax.tree.leaves((tree, like))))
+
+    def vary(leaf: Array) -> Array:
+        missing = tuple(axes - jax.typeof(leaf).mat.varying)
+        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(vary, tree)
