@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lstmjax.data.datasets import load, series_id, settings
+    from lstmjax.data.datasets import load, settings
     from lstmjax.data.frequency import season_length
     from lstmjax.data.panel import (
         DataWarning,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "datasets": ("load", "series_id", "settings"),
+    "datasets": ("load", "settings"),
     "frequency": ("season_length",),
     "panel": ("DataWarning", "Panel", "Schema", "check_compatible", "panel_from_table", "read_table", "require_future"),
     "scaling": ("Scaling", "align", "fit_scaling", "scale", "scale_targets", "unscale"),
@@ -70,7 +70,6 @@ __all__ = [
     "scale",
     "scale_targets",
     "season_length",
-    "series_id",
     "settings",
     "split_panel",
     "test_windows",

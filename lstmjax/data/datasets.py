@@ -71,10 +71,10 @@ def load(name: DatasetName) -> pd.DataFrame:
 def settings(name: DatasetName) -> dict[str, Any]:
     """The options of `lstmjax.config.DataConfig` that suit a named data set, where the user gives none.
 
-    ``etth1`` and ``etth2`` follow the published benchmark: all seven columns, each a series (wide layout), 8640 rows to
-    train, 2880 to validate, 2880 to test. ``m4_hourly`` and ``m4_weekly`` hold out the competition's own test rows.
-    ``exchange`` is cut 7 : 1 : 2 and has integer times, since its file has no dates. ``elecdemand`` holds out the last six
-    weeks, and the six before for validation. No covariates are used unless the user names them.
+    ``etth1`` and ``etth2`` follow the published benchmark: all seven columns, each a series (wide layout), 8640 rows
+    to train, 2880 to validate, 2880 to test. ``m4_hourly`` and ``m4_weekly`` hold out the competition's own test rows.
+    ``exchange`` is cut 7 : 1 : 2 and has integer times, since its file has no dates. ``elecdemand`` holds out the last
+    six weeks, and the six before for validation. No covariates are used unless the user names them.
 
     Args:
         name: which data set.
@@ -89,7 +89,7 @@ def settings(name: DatasetName) -> dict[str, Any]:
 
 
 def series_id(name: DatasetName) -> str:
-    """What to call the only series of a data set without an id column."""
+    """What to call the only series of a data set whose table has no id column."""
     return name
 
 
@@ -110,7 +110,7 @@ def fetch(file: RemoteFile, folder: Path | None = None) -> Path:
     found = _digest(path)
     if found != file.sha256:
         raise DataError(
-            f"{path} has SHA-256 {found}, expected {file.sha256}: remove it to have it downloaded again from {file.address}"
+            f"{path} has SHA-256 {found}, expected {file.sha256}: remove it to have it downloaded from {file.address}"
         )
     return path
 
@@ -280,6 +280,10 @@ _DATASETS: dict[str, _Dataset] = {
         },
     ),
 }
+
+
+NAMES: tuple[str, ...] = tuple(_DATASETS)
+"""The data sets there are."""
 
 
 def _dataset(name: str) -> _Dataset:

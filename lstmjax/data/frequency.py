@@ -58,7 +58,7 @@ class Frequency:
         if self.base is None:
             rows, rest = np.divmod(times - starts, self.step)
             return rows, rest == 0
-        days, grid = times // DAY, _calendar(self.base, int(starts.min()) // DAY, int(times.max()) // DAY)
+        days, grid = times // DAY, _calendar(self.base, int(starts.min()) // DAY, last=int(times.max()) // DAY)
         at = np.searchsorted(grid, days)
         rows, rest = np.divmod(at - np.searchsorted(grid, starts // DAY), self.step)
         on_grid = grid[np.minimum(at, len(grid) - 1)] == days if len(grid) else np.zeros(len(times), bool)
@@ -77,7 +77,7 @@ class Frequency:
         if self.base is None or len(rows) == 0:
             return starts + rows * self.step
         first = starts // DAY
-        grid = _calendar(self.base, int(first.min()), int(first.max()))
+        grid = _calendar(self.base, int(first.min()), last=int(first.max()))
         at = np.searchsorted(grid, first) + rows * self.step
         grid = _calendar(self.base, int(first.min()), periods=int(at.max()) + 1)
         return grid[at] * DAY + starts % DAY
@@ -183,11 +183,6 @@ def season_length(freq: str) -> int:
     return _whole(DAY if frequency.step >= 60 * SECOND else 3600 * SECOND, frequency.step)
 
 
-def clock_zone(frequency: Frequency, zone: str | None) -> str | None:
-    """The zone in which the frequency's clock values are to be read: UTC where it counts in UTC, else the table's."""
-    return zone if zone is None or frequency.wall_clock else "UTC"
-
-
 def as_index(times: Times, frequency: Frequency, zone: str | None) -> pd.Index:
     """Clock values as the user's own kind of timestamps.
 
@@ -235,7 +230,7 @@ def _infer_calendar(wall: Times, steps: Times) -> str | None:
         return "B" if not weekends.any() and (steps == 3 * DAY).any() else None
     if step < 28:
         return None
-    dates = pd.DatetimeIndex((days * DAY).view("datetime64[us]"))
+    dates = pd.DatetimeIndex((days * DAY).view("datetime64[us]")).as_unit("us")
     anchor = next((base for base in ("MS", "ME", "BMS", "BME") if _all_on(dates, base)), None)
     if anchor is None:
         return None
@@ -251,19 +246,18 @@ def _infer_calendar(wall: Times, steps: Times) -> str | None:
 
 
 def _all_on(dates: pd.DatetimeIndex, base: str) -> bool:
-    days = dates.asi8 // (DAY if dates.unit == "us" else 1)
-    return bool(np.isin(days, _calendar(base, int(days[0]), int(days[-1]))).all())
-
-
-def _calendar(base: str, first: int, last: int | None = None, *, periods: int | None = None) -> Times:
-    """The days (since 1970) upon which steps of a calendar frequency fall, from ``first`` on."""
-    return _cached_calendar(base, first, last, periods)
+    days = dates.asi8 // DAY
+    return bool(np.isin(days, _calendar(base, int(days[0]), last=int(days[-1]))).all())
 
 
 @functools.lru_cache(maxsize=32)
-def _cached_calendar(base: str, first: int, last: int | None, periods: int | None) -> Times:
-    dates = [None if day is None else pd.Timestamp(day * DAY, unit="us") for day in (first, last)]
-    grid = pd.date_range(dates[0], dates[1], periods=periods, freq=base).as_unit("us")
-    days: Times = grid.asi8 // DAY
-    days.flags.writeable = False
+def _calendar(base: str, first: int, *, last: int | None = None, periods: int = 0) -> Times:
+    """The days (since 1970) on which a step of the calendar begins, from ``first`` on: up to ``last``, or so many."""
+    start = pd.Timestamp(first * DAY, unit="us")
+    if last is not None:
+        dates = pd.date_range(start, pd.Timestamp(last * DAY, unit="us"), freq=base)
+    else:
+        dates = pd.date_range(start, periods=periods, freq=base)
+    days: Times = dates.as_unit("us").asi8 // DAY
+    days.flags.writeable = False  # shared by all who ask again
     return days

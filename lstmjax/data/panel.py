@@ -6,15 +6,16 @@ pandas ends here. A row that the table lacks, or a cell that is empty, is NaN: i
 import dataclasses
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64, Shaped
 
 from lstmjax.config import DataConfig
-from lstmjax.data.frequency import Frequency, Times, as_index, infer_frequency, parse_frequency
-from lstmjax.data.table import number_column, read_table, require_columns, row_numbers, time_column
+from lstmjax.data.frequency import Frequency, as_index, infer_frequency, parse_frequency
+from lstmjax.data.rows import Columns, Rows, Table, as_ids, join_future, read_future, read_rows
+from lstmjax.data.table import DataWarning, read_table
 from lstmjax.errors import DataError
 
 __all__ = [
@@ -27,11 +28,7 @@ __all__ = [
     "require_future",
 ]
 
-_LARGEST_BLOWUP = 100  # a wrong year in one timestamp would otherwise ask for gigabytes of gap
-
-
-class DataWarning(UserWarning):
-    """Something about a table that its owner should know, though it can be used. One line."""
+_LARGEST_GROWTH = 100  # a wrong year in one timestamp would otherwise ask for gigabytes of gap
 
 
 @dataclass(frozen=True)
@@ -144,28 +141,10 @@ class Panel:
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Self:
         """The panel that `to_arrays` took apart, also after its metadata went through JSON."""
-        stored = {
+        stored: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in metadata["schema"].items()
         }
-        return cls(schema=Schema(**stored), ids=_as_ids(metadata["ids"]), **arrays)
-
-
-class _Rows(NamedTuple):
-    """The rows of one table, each with its series, its time and its numbers."""
-
-    source: str
-    number: Int64[np.ndarray, " R"]  # as in the file
-    series: Int64[np.ndarray, " R"]
-    wall: Times
-    utc: Times
-    values: Float64[np.ndarray, "R F"]
-
-    def take(self, order: np.ndarray) -> "_Rows":
-        return self._replace(**{name: getattr(self, name)[order] for name in self._fields[1:]})
-
-    @property
-    def follows(self) -> np.ndarray:
-        return np.diff(self.series, prepend=-1) == 0
+        return cls(schema=Schema(**stored), ids=as_ids(metadata["ids"]), **arrays)
 
 
 def panel_from_table(
@@ -179,17 +158,18 @@ def panel_from_table(
 ) -> Panel:
     """A panel from a table in the long or the wide layout.
 
-    Rows within a series may come in any order (a `DataWarning` says so where they are not sorted). Times that are
-    missing between two rows become rows of NaN (a `DataWarning` counts them) or, with ``config.gaps = "error"``, a
-    `DataError`. Rows with empty targets after the last observation of their series are its known future.
+    Rows of a series need not be sorted (a `DataWarning` says so where they are not). Times that are missing between two
+    rows become rows of NaN (a `DataWarning` counts them) or, with ``config.gaps = "error"``, a `DataError`. Rows with
+    empty targets after the last observation of their series are its known future.
 
     Args:
-        table: the user's table. Other columns than those the config names are ignored.
+        table: the user's table. Other columns than those the config names are ignored. In the long layout it may lack
+            the column ``"unique_id"``: then it is one series.
         config: what the columns mean.
         source: the table's name in messages, usually its path.
         freq: the frequency the table must have, e.g. that of the training data; instead of ``config.freq``.
-        futr: known-future covariates beyond the last observation; rows up to it are ignored, a row there is in both
-            tables is taken from this one. It needs the id column unless there is one series.
+        futr: known-future covariates beyond the last observation. Rows up to it are ignored; a row beyond it that is in
+            both tables is taken from this one. It needs the id column unless there is one series or the layout is wide.
         series_id: the identifier of the only series, where the table has no id column.
 
     Returns:
@@ -197,267 +177,156 @@ def panel_from_table(
 
     Raises:
         DataError: one line naming the table, the row and the column that cannot be used.
-        ConfigError: ``freq`` is not a frequency.
+        ConfigError: ``freq`` is not a frequency; future covariates are given, but no name of any.
+
+    Warns:
+        DataWarning: rows are not sorted, or rows are missing.
     """
-    table = _with_index_columns(table, (config.id_col, config.time_col))
-    require_columns(table, (config.time_col, *_value_columns(config)), source)
-    if table.empty:
-        raise DataError(f"{source} has no rows")
-    codes, ids = _series(table, config, source, series_id)
-    main, zone, integer = _rows_of(table, config, codes, source, _value_columns(config))
-    if config.layout == "wide":
-        main, ids = _melt(main, config), _as_ids(config.target_cols)
-    main = _sorted(main, ids, config)
-    frequency = _frequency(main, config, freq, integer)
-    rows, columns = main, _Columns.of(config)
-    if futr is not None:
-        known, futr_zone, futr_integer = _future_rows(futr, config, ids, columns)
-        if (futr_zone, futr_integer) != (zone, integer):
-            kind = "whole numbers" if futr_integer else f"time zone {futr_zone}"
-            theirs = "whole numbers" if integer else f"time zone {zone}"
-            raise DataError(
-                f"{known.source}: column {config.time_col!r} has {kind}, {source} has {theirs}: make them equal"
-            )
-        rows = _continued(main, _sorted(known, ids, config), columns.y)
-    panel = _laid_out(rows, ids, columns, frequency, config, zone)
-    _check_gaps(panel, rows, frequency, config, futr is not None)
+    main = read_rows(table, config, source, series_id)
+    frequency = _frequency(main, config, freq)
+    rows = main.rows if futr is None else join_future(main, read_future(futr, config, main.ids), config)
+    clock = rows.wall if frequency.wall_clock else rows.utc
+    starts = clock[~rows.follows]
+    at = _steps(rows, clock, starts, frequency, config, main.zone)
+    schema = Schema(
+        id_col=config.id_col,
+        time_col=config.time_col,
+        target_cols=config.target_cols,
+        hist_exog=config.hist_exog,
+        futr_exog=config.futr_exog,
+        stat_exog=config.stat_exog,
+        freq=frequency.text,
+        layout=config.layout,
+        time_zone=main.zone,
+    )
+    panel = _laid_out(schema, main.ids, starts, at, rows, Columns.of(config))
+    _check_gaps(panel, rows, at, config, has_future=futr is not None)
     return panel
 
 
-class _Columns(NamedTuple):
-    """Where the groups of columns lie in `_Rows.values`."""
+def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
+    """The frequency that is asked for, after a look at whether the rows have it; else the one they have."""
+    rows, named = main.rows, freq or config.freq
 
-    y: slice
-    hist: slice
-    futr: slice
-    stat: slice
+    def infer() -> Frequency:
+        return infer_frequency(rows.wall, rows.utc, rows.follows, integer=main.integer, source=rows.sources[0])
 
-    @classmethod
-    def of(cls, config: DataConfig) -> "_Columns":
-        targets = 1 if config.layout == "wide" else len(config.target_cols)
-        widths = (targets, len(config.hist_exog), len(config.futr_exog), len(config.stat_exog))
-        ends = np.cumsum(widths).tolist()
-        return cls(*(slice(end - width, end) for end, width in zip(ends, widths, strict=True)))
-
-
-def _value_columns(config: DataConfig) -> tuple[str, ...]:
-    return (*config.target_cols, *config.hist_exog, *config.futr_exog, *config.stat_exog)
-
-
-def _with_index_columns(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The table with its index as columns, where that is where the times or the identifiers are."""
-    return table.reset_index() if any(name in table.index.names for name in columns) else table
-
-
-def _as_ids(values: Any) -> np.ndarray:
-    ids = np.empty(len(values), object)
-    ids[:] = [value if isinstance(value, (str, int)) else str(value) for value in values]
-    return ids
-
-
-def _series(table: pd.DataFrame, config: DataConfig, source: str, series_id: str) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each row's series, and the identifiers in order of first appearance."""
-    named = config.id_col != DataConfig.id_col
-    if config.layout == "wide" or (not named and config.id_col not in table.columns):
-        return np.zeros(len(table), np.int64), _as_ids([series_id])
-    require_columns(table, [config.id_col], source)
-    codes, ids = pd.factorize(table[config.id_col])
-    missing = np.flatnonzero(codes < 0)
-    if len(missing):
-        row = row_numbers(table)[missing[0]]
-        raise DataError(f"{source}: row {row}, column {config.id_col!r} is empty: every row needs its series' name")
-    return codes.astype(np.int64), _as_ids(ids.tolist())
-
-
-def _rows_of(
-    table: pd.DataFrame, config: DataConfig, series: np.ndarray, source: str, columns: tuple[str, ...]
-) -> tuple[_Rows, str | None, bool]:
-    times = time_column(table, config.time_col, source)
-    values = [number_column(table, column, source) for column in columns]
-    numbers = np.stack(values, axis=1) if values else np.empty((len(table), 0))
-    rows = _Rows(source, row_numbers(table), series, times.wall, times.utc, numbers)
-    return rows, times.zone, times.integer
-
-
-def _melt(rows: _Rows, config: DataConfig) -> _Rows:
-    """Each target column as a series of its own; covariates are shared by all."""
-    count, targets = len(rows.number), len(config.target_cols)
-    order = np.tile(np.arange(count), targets)
-    y = rows.values[:, :targets].T.reshape(-1, 1)
-    melted = rows.take(order)
-    return melted._replace(
-        series=np.repeat(np.arange(targets), count), values=np.concatenate([y, melted.values[:, targets:]], axis=1)
-    )
-
-
-def _sorted(rows: _Rows, ids: np.ndarray, config: DataConfig) -> _Rows:
-    """Rows by series, then time; duplicates are refused."""
-    grouped = rows.take(np.argsort(rows.series, kind="stable"))
-    backwards = grouped.follows & (np.diff(grouped.utc, prepend=grouped.utc[:1]) < 0)
-    if backwards.any():
-        row = grouped.number[np.flatnonzero(backwards)[0]]
-        warnings.warn(
-            f"{rows.source}: rows are not sorted by {config.time_col!r} (row {row} is the first out of order): sorted",
-            DataWarning,
-            stacklevel=3,
-        )
-        grouped = grouped.take(np.lexsort((grouped.utc, grouped.series)))
-    twice = np.flatnonzero(grouped.follows & (np.diff(grouped.utc, prepend=grouped.utc[:1]) == 0))
-    if len(twice):
-        first, second = sorted(grouped.number[[twice[0] - 1, twice[0]]].tolist())
-        where = f"series {ids[grouped.series[twice[0]]]!r} " if len(ids) > 1 else ""
-        hint = "" if len(ids) > 1 else "; where the table holds several series, name their column with data.id_col"
-        raise DataError(
-            f"{rows.source}: row {second}: {where}has the time of row {first} again: keep one of them{hint}"
-        )
-    return grouped
-
-
-def _frequency(rows: _Rows, config: DataConfig, freq: str | None, integer: bool) -> Frequency:
-    named = freq or config.freq
     if named is None:
-        return infer_frequency(rows.wall, rows.utc, rows.follows, integer=integer, source=rows.source)
+        return infer()
     frequency = parse_frequency(named)
-    if frequency.integer != integer:
-        kinds = {True: "whole numbers", False: "timestamps"}
+    if frequency.integer != main.integer:
         raise DataError(
-            f"{rows.source}: column {config.time_col!r} holds {kinds[integer]}, but the frequency is {named!r}, "
-            f"which is for {kinds[not integer]}"
+            f"{rows.sources[0]}: column {config.time_col!r} holds {main.kind}, which does not go with frequency {named!r}"
         )
     clock = rows.wall if frequency.wall_clock else rows.utc
-    follows = np.flatnonzero(rows.follows)
-    steps, fits = frequency.number(clock[follows], clock[follows - 1])
-    if len(follows) and not (fits & (steps == 1)).any():  # else every second row would be called a gap
-        found = infer_frequency(rows.wall, rows.utc, rows.follows, integer=integer, source=rows.source).text
-        raise DataError(f"{rows.source}: the rows are {found!r} apart, but the frequency is {named!r}")
+    later = np.flatnonzero(rows.follows)
+    steps, fits = frequency.number(clock[later], clock[later - 1])
+    if len(later) and not (fits & (steps == 1)).any():  # hourly rows would pass for half-hourly ones with gaps
+        raise DataError(f"{rows.sources[0]}: rows have the frequency {infer().text!r}, not {named!r}")
     return frequency
 
 
-def _future_rows(
-    futr: pd.DataFrame, config: DataConfig, ids: np.ndarray, columns: _Columns
-) -> tuple[_Rows, str | None, bool]:
-    """The rows of a table of future covariates, NaN in all other columns."""
-    source = config.futr_path or "the future covariates"
-    futr = _with_index_columns(futr, (config.id_col, config.time_col))
-    require_columns(futr, (config.time_col, *config.futr_exog), source)
-    if futr.empty:
-        raise DataError(f"{source}: no rows")
-    if config.layout == "wide" or (len(ids) == 1 and config.id_col not in futr.columns):
-        series = np.zeros(len(futr), np.int64)
-    else:
-        require_columns(futr, [config.id_col], source)
-        series = pd.Index(ids).get_indexer(pd.Index(futr[config.id_col].astype(object)))
-        unknown = np.flatnonzero(series < 0)
-        if len(unknown):
-            row, name = row_numbers(futr)[unknown[0]], futr[config.id_col].iloc[unknown[0]]
-            raise DataError(f"{source}: row {row}: the data has no series {name!r}")
-    rows, zone, integer = _rows_of(futr, config, series.astype(np.int64), source, config.futr_exog)
-    if config.layout == "wide":
-        repeated = rows.take(np.tile(np.arange(len(futr)), len(ids)))
-        rows = repeated._replace(series=np.repeat(np.arange(len(ids)), len(futr)))
-    values = np.full((len(rows.number), columns.stat.stop), np.nan)
-    values[:, columns.futr] = rows.values
-    return rows._replace(values=values), zone, integer
+def _steps(
+    rows: Rows,
+    clock: Int64[np.ndarray, " R"],
+    starts: Int64[np.ndarray, " N"],
+    frequency: Frequency,
+    config: DataConfig,
+    zone: str | None,
+) -> Int64[np.ndarray, " R"]:
+    """The number of steps from each series' first row to each row; every row must be a whole number of them away."""
+    at, fits = frequency.number(clock, starts[rows.series])
+    if not fits.all():
+        wrong = int(np.argmin(fits))
+        when = as_index(clock[[wrong]], frequency, zone)[0]
+        raise DataError(
+            f"{rows.name(wrong)}, column {config.time_col!r} is {when}: no whole number of steps of {frequency.text!r} "
+            "after the first row of its series: give data.freq, or resample the table"
+        )
+    needed = int(at[_last_of_series(rows)].sum()) + len(starts)
+    if needed > _LARGEST_GROWTH * len(at) + 10_000:
+        raise DataError(
+            f"{rows.sources[0]}: in steps of {frequency.text!r} it would have {needed} rows, but it has {len(at)}: "
+            "is a time wrong, or data.freq too short?"
+        )
+    return at
 
 
-def _continued(main: _Rows, known: _Rows, y: slice) -> _Rows:
-    """The rows of both tables, those of ``known`` only after the last observation of their series."""
-    observed = ~np.isnan(main.values[:, y]).all(axis=1)
-    last = np.full(max(main.series.max(), known.series.max()) + 1, np.iinfo(np.int64).min)
-    np.maximum.at(last, main.series[observed], main.utc[observed])
-    known = known.take(known.utc > last[known.series])
-    joined = _Rows(known.source, *(np.concatenate(pair) for pair in zip(main[1:], known[1:], strict=True)))
-    joined = joined.take(np.lexsort((joined.utc, joined.series)))  # stable: of two at one time, known comes second
-    again = np.append((np.diff(joined.utc) == 0) & (np.diff(joined.series) == 0), False)
-    return joined.take(~again)
+def _last_of_series(rows: Rows) -> np.ndarray:
+    return np.append(~rows.follows[1:], True)
 
 
 def _laid_out(
-    rows: _Rows, ids: np.ndarray, columns: _Columns, frequency: Frequency, config: DataConfig, zone: str | None
+    schema: Schema,
+    ids: Shaped[np.ndarray, " N"],
+    starts: Int64[np.ndarray, " N"],
+    at: Int64[np.ndarray, " R"],
+    rows: Rows,
+    columns: Columns,
 ) -> Panel:
     """The panel with every row at its step, and rows of NaN where the table has none."""
-    clock = rows.wall if frequency.wall_clock else rows.utc
-    first = np.flatnonzero(~rows.follows)
-    starts = clock[first]
-    at, fits = frequency.number(clock, starts[rows.series])
-    if not fits.all():
-        wrong = int(np.flatnonzero(~fits)[0])
-        when = as_index(clock[wrong : wrong + 1], frequency, zone)[0]
-        raise DataError(
-            f"{rows.source}: row {rows.number[wrong]}, column {config.time_col!r} is {when}, which is not a whole number of "
-            f"steps of {frequency.text!r} after the series' first row: give data.freq, or resample the table"
-        )
-    lengths = at[np.append(first[1:], len(at)) - 1] + 1
-    if lengths.sum() > _LARGEST_BLOWUP * len(at) + 10_000:
-        raise DataError(
-            f"{rows.source}: at one row every {frequency.text!r} there would be {lengths.sum()} rows, the table has "
-            f"{len(at)}: is a timestamp wrong, or data.freq too fine?"
-        )
+    lengths = at[_last_of_series(rows)] + 1
     offsets = _ranges(lengths)
-    values = np.full((int(offsets[-1]), rows.values.shape[1]), np.nan)
-    values[offsets[rows.series] + at] = rows.values
-    observed = ~np.isnan(values[:, columns.y]).all(axis=1)
-    row_in_series = np.arange(len(values)) - np.repeat(offsets[:-1], lengths)
-    last = np.maximum.reduceat(np.where(observed, row_in_series + 1, 0), offsets[:-1])
+    cells = np.full((int(offsets[-1]), rows.cells.shape[1]), np.nan)
+    cells[offsets[rows.series] + at] = rows.cells
+    observed = ~np.isnan(cells[:, columns.y]).all(axis=1)
     if not observed.any():
-        raise DataError(f"{rows.source}: {' and '.join(map(repr, config.target_cols))} without a single value")
-    schema = Schema(
-        config.id_col,
-        config.time_col,
-        config.target_cols,
-        config.hist_exog,
-        config.futr_exog,
-        config.stat_exog,
-        frequency.text,
-        config.layout,
-        zone,
+        raise DataError(
+            f"{rows.sources[0]}: column {schema.target_cols[0]!r} has no value: there is nothing to learn from"
+        )
+    row = np.arange(len(cells)) - np.repeat(offsets[:-1], lengths)
+    return Panel(
+        schema=schema,
+        ids=ids,
+        start=starts,
+        offsets=offsets,
+        observed=np.maximum.reduceat(np.where(observed, row + 1, 0), offsets[:-1]),
+        y=np.ascontiguousarray(cells[:, columns.y]),
+        hist=np.ascontiguousarray(cells[:, columns.hist]),
+        futr=np.ascontiguousarray(cells[:, columns.futr]),
+        stat=_static(rows, ids, columns.stat, schema),
     )
-    y, hist, futr = (np.ascontiguousarray(values[:, group]) for group in columns[:3])
-    stat = _static(rows, ids, columns.stat, config)
-    return Panel(schema, ids, starts, offsets, last.astype(np.int64), y, hist, futr, stat)
 
 
-def _static(rows: _Rows, ids: np.ndarray, group: slice, config: DataConfig) -> Float64[np.ndarray, "N Fs"]:
+def _static(rows: Rows, ids: Shaped[np.ndarray, " N"], group: slice, schema: Schema) -> Float64[np.ndarray, "N Fs"]:
     """The one value of each series' static covariates."""
-    values = rows.values[:, group]
-    stat = np.empty((len(ids), values.shape[1]))
-    for column, name in enumerate(config.stat_exog):
-        given = np.flatnonzero(~np.isnan(values[:, column]))
+    stat = np.empty((len(ids), len(schema.stat_exog)))
+    for column, name in enumerate(schema.stat_exog):
+        cells = rows.cells[:, group][:, column]
+        given = np.flatnonzero(~np.isnan(cells))
         series, first = np.unique(rows.series[given], return_index=True)
         if len(series) < len(ids):
             without = ids[np.setdiff1d(np.arange(len(ids)), series)[0]]
-            raise DataError(f"{rows.source}: series {without!r} has no value in static column {name!r}")
-        stat[:, column] = values[given[first], column]
-        varies = given[values[given, column] != stat[rows.series[given], column]]
+            raise DataError(f"{rows.sources[0]}: series {without!r} has no value in static column {name!r}")
+        stat[:, column] = cells[given[first]]
+        varies = given[cells[given] != stat[rows.series[given], column]]
         if len(varies):
-            row, which = rows.number[varies[0]], rows.series[varies[0]]
+            row, which = int(varies[0]), rows.series[varies[0]]
             raise DataError(
-                f"{rows.source}: row {row}, column {name!r} is {values[varies[0], column]:g}, earlier in series "
-                f"{ids[which]!r} it is {stat[which, column]:g}: a static covariate has one value a series"
+                f"{rows.name(row)}, column {name!r} is {cells[row]:g}, but {stat[which, column]:g} earlier in series "
+                f"{ids[which]!r}: a static covariate has one value a series"
             )
     return stat
 
 
-def _check_gaps(panel: Panel, rows: _Rows, frequency: Frequency, config: DataConfig, has_future: bool) -> None:
-    """Warns of missing steps, or refuses them; in a table of future covariates they are always refused."""
-    clock = rows.wall if frequency.wall_clock else rows.utc
-    at, _ = frequency.number(clock, panel.start[rows.series])
-    gaps = np.where(rows.follows, np.diff(at, prepend=0) - 1, 0)
-    if not gaps.any():
+def _check_gaps(panel: Panel, rows: Rows, at: Int64[np.ndarray, " R"], config: DataConfig, *, has_future: bool) -> None:
+    """Warns of missing steps, or refuses them; before a row of a table of the future they are always refused."""
+    missing = np.where(rows.follows, np.diff(at, prepend=0) - 1, 0)
+    if not missing.any():
         return
-    future = np.flatnonzero((gaps > 0) & (at >= panel.observed[rows.series])) if has_future else []
-    where = int(future[0]) if len(future) else int(np.flatnonzero(gaps)[0])
-    series = rows.series[where]
-    when = panel.timestamps(np.array([series]), at[[where]] - gaps[where])[0]
-    if len(future):
+    in_future = (missing > 0) & (rows.table > 0) & has_future
+    row = int(np.argmax(in_future)) if in_future.any() else int(np.argmax(missing > 0))
+    series = rows.series[row]
+    first = panel.timestamps(np.array([series]), at[[row]] - missing[row])[0]
+    if in_future.any():
         raise DataError(
-            f"{rows.source}: series {panel.ids[series]!r} has no row for {when}: its future must have no gap"
+            f"{rows.name(row)}: before it series {panel.ids[series]!r} lacks {first}: the rows of its future must follow "
+            "its last observation without a gap"
         )
-    count = int(gaps.sum())
-    affected = len(np.unique(rows.series[gaps > 0]))
+    count, affected = int(missing.sum()), len(np.unique(rows.series[missing > 0]))
     told = (
-        f"{rows.source}: {count} missing time {'step' if count == 1 else 'steps'} in {affected} of {len(panel.ids)} "
-        f"series, the first in series {panel.ids[series]!r} at {when}"
+        f"{rows.sources[0]}: {count} missing time step{'s' * (count > 1)} in {affected} of {len(panel.ids)} series, "
+        f"the first in series {panel.ids[series]!r} at {first}"
     )
     if config.gaps == "error":
         raise DataError(f'{told}: complete the table, or set data.gaps to "mask"')
@@ -471,8 +340,8 @@ def _ranges(lengths: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
 def require_future(panel: Panel, h: int) -> None:
     """Checks that the known-future covariates reach h rows beyond the last observation of every series.
 
-    A row counts as missing where it is not there or all of its known-future covariates are empty; where some are, these
-    are masked.
+    A row counts as missing where it is not there or all of its known-future covariates are empty; where only some are,
+    these are masked.
 
     Args:
         panel: the data to forecast from.
@@ -483,20 +352,18 @@ def require_future(panel: Panel, h: int) -> None:
     """
     if not panel.schema.futr_exog:
         return
-    rows = panel.observed[:, None] + np.arange(h)
-    inside = rows < panel.lengths[:, None]
+    rows = panel.observed[:, None] + np.arange(h)  # (N, h)
     flat = np.minimum(panel.offsets[:-1, None] + rows, len(panel.futr) - 1)
-    given = inside & ~np.isnan(panel.futr[flat]).all(axis=-1)
-    lacking = np.flatnonzero(~given.all(axis=1))
-    if not len(lacking):
+    given = (rows < panel.lengths[:, None]) & ~np.isnan(panel.futr[flat]).all(axis=-1)
+    if given.all():
         return
-    series = int(lacking[0])
-    row = int(rows[series, np.argmin(given[series])])
+    series = int(np.argmin(given.all(axis=1)))
+    row = rows[series, np.argmin(given[series])]
     when = panel.timestamps(np.array([series]), np.array([row]))[0]
     raise DataError(
-        f"series {panel.ids[series]!r} has no {', '.join(panel.schema.futr_exog)} for {when}: forecasting {h} rows needs "
-        f"these covariates for {h} rows after the last observation; give them with data.futr_path (futr_df in Python), "
-        "or as rows with an empty target"
+        f"series {panel.ids[series]!r} has no {', '.join(panel.schema.futr_exog)} for {when}: a forecast needs "
+        f"{h} rows of known-future covariates after the last observation: give them by data.futr_path (futr_df in "
+        "Python), or as rows with an empty target"
     )
 
 
@@ -512,13 +379,13 @@ def check_compatible(trained: Schema, new: Schema, *, source: str = "the table")
         DataError: naming what differs, with both values.
     """
     for name in ("target_cols", "hist_exog", "futr_exog", "stat_exog", "layout"):
-        mine, theirs = getattr(trained, name), getattr(new, name)
-        if mine != theirs:
-            raise DataError(f"{source} has {name} {_listed(theirs)}, the forecaster was trained with {_listed(mine)}")
-    mine, theirs = trained.frequency, new.frequency
-    if (mine.step, mine.base, mine.integer) != (theirs.step, theirs.base, theirs.integer):
-        raise DataError(f"{source} has frequency {new.freq!r}, the forecaster was trained with {trained.freq!r}")
+        then, now = _listed(getattr(trained, name)), _listed(getattr(new, name))
+        if then != now:
+            raise DataError(f"{source} has {name} {now}, the forecaster was trained with {then}")
+    before, after = trained.frequency, new.frequency
+    if (before.step, before.base, before.integer) != (after.step, after.base, after.integer):
+        raise DataError(f"{source} has the frequency {new.freq!r}, the forecaster was trained with {trained.freq!r}")
 
 
-def _listed(value: str | tuple[str, ...]) -> str:
-    return value if isinstance(value, str) else ", ".join(value) or "none"
+def _listed(names: str | tuple[str, ...]) -> str:
+    return names if isinstance(names, str) else ", ".join(names) or "none"

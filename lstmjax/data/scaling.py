@@ -49,23 +49,24 @@ class Scaling:
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The statistics as named arrays and JSON-able metadata, from which `from_arrays` makes them again."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        metadata = {name: fields.pop(name) for name in ("scaler", "per_series")}
-        return fields, metadata
+        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        metadata = {name: arrays.pop(name) for name in ("scaler", "per_series")}
+        return arrays, metadata
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Self:
         """The statistics that `to_arrays` took apart."""
-        return cls(**metadata, **arrays)
+        stored: dict[str, Any] = {**metadata, **arrays}
+        return cls(**stored)
 
 
 def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
     """Statistics of the training rows, and of no others.
 
-    Targets are scaled as ``config.scaler`` and ``config.scaler_scope`` say. Covariates are always standardised, with one
-    mean and population deviation over the training rows of all series; those that are only 0 and 1 there stay as they
-    are. A series that is not trained on (see `Split`) has statistics of all its observed rows, since none of them is
-    forecast for evaluation; one without any observed training row has the mean statistics of the others.
+    Targets are scaled as ``config.scaler`` and ``config.scaler_scope`` say. Covariates are always standardised, with
+    one mean and population deviation over the training rows of all series; those that are only 0 and 1 there stay as
+    they are. A series without training rows (see `Split`) has statistics of all its observed rows, since none of them
+    is forecast for evaluation; one without any observed training row has the mean statistics of the others.
 
     Args:
         panel: the data.
@@ -85,17 +86,22 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
         y_center, y_scale = _by_series(panel, fitted, statistic)
     else:
         y_center, y_scale = (array[None] for array in _each_column(panel.y[train_rows], statistic))
-    covariates = {
-        "hist": _each_column(panel.hist[train_rows], _covariate),
-        "futr": _each_column(panel.futr[train_rows], _covariate),
-        "stat": _each_column(panel.stat, _covariate),
-    }
-    stored = {
-        f"{name}_{part}": array for name, pair in covariates.items() for part, array in zip(_PARTS, pair, strict=True)
-    }
-    scaling = Scaling(config.scaler, config.scaler_scope == "series", y_center, y_scale, **stored)
+    hist_center, hist_scale = _each_column(panel.hist[train_rows], _covariate)
+    futr_center, futr_scale = _each_column(panel.futr[train_rows], _covariate)
+    stat_center, stat_scale = _each_column(panel.stat, _covariate)
     _warn_constant(panel, split)
-    return scaling
+    return Scaling(
+        scaler=config.scaler,
+        per_series=config.scaler_scope == "series",
+        y_center=y_center,
+        y_scale=y_scale,
+        hist_center=hist_center,
+        hist_scale=hist_scale,
+        futr_center=futr_center,
+        futr_scale=futr_scale,
+        stat_center=stat_center,
+        stat_scale=stat_scale,
+    )
 
 
 def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
@@ -175,9 +181,6 @@ def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], p
     )
 
 
-_PARTS = ("center", "scale")
-
-
 def _standard(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std())
 
@@ -230,19 +233,21 @@ def _by_series(
     others: Scaling | None = None,
 ) -> Statistics:
     """Statistics of the first ``rows`` rows of each series; where nothing was observed, the mean of all the others'."""
-    pairs = np.array(
-        [
-            [_one(column, statistic) for column in panel.y[begin : begin + count].T]
-            for begin, count in zip(panel.offsets[:-1], rows, strict=True)
-        ]
-    )  # (N, C, 2)
-    center, spread = pairs[..., 0], pairs[..., 1]
-    known = (center, spread) if others is None else (others.y_center, others.y_scale)
-    means = [
-        np.array([column[~np.isnan(column)].mean() if not np.isnan(column).all() else default for column in array.T])
-        for array, default in zip(known, (0.0, 1.0), strict=True)
+    pairs = [
+        [_one(column, statistic) for column in panel.y[begin : begin + count].T]
+        for begin, count in zip(panel.offsets[:-1], rows, strict=True)
     ]
-    return np.where(np.isnan(center), means[0], center), np.where(np.isnan(spread), means[1], spread)
+    center, spread = np.moveaxis(np.array(pairs), -1, 0)  # (N, C, 2) -> two of (N, C)
+    known = (center, spread) if others is None else (others.y_center, others.y_scale)
+    fallback = [_mean(array, default) for array, default in zip(known, (0.0, 1.0), strict=True)]
+    return np.where(np.isnan(center), fallback[0], center), np.where(np.isnan(spread), fallback[1], spread)
+
+
+def _mean(statistics: np.ndarray, default: float) -> np.ndarray:
+    """(C,) mean over the series that have the statistic."""
+    known = ~np.isnan(statistics)
+    total = np.where(known, statistics, 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), default)
 
 
 def _first_rows(panel: Panel, rows: np.ndarray) -> np.ndarray:
@@ -272,7 +277,7 @@ def _warn_constant(panel: Panel, split: Split) -> None:
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         warnings.warn(
-            f"constant over the training rows, so not scaled by their deviation: {', '.join(names[:_NAMED])}{more}",
+            f"constant over the training rows: {', '.join(names[:_NAMED])}{more}",
             DataWarning,
             stacklevel=3,
         )

@@ -1,7 +1,7 @@
 """Which rows are for training, validation and test: three stretches of every series, in this order of time."""
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,8 @@ def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[S
 
     Args:
         panel: the data; rows beyond the last observation belong to no part.
-        config: ``val_size`` and ``test_size``, or ``train_end`` and ``val_end``. Sizes not given are a tenth and a fifth
-            of the median series, at least ``h``.
+        config: ``val_size`` and ``test_size``, or ``train_end`` and ``val_end``. Sizes not given are a tenth and a
+            fifth of the median series, at least ``h``.
         with_test: False leaves the test part empty unless ``config.test_size`` is given.
 
     Returns:
@@ -45,14 +45,13 @@ def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[S
         DataWarning: some series have none; they are named.
     """
     split = _by_time(panel, config) if config.train_end is not None else _by_size(panel, config, with_test)
-    trained = split.train_end > config.h  # one row to look back upon, and a whole horizon
-    held_out = (split.val_end - split.train_end, split.test_end - split.val_end)
-    sizes = [int(part.max(initial=0)) for part in held_out]
+    sizes = [int(np.max(part)) for part in (split.val_end - split.train_end, split.test_end - split.val_end)]
+    trained = _has_training_window(panel, split, config.h)
     if not trained.any():
         raise DataError(
-            f"no series is left with a training window: the longest has {panel.observed.max()} rows, of which validation "
-            f"takes {sizes[0]} and the test {sizes[1]}, and a window needs {config.h + 1} (h + 1): give more rows, or "
-            "smaller data.val_size, data.test_size or data.h"
+            f"no series has a whole training window: the longest has {panel.observed.max()} rows, of which validation "
+            f"takes {sizes[0]} and the test {sizes[1]}, and a window needs {config.h + 1} (data.h + 1), with a target "
+            "observed: give more rows, or a smaller data.val_size, data.test_size or data.h"
         )
     short = np.flatnonzero(~trained)
     if len(short):
@@ -66,6 +65,14 @@ def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[S
     return split, sizes[0], sizes[1]
 
 
+def _has_training_window(panel: Panel, split: Split, h: int) -> np.ndarray:
+    """(N,) True where there is a row to look back upon, h rows to forecast, and an observation among them."""
+    seen = np.concatenate([[0], np.cumsum(~np.isnan(panel.y).all(axis=1))])
+    begin = panel.offsets[:-1]
+    last = np.maximum(split.train_end, 1)
+    return (split.train_end > h) & (seen[begin + last] > seen[begin + 1])
+
+
 def _by_size(panel: Panel, config: DataConfig, with_test: bool) -> Split:
     rows = int(np.median(panel.observed))
     val_size = max(config.h, rows // 10) if config.val_size is None else config.val_size
@@ -77,8 +84,8 @@ def _by_size(panel: Panel, config: DataConfig, with_test: bool) -> Split:
     longest = int(panel.observed.max())
     if val_size + test_size >= longest:
         raise DataError(
-            f"data.val_size ({val_size}) and data.test_size ({test_size}) leave nothing to train on: the longest series "
-            f"has {longest} rows"
+            f"data.val_size ({val_size}) and data.test_size ({test_size}) leave nothing to train on: "
+            f"the longest series has {longest} rows"
         )
     return _without_untrained(panel.observed - test_size - val_size, panel.observed - test_size, panel.observed)
 
@@ -89,37 +96,37 @@ def _without_untrained(train_end: np.ndarray, val_end: np.ndarray, test_end: np.
 
 
 def _by_time(panel: Panel, config: DataConfig) -> Split:
-    ends = [_time(config, name, panel) for name in ("train_end", "val_end")]
-    if ends[0] >= ends[1]:
-        raise ConfigError(f"data.train_end ({config.train_end}) is not before data.val_end ({config.val_end})")
     series = np.repeat(np.arange(len(panel.ids)), panel.observed)
     rows = np.arange(len(series)) - np.repeat(np.cumsum(panel.observed) - panel.observed, panel.observed)
     times = panel.timestamps(series, rows)
-    counts = [np.bincount(series[times <= end], minlength=len(panel.ids)) for end in ends]
-    for name, end in (("val_size", counts[1] - counts[0]), ("test_size", panel.observed - counts[1])):
-        if 0 < end.max() < config.h:
-            option = {"val_size": "val_end", "test_size": "val_end"}[name]
+    train_end, val_end = (
+        np.bincount(series[times <= _time(config, name, panel)], minlength=len(panel.ids))
+        for name in ("train_end", "val_end")
+    )
+    parts = {"validation": val_end - train_end, "the test": panel.observed - val_end}
+    if (parts["validation"] < 0).any():
+        raise ConfigError(f"data.train_end ({config.train_end}) is after data.val_end ({config.val_end})")
+    for part, sizes in parts.items():
+        if 0 < sizes.max() < config.h:
             raise ConfigError(
-                f"data.{option} leaves at most {end.max()} rows for {'validation' if name == 'val_size' else 'the test'}: "
-                f"expected none, or at least data.h ({config.h}), a whole window"
+                f"data.train_end and data.val_end leave at most {sizes.max()} rows for {part}: expected none, or at "
+                f"least data.h ({config.h}), a whole window"
             )
-    return _without_untrained(counts[0], counts[1], panel.observed)
+    return _without_untrained(train_end, val_end, panel.observed)
 
 
-def _time(config: DataConfig, name: str, panel: Panel) -> pd.Timestamp | int:
-    """A timestamp option in the terms of the panel's own times."""
+def _time(config: DataConfig, name: str, panel: Panel) -> Any:
+    """A timestamp option in the terms of the panel's own times: a `pandas.Timestamp`, or a whole number."""
     text = getattr(config, name)
-    if panel.schema.frequency.integer:
+    schema = panel.schema
+    if schema.frequency.integer:
         if not text.lstrip("-").isdigit():
-            raise ConfigError(
-                f"data.{name} is {text!r}: expected a whole number, as in column {panel.schema.time_col!r}"
-            )
+            raise ConfigError(f"data.{name} is {text!r}: expected a whole number, as in column {schema.time_col!r}")
         return int(text)
     try:
         time = pd.Timestamp(text)
     except ValueError:
         raise ConfigError(f"data.{name} is {text!r}: expected a timestamp such as 2024-01-31 00:30:00") from None
-    zone = panel.schema.time_zone
-    if time.tzinfo is not None and zone is None:
-        raise ConfigError(f"data.{name} is {text!r}: column {panel.schema.time_col!r} has no time zone, leave it out")
-    return time.tz_localize(zone) if time.tzinfo is None and zone is not None else time
+    if time.tzinfo is not None and schema.time_zone is None:
+        raise ConfigError(f"data.{name} is {text!r}: leave its time zone out, column {schema.time_col!r} has none")
+    return time.tz_localize(schema.time_zone) if time.tzinfo is None and schema.time_zone is not None else time

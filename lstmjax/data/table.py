@@ -21,6 +21,10 @@ from lstmjax.errors import DataError
 _FIRST_ROW = 2  # below the header
 
 
+class DataWarning(UserWarning):
+    """Something about a table that its owner should know, though it can be used. One line."""
+
+
 class TimeColumn(NamedTuple):
     """A column of times, on two clocks (see `lstmjax.data.frequency`)."""
 
@@ -152,9 +156,8 @@ def _parse_numbers(values: pd.Series, rows: Int64[np.ndarray, " R"], source: str
     numbers = pd.to_numeric(text, errors="coerce").astype("float64").to_numpy()
     wrong = np.flatnonzero(np.isnan(numbers) & text.notna().to_numpy() & (text != "nan").to_numpy())
     if len(wrong):
-        raise DataError(
-            f"{source}: row {rows[wrong[0]]}, column {values.name!r} is {str(cells.iloc[wrong[0]])!r}: expected a number"
-        )
+        row, cell = rows[wrong[0]], str(cells.iloc[wrong[0]])
+        raise DataError(f"{source}: row {row}, column {values.name!r} is {cell!r}: expected a number")
     return numbers
 
 

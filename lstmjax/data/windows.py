@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from lstmjax.data.split import Split
 
 
+_Array = jax.Array | np.ndarray
+
+
 class PanelArrays(NamedTuple):
     """A scaled panel, ready for the device. Values are 0 where their mask is False."""
 
@@ -74,7 +77,9 @@ def gather(arrays: PanelArrays, windows: Windows, *, input_size: int, h: int) ->
     return window, Target(y=y[:, input_size:], mask=y_mask[:, input_size:])
 
 
-def _cut(values: jax.Array, mask: jax.Array, rows: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _cut(
+    values: _Array, mask: _Array, rows: _Array, inside: _Array
+) -> tuple[Float[Array, "B T F"], Bool[Array, "B T F"]]:
     if values.shape[1] == 0:  # a take of nothing still costs an index computation
         shape = (*rows.shape, 0)
         return jnp.zeros(shape, values.dtype), jnp.zeros(shape, bool)
