@@ -55,6 +55,7 @@ class WindowSpec:
         hist_exog: number of historic covariates Fh.
         futr_exog: number of known-future covariates Ff.
         stat_exog: number of static covariates Fs.
+        season_length: rows in one season.
     """
 
     input_size: int
@@ -63,6 +64,7 @@ class WindowSpec:
     hist_exog: int = 0
     futr_exog: int = 0
     stat_exog: int = 0
+    season_length: int = 1
 
     @property
     def in_features(self) -> int:

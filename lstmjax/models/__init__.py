@@ -1,1 +1,47 @@
+"""Forecasting networks: a window in, a forecast out."""
 
+import dataclasses
+from collections.abc import Callable
+
+from flax import nnx
+from jaxtyping import PRNGKeyArray
+
+from lstmjax.config import ModelConfig
+from lstmjax.models.direct import DirectNetwork as DirectNetwork
+from lstmjax.window import WindowSpec
+
+NETWORKS: dict[str, Callable[..., nnx.Module]] = {"direct": DirectNetwork}
+"""Networks by the name ``model.name`` gives them."""
+
+
+def build(spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
+    """A network with fresh weights.
+
+    Args:
+        spec: sizes of a window.
+        config: which network, and its sizes.
+        rngs: the initial weights come from its stream "params".
+    """
+    return NETWORKS[config.name](spec, config, rngs=rngs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Builder:
+    """`build` as a function of a key alone, as `training.train` wants it.
+
+    Two builders with equal fields are equal, and so share compiled programs.
+
+    Attributes:
+        spec: sizes of a window.
+        config: which network, and its sizes.
+
+    >>> Builder(WindowSpec(8, 3), ModelConfig(dropout=0.2)) == Builder(WindowSpec(8, 3), ModelConfig(dropout=0.2))
+    True
+    """
+
+    spec: WindowSpec
+    config: ModelConfig
+
+    def __call__(self, key: PRNGKeyArray) -> nnx.Module:
+        """A network whose weights are drawn from ``key``."""
+        return build(self.spec, self.config, rngs=nnx.Rngs(key))

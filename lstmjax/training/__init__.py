@@ -1,1 +1,15 @@
+"""Training: from windows and a network to trained weights, for one member or a population, in compiled programs."""
 
+from lstmjax.training.functional import Functional as Functional
+from lstmjax.training.functional import Network as Network
+from lstmjax.training.functional import Weights as Weights
+from lstmjax.training.functional import functional as functional
+from lstmjax.training.hyperparameters import Hyperparameters as Hyperparameters
+from lstmjax.training.loop import train as train
+from lstmjax.training.plan import TrainingData as TrainingData
+from lstmjax.training.plan import resolve_batch as resolve_batch
+from lstmjax.training.predict import predict as predict
+from lstmjax.training.report import Check as Check
+from lstmjax.training.report import Status as Status
+from lstmjax.training.report import TrainResult as TrainResult
+from lstmjax.training.state import TrainState as TrainState

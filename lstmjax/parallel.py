@@ -1,0 +1,205 @@
+"""Devices, meshes, and how the members of a population or the windows of a batch are mapped onto them.
+
+There are two axes. ``member`` spreads the members of a population, which never speak to each other. ``batch`` splits
+the windows of every batch, and gradients are summed over it. A single run is a population of one with a split batch.
+
+On CPU, XLA does not spread the small products of a recurrence over cores. So every core is given an XLA device of its
+own (`configure_devices`), and inside a device members are trained one after the other. An accelerator wants the
+opposite: one device, and all members in one batched product.
+"""
+
+import functools
+import math
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lstmjax.errors import ConfigError
+
+MappingName = Literal["map", "vmap"]
+
+MIN_WINDOWS_A_SHARD = {"cpu": 16}
+"""Windows a device must get before splitting a batch further pays, by platform."""
+MIN_WINDOWS_OTHERWISE = 256
+
+
+def configure_devices(n: int | None = None) -> int:
+    """Gives every core this process may use an XLA device of its own. Call it before anything else uses JAX.
+
+    This is the one place that does so; the command line and the scripts call it first. A number set beforehand
+    (``JAX_NUM_CPU_DEVICES``, or ``XLA_FLAGS`` with a host device count) is left as it is, unless ``n`` is given.
+
+    Args:
+        n: number of CPU devices. Default: the cores in the process's CPU affinity.
+
+    Returns:
+        The number of CPU devices asked for, or the number there is if JAX had been initialised already with another
+        one; then a warning says so, once.
+
+    Raises:
+        ConfigError: ``n`` is below 1.
+    """
+    if n is not None and n < 1:
+        raise ConfigError(f"the number of CPU devices is {n}: expected at least 1")
+    if n is None:
+        if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+            return len(jax.devices("cpu"))
+        n = jax.config.jax_num_cpu_devices if jax.config.jax_num_cpu_devices > 0 else _cores()
+    try:
+        jax.config.update("jax_num_cpu_devices", n)
+    except RuntimeError:
+        there = len(jax.devices("cpu"))
+        if there != n:
+            _warn_once(
+                f"JAX was initialised with {there} CPU devices, so {n} could not be set: "
+                "call lstmjax.parallel.configure_devices() before the first use of JAX"
+            )
+        return there
+    return n
+
+
+def _cores() -> int:
+    # A job on a shared node is often bound to a few of its cores.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+def resolve_batch_shards(batch_size: int, configured: int | None = None, devices: int | None = None) -> int:
+    """Over how many devices a batch is split.
+
+    The number decides the order in which gradients are summed, and so the bytes of a run: resolve it once and store
+    it with the run.
+
+    Args:
+        batch_size: windows in a batch.
+        configured: what the user, or the run being resumed, asks for. Default: as many devices as divide the batch
+            and leave each a part that still feeds a product.
+        devices: devices there are. Default: all of JAX's.
+
+    Returns:
+        The number of shards; it divides ``batch_size``. Fewer than ``configured`` where there are fewer devices, with
+        a warning, as for a run resumed on a smaller machine: its numbers then agree within rounding only.
+
+    Raises:
+        ConfigError: ``configured`` does not divide ``batch_size``.
+
+    >>> resolve_batch_shards(64, devices=3), resolve_batch_shards(64, configured=1), resolve_batch_shards(20, devices=2)
+    (2, 1, 1)
+    """
+    devices = jax.device_count() if devices is None else devices
+    smallest = MIN_WINDOWS_A_SHARD.get(jax.default_backend(), MIN_WINDOWS_OTHERWISE)
+    dividing = [shards for shards in range(1, devices + 1) if batch_size % shards == 0]
+    if configured is None:
+        return max(shards for shards in dividing if shards == 1 or batch_size // shards >= smallest)
+    if batch_size % configured:
+        raise ConfigError(
+            f"train.batch_shards is {configured}: expected a divisor of the batch of {batch_size} windows"
+        )
+    if configured > devices:
+        _warn_once(
+            f"train.batch_shards is {configured}, but there are {devices} devices: "
+            f"the batch is split over {max(dividing)}, and sums are rounded differently"
+        )
+        return max(dividing)
+    return configured
+
+
+def make_mesh(members: int = 1, batch_shards: int = 1) -> Mesh:
+    """The devices as a grid of members by parts of a batch.
+
+    Args:
+        members: members to train. They are spread over as many devices as the batch's parts leave.
+        batch_shards: parts of a batch, one device each.
+
+    Returns:
+        A mesh with the axes ``("member", "batch")``.
+    """
+    member_shards = min(members, max(1, jax.device_count() // batch_shards))
+    devices = np.asarray(jax.devices()[: member_shards * batch_shards])
+    return Mesh(devices.reshape(member_shards, batch_shards), ("member", "batch"))
+
+
+def padded_members(members: int, mesh: Mesh) -> int:
+    """``members`` rounded up to the next multiple of the mesh's member axis."""
+    return math.ceil(members / mesh.shape["member"]) * mesh.shape["member"]
+
+
+def default_mapping(members: int, mesh: Mesh) -> MappingName:
+    """How the members on one device are trained: one after the other, or all in one batched product.
+
+    Args:
+        members: members in all.
+        mesh: from `make_mesh`.
+
+    Returns:
+        "map" on CPU, and wherever a device holds a single member; else "vmap".
+    """
+    alone = padded_members(members, mesh) == mesh.shape["member"]
+    return "map" if alone or mesh.devices.flat[0].platform == "cpu" else "vmap"
+
+
+def over_members(function: Callable[[Any, Any], Any], mesh: Mesh, mapping: MappingName) -> Callable[[Any, Any], Any]:
+    """Maps a function of one member over all members, on all devices of the mesh.
+
+    Args:
+        function: ``function(member, shared) -> result``, for one member. It runs on every part of the batch at once,
+            and may sum over the axis "batch"; its result must be the same on all parts.
+        mesh: from `make_mesh`.
+        mapping: how the members on one device are run. Under "map" a member's result has the same bytes whatever
+            the number of members; under "vmap" it may differ by rounding.
+
+    Returns:
+        A compiled function of (members, shared), where the leaves of members and of the result have a leading axis of
+        members; ``shared`` is there once a device and never copied per member.
+    """
+
+    def on_device(members: Any, shared: Any) -> Any:
+        if mapping == "vmap":
+            return jax.vmap(lambda member: function(member, shared))(members)
+        return lax.map(lambda member: function(member, shared), members)
+
+    by_member = PartitionSpec("member")
+    # check_vma wants every carry and every argument of a custom_vjp cast to varying by hand; what it would catch,
+    # results that differ over "batch", is caught by the tests that compare shards.
+    mapped = jax.shard_map(
+        on_device, mesh=mesh, in_specs=(by_member, PartitionSpec()), out_specs=by_member, check_vma=False
+    )
+    return jax.jit(mapped)
+
+
+def over_batch(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any, Any], Any]:
+    """Splits the rows of a batch over the mesh's axis "batch", where rows do not depend on each other.
+
+    Args:
+        function: ``function(rows, shared) -> rows of results``.
+        mesh: from `make_mesh`; the number of rows must be a multiple of its axis "batch".
+
+    Returns:
+        A compiled function of (rows, shared).
+    """
+    by_row = PartitionSpec("batch")
+    return jax.jit(
+        jax.shard_map(function, mesh=mesh, in_specs=(by_row, PartitionSpec()), out_specs=by_row, check_vma=False)
+    )
+
+
+def place_members(tree: Any, mesh: Mesh) -> Any:
+    """Puts arrays with a leading axis of members where `over_members` wants them."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("member")))
+
+
+def place_shared(tree: Any, mesh: Mesh) -> Any:
+    """Puts arrays that all members share on every device of the mesh, once each."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))

@@ -1,0 +1,180 @@
+"""The training loop on the host: calls the compiled programs a chunk of steps at a time, and tells what happens.
+
+It knows nothing of files, terminals or signals: whoever calls it passes callbacks.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from lstmjax import parallel
+from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.training.functional import Network, Weights, functional
+from lstmjax.training.hyperparameters import Hyperparameters
+from lstmjax.training.plan import Plan, TrainingData, fill_members, make_plan
+from lstmjax.training.population import initializer
+from lstmjax.training.report import Check, Status, TrainResult
+from lstmjax.training.state import TrainState, is_active
+from lstmjax.training.validation import Scores
+
+CHUNK_SECONDS = 2.0
+"""How long a chunk of steps should take, so that signals, progress and saves get their turn."""
+
+
+def train(
+    network: Network,
+    data: TrainingData,
+    optimizer: OptimizerConfig,
+    config: TrainConfig,
+    *,
+    seeds: Sequence[int] | None = None,
+    hyperparameters: Sequence[Hyperparameters] | None = None,
+    state: TrainState | None = None,
+    until: int | None = None,
+    mapping: parallel.MappingName | None = None,
+    on_check: Callable[[Check], None] = lambda check: None,
+    on_chunk: Callable[[Status], None] = lambda status: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainResult:
+    """Trains a network, or a population of them, on windows of a panel.
+
+    With the same arguments and the same number of batch shards the result has the same bytes, however long the
+    chunks, and whether or not the run was interrupted and gone on with.
+
+    Args:
+        network: a function from a key to a new network, or a network that has its weights already (then every
+            member begins with them).
+        data: what to train on.
+        optimizer: how gradients become updates.
+        config: how long, on what, and when to stop.
+        seeds: one seed a member. Default: ``config.seed``, one member.
+        hyperparameters: one for each member, instead of seeds, where members differ in more.
+        state: the state to go on from, with as many members.
+        until: stop at this step, short of ``config.max_steps``, without a check of its own.
+        mapping: see `parallel.over_members`. Default: by platform.
+        on_check: called after every validation check: every ``config.val_check_steps``, and at the end.
+        on_chunk: called after every chunk of steps.
+        should_stop: asked after every chunk of steps.
+
+    Returns:
+        The last state, and how it was reached. A member whose loss ceased to be finite is no error here: see
+        `TrainResult.failure`.
+
+    Raises:
+        DataError: there is no window to train on.
+        ConfigError: the shards asked for do not divide the batch.
+        ValueError: ``state`` has another number of members, or members at different steps.
+    """
+    began = time.monotonic()
+    structure, first = functional(network)
+    if hyperparameters is None:
+        chosen = (config.seed,) if seeds is None else seeds
+        hyperparameters = [Hyperparameters.from_config(optimizer, config, seed=seed) for seed in chosen]
+    plan = make_plan(structure, data, optimizer, config, hyperparameters, mapping)
+    current = _first_state(plan, first) if state is None else fill_members(state, plan.members, plan.mesh)
+    current = _rest_fillers(current, plan.members)
+
+    every = config.val_check_steps
+    end = config.max_steps if until is None else min(until, config.max_steps)
+    pace = _Pace(config.chunk_steps)
+    step = _common_step(current)
+    interrupted = False
+    while step < end and np.any(_fetch(is_active(current), plan)):
+        due = min((step // every + 1) * every, config.max_steps)
+        stop = min(due, end, step + pace.steps)
+        current = pace.time(stop - step, lambda: plan.programs.run((current, plan.hyper), plan.span(step, stop)))  # noqa: B023
+        step = stop
+        on_chunk(_status(current, step, config.max_steps, pace.rate, plan))
+        if step == due and np.any(_fetch(is_active(current), plan)):
+            current, scores = plan.programs.check((current, plan.hyper), plan.held)
+            on_check(_checked(current, scores, step, time.monotonic() - began, pace.rate, plan))
+        if should_stop():
+            interrupted = step < end
+            break
+    return TrainResult(
+        network=structure,
+        state=_fetch(current, plan),
+        interrupted=interrupted,
+        seconds=time.monotonic() - began,
+        batch_size=plan.setting.batch_size,
+        batch_shards=plan.setting.batch_shards,
+    )
+
+
+class _Pace:
+    """How many steps to take at a time."""
+
+    def __init__(self, fixed: int | None) -> None:
+        self.fixed = fixed
+        self.steps = 1 if fixed is None else fixed
+        self.rate = 0.0
+        self._compiled = False
+
+    def time(self, steps: int, chunk: Callable[[], TrainState]) -> TrainState:
+        """Runs a chunk, and learns from how long it took. The first is mostly compilation, and teaches nothing."""
+        began = time.monotonic()
+        state = jax.block_until_ready(chunk())
+        seconds = max(time.monotonic() - began, 1e-9)
+        if self._compiled:
+            self.rate = steps / seconds
+        if self.fixed is None:
+            # From a few steps at first, lest a slow model's second chunk take minutes.
+            self.steps = max(1, min(8 * self.steps, int(self.rate * CHUNK_SECONDS))) if self._compiled else 2
+        self._compiled = True
+        return state
+
+
+def _first_state(plan: Plan, first: Any) -> TrainState:
+    draw, given = (None, first) if isinstance(first, Weights) else (first, None)
+    program = initializer(plan.setting.network, draw, plan.setting.optimizer, plan.mesh, plan.mapping)
+    return program(plan.hyper, parallel.place_shared(given, plan.mesh))
+
+
+def _rest_fillers(state: TrainState, members: int) -> TrainState:
+    """Members that only fill the mesh are stopped from the start."""
+    filler = np.arange(len(state.stopped)) >= members
+    stopped = jax.device_put(np.asarray(jax.device_get(state.stopped)) | filler, state.stopped.sharding)
+    return state._replace(stopped=stopped)
+
+
+def _common_step(state: TrainState) -> int:
+    """The step at which all members that still train are."""
+    steps, active = jax.device_get((state.step, is_active(state)))
+    going = set(steps[active].tolist()) or {int(steps.max())}
+    if len(going) > 1:
+        raise ValueError(f"state must have its active members at one step, got {sorted(going)}")
+    return going.pop()
+
+
+def _fetch(tree: Any, plan: Plan) -> Any:
+    """Arrays by member as NumPy, without members that only fill the mesh."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[: plan.members], jax.device_get(tree))
+
+
+def _status(state: TrainState, step: int, max_steps: int, rate: float, plan: Plan) -> Status:
+    total, count = _fetch((state.loss_sum, state.loss_count), plan)
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    return Status(step, max_steps, rate, mean)
+
+
+def _checked(state: TrainState, scores: Scores, step: int, seconds: float, rate: float, plan: Plan) -> Check:
+    scores, best_step, best_loss, active = _fetch((scores, state.best_step, state.best_loss, is_active(state)), plan)
+    if len(state.step) > plan.members:
+        state = jax.tree.map(lambda leaf: leaf[: plan.members], state)
+    return Check(
+        step=step,
+        state=state,
+        train_loss=scores.train_loss,
+        val_loss=scores.loss,
+        val_mae=scores.mae,
+        val_mse=scores.mse,
+        learning_rate=scores.learning_rate,
+        best_step=best_step,
+        best_loss=best_loss,
+        active=active,
+        seconds=seconds,
+        steps_per_second=rate,
+    )

@@ -1,0 +1,71 @@
+"""The compiled programs that train K members at once. A single run is a population of one."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from lstmjax.parallel import MappingName, over_members
+from lstmjax.training.functional import Functional, Initializer, Weights
+from lstmjax.training.hyperparameters import Hyperparameters
+from lstmjax.training.state import TrainState, first_state, weights_key
+from lstmjax.training.step import Setting, Span, run_steps
+from lstmjax.training.validation import Held, Scores, check
+
+Members = tuple[TrainState, Hyperparameters]
+"""State and numbers of K members, every leaf with a leading axis of members."""
+
+
+class Programs(NamedTuple):
+    """Training, compiled for one setting and one mapping of members onto devices."""
+
+    run: Callable[[Members, Span], TrainState]
+    """Trains all members over a span of steps."""
+    check: Callable[[Members, Held], tuple[TrainState, Scores]]
+    """Validates all members."""
+
+
+@functools.lru_cache(maxsize=64)
+def programs(setting: Setting, mesh: Mesh, mapping: MappingName) -> Programs:
+    """The programs of a setting; those compiled before serve again.
+
+    Args:
+        setting: what is compiled in.
+        mesh: from `parallel.make_mesh`.
+        mapping: see `parallel.over_members`.
+    """
+    return Programs(
+        run=over_members(functools.partial(run_steps, setting), mesh, mapping),
+        check=over_members(functools.partial(check, setting), mesh, mapping),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def initializer(
+    network: Functional, draw: Initializer | None, optimizer: str, mesh: Mesh, mapping: MappingName
+) -> Callable[[Hyperparameters, Weights | None], TrainState]:
+    """The program that makes the first state of all members.
+
+    Args:
+        network: the network without its arrays.
+        draw: draws a member's first weights; None where all members begin with given ones.
+        optimizer: key of `OPTIMIZERS`.
+        mesh: from `parallel.make_mesh`.
+        mapping: see `parallel.over_members`.
+
+    Returns:
+        A function of the members' numbers and the given weights.
+    """
+
+    def first(hyper: Hyperparameters, given: Weights | None) -> TrainState:
+        if draw is not None:
+            weights = draw(weights_key(hyper.seed))
+        else:
+            assert given is not None
+            weights = given
+        model_state: dict[str, Array] = network.set_hyperparameters(weights.model_state, hyper.network)
+        return first_state(Weights(weights.params, model_state), optimizer, hyper)
+
+    return over_members(first, mesh, mapping)

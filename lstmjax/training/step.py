@@ -1,0 +1,186 @@
+"""A training step, and runs of steps: from window indices to updated weights, for one member.
+
+Written for one member; `parallel.over_members` maps it over a population. Inside it the axis "batch" holds the parts
+into which a batch is split.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from lstmjax.data.windows import PanelArrays, Windows, gather
+from lstmjax.training.functional import Functional, Weights
+from lstmjax.training.hyperparameters import Hyperparameters
+from lstmjax.training.losses import LOSSES
+from lstmjax.training.optimizer import OPTIMIZERS, clip
+from lstmjax.training.schedules import learning_rate
+from lstmjax.training.state import TrainState, is_active, noise_key, order_key
+from lstmjax.window import WindowSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a compiled training program depends on, apart from the shapes of its arrays. Hashable.
+
+    Attributes:
+        network: the network without its arrays.
+        spec: sizes of a window.
+        optimizer: key of `OPTIMIZERS`.
+        schedule: key of `SCHEDULES`.
+        clip_value: whether gradients are bounded by element.
+        clip_norm: whether gradients are bounded by global norm.
+        loss: key of `LOSSES`.
+        batch_size: windows a step, over all parts.
+        batch_shards: parts of a batch.
+        steps_per_epoch: steps in one pass through the training windows.
+        block_size: windows that validation looks at together, over all parts.
+    """
+
+    network: Functional
+    spec: WindowSpec
+    optimizer: str
+    schedule: str
+    clip_value: bool
+    clip_norm: bool
+    loss: str
+    batch_size: int
+    batch_shards: int
+    steps_per_epoch: int
+    block_size: int
+
+
+class Span(NamedTuple):
+    """What all members share in a run of steps."""
+
+    arrays: PanelArrays
+    windows: Windows
+    """All training windows."""
+    start: Int[Array, ""]
+    """First step."""
+    stop: Int[Array, ""]
+    """Step before which to stop."""
+
+
+def run_steps(setting: Setting, member: tuple[TrainState, Hyperparameters], span: Span) -> TrainState:
+    """Trains one member from step ``start`` up to step ``stop``, or until it fails.
+
+    The steps of an epoch visit every window once, in an order drawn from (seed, epoch), less the rest that fills no
+    batch. Both ends of the span are traced, so that one compilation serves spans of every length, and a run cut into
+    spans has the bytes of a run in one.
+
+    Args:
+        setting: what is compiled in.
+        member: its state and its numbers.
+        span: which steps, on what.
+
+    Returns:
+        The state afterwards; a member that had stopped or failed is left as it is.
+    """
+    state, hyper = member
+    count = span.windows.series.shape[0]
+    steps_per_epoch = setting.steps_per_epoch
+
+    def epoch_steps(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
+        epoch, state = carry
+        order = jax.random.permutation(order_key(hyper.seed, epoch), count)
+        end = jnp.minimum(span.stop, (epoch + 1) * steps_per_epoch)
+
+        def step(state: TrainState) -> TrainState:
+            batch = _part_of_batch(setting, span.windows, order, state.step % steps_per_epoch)
+            return train_step(setting, state, hyper, span.arrays, batch)
+
+        return epoch + 1, lax.while_loop(lambda s: (s.step < end) & is_active(s), step, state)
+
+    last_epoch = (span.stop - 1) // steps_per_epoch
+    first = (span.start // steps_per_epoch, state)
+    return lax.while_loop(lambda c: (c[0] <= last_epoch) & is_active(c[1]), epoch_steps, first)[1]
+
+
+def _part_of_batch(setting: Setting, windows: Windows, order: Int[Array, "W"], position: Int[Array, ""]) -> Windows:
+    """This device's windows of the batch at a position within its epoch."""
+    size = setting.batch_size // setting.batch_shards
+    first = position * setting.batch_size + lax.axis_index("batch") * size
+    chosen = lax.dynamic_slice_in_dim(order, first, size)
+    return jax.tree.map(lambda column: column[chosen], windows)
+
+
+def train_step(
+    setting: Setting, state: TrainState, hyper: Hyperparameters, arrays: PanelArrays, batch: Windows
+) -> TrainState:
+    """One update from one batch, of which this device holds a part.
+
+    Args:
+        setting: what is compiled in.
+        state: the member's state; it must be active.
+        hyper: its numbers.
+        arrays: the panel.
+        batch: this device's windows.
+
+    Returns:
+        The state with ``step`` one higher; or, where the loss, the gradient or the new weights are not finite, the
+        state as it was with ``failed_step`` set.
+    """
+    loss, gradients, model_state = _gradients(setting, state, hyper, arrays, batch)
+    norm = optax.tree.norm(gradients)
+    gradients = clip(gradients, norm, hyper, by_value=setting.clip_value, by_norm=setting.clip_norm)
+    rate = current_rate(setting, state, hyper)
+    transformation = OPTIMIZERS[setting.optimizer](hyper, rate)
+    updates, opt_state = transformation.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+
+    taken = state._replace(
+        params=params,
+        model_state=model_state,
+        opt_state=opt_state,
+        step=state.step + 1,
+        loss_sum=state.loss_sum + loss,
+        loss_count=state.loss_count + 1,
+    )
+    refused = state._replace(failed_step=state.step)
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm) & _all_finite(params)
+    # A select, which XLA fuses into the update, rather than a branch, which would copy the state.
+    return jax.tree.map(lambda new, old: jnp.where(finite, new, old), taken, refused)
+
+
+def current_rate(setting: Setting, state: TrainState, hyper: Hyperparameters) -> Float[Array, ""]:
+    """The learning rate of the member's next step."""
+    return learning_rate(setting.schedule, state.step, hyper, setting.steps_per_epoch) * state.plateau_scale
+
+
+def _gradients(
+    setting: Setting, state: TrainState, hyper: Hyperparameters, arrays: PanelArrays, batch: Windows
+) -> tuple[Float[Array, ""], dict[str, Array], dict[str, Array]]:
+    """Loss and gradient of the whole batch, and the network's new state: the same on all parts."""
+    window, target = gather(arrays, batch, input_size=setting.spec.input_size, h=setting.spec.h)
+    shard = lax.axis_index("batch")
+    key = noise_key(hyper.seed, state.step, shard)
+
+    def loss_sum(params: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        weights = Weights(params, state.model_state)
+        forecast, model_state = setting.network.forecast_in_training(weights, window, key, shard)
+        losses = LOSSES[setting.loss](forecast.mean(), target.y, hyper.huber_delta)
+        return jnp.sum(jnp.where(target.mask, losses, 0.0)), model_state
+
+    (total, model_state), gradients = jax.value_and_grad(loss_sum, has_aux=True)(state.params)
+    observed = jnp.sum(target.mask, dtype=jnp.float32)
+    if setting.batch_shards > 1:
+        # One sum for all, as every sum over devices costs a rendezvous.
+        # Running statistics become the parts' mean; as changes, so that what did not change stays as it is.
+        changes = {
+            name: (new - state.model_state[name]) / setting.batch_shards
+            for name, new in model_state.items()
+            if jnp.issubdtype(new.dtype, jnp.floating)
+        }
+        total, observed, gradients, changes = lax.psum((total, observed, gradients, changes), "batch")
+        model_state = model_state | {name: state.model_state[name] + change for name, change in changes.items()}
+    weight = 1.0 / jnp.maximum(observed, 1.0)
+    return total * weight, jax.tree.map(lambda g: g * weight, gradients), model_state
+
+
+def _all_finite(params: dict[str, Array]) -> Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in params.values()]))

@@ -1,0 +1,147 @@
+"""Validation checks: every validation window, and what follows from them for early stopping and the learning rate."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from lstmjax.data.windows import PanelArrays, Windows, gather
+from lstmjax.training.functional import Weights
+from lstmjax.training.hyperparameters import Hyperparameters
+from lstmjax.training.losses import LOSSES, absolute_error, squared_error
+from lstmjax.training.state import TrainState, is_active
+from lstmjax.training.step import Setting, current_rate
+
+PLATEAU_TOLERANCE = 1e-4
+"""Relative improvement that the plateau schedule takes notice of; Optax's default."""
+
+
+class Scores(NamedTuple):
+    """What a check found, in scaled units, over all observed targets of all validation windows."""
+
+    loss: Float[Array, "*K"]
+    """The training loss's metric."""
+    mae: Float[Array, "*K"]
+    mse: Float[Array, "*K"]
+    train_loss: Float[Array, "*K"]
+    """Mean of the batches' losses since the last check."""
+    learning_rate: Float[Array, "*K"]
+    """Learning rate of the next step."""
+
+
+class Held(NamedTuple):
+    """What all members share in a check."""
+
+    arrays: PanelArrays
+    windows: Windows
+    """All validation windows, filled up to whole blocks."""
+    counts: Bool[Array, "W"]
+    """False for windows that only fill a block."""
+
+
+def fill_blocks(windows: Windows, block_size: int) -> tuple[Windows, np.ndarray]:
+    """Windows filled up to a whole number of blocks, and which of them count.
+
+    Args:
+        windows: any number of windows, none included.
+        block_size: windows in a block.
+    """
+    count = len(windows.series)
+    rows = np.arange(-(-count // block_size) * block_size)
+    chosen = np.minimum(rows, count - 1)
+    return Windows(*(np.asarray(column)[chosen] for column in windows)), rows < count
+
+
+def check(setting: Setting, member: tuple[TrainState, Hyperparameters], held: Held) -> tuple[TrainState, Scores]:
+    """Validates one member and moves its early stopping and its plateau on.
+
+    Args:
+        setting: what is compiled in.
+        member: its state and its numbers.
+        held: the validation windows.
+
+    Returns:
+        The state afterwards, and what was found. A member that had stopped or failed is left as it is, with scores
+        that are not numbers. Without validation windows only the training loss is told, and nothing is chosen.
+    """
+    state, hyper = member
+    not_a_number = jnp.float32(jnp.nan)
+
+    def active(state: TrainState) -> tuple[TrainState, Scores]:
+        train_loss = state.loss_sum / state.loss_count.astype(jnp.float32)
+        state = state._replace(loss_sum=jnp.float32(0.0), loss_count=jnp.int32(0))
+        loss = mae = mse = not_a_number
+        if held.counts.shape[0]:
+            loss, mae, mse = evaluate(setting, Weights(state.params, state.model_state), hyper, held)
+            state = _move_plateau(_move_early_stopping(state, hyper, loss), hyper, loss)
+        return state, Scores(loss, mae, mse, train_loss, current_rate(setting, state, hyper))
+
+    def resting(state: TrainState) -> tuple[TrainState, Scores]:
+        return state, Scores(*(not_a_number,) * len(Scores._fields))
+
+    return lax.cond(is_active(state), active, resting, state)
+
+
+def evaluate(
+    setting: Setting, weights: Weights, hyper: Hyperparameters, held: Held
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Loss, MAE and MSE over all windows, a block at a time, each part of the batch taking its share of every block.
+
+    Returns:
+        Means over the observed targets, in scaled units.
+    """
+    size = setting.block_size // setting.batch_shards
+    blocks = held.counts.shape[0] // setting.block_size
+    spec = setting.spec
+
+    def add_block(block: Array, sums: Float[Array, "4"]) -> Float[Array, "4"]:
+        first = block * setting.block_size + lax.axis_index("batch") * size
+        windows, counts = jax.tree.map(
+            lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts)
+        )
+        window, target = gather(held.arrays, windows, input_size=spec.input_size, h=spec.h)
+        forecast = setting.network.forecast(weights, window).mean()
+        mask = target.mask & counts[:, None, None]
+        losses = LOSSES[setting.loss](forecast, target.y, hyper.huber_delta)
+        columns = (losses, absolute_error(forecast, target.y), squared_error(forecast, target.y))
+        new = [jnp.sum(jnp.where(mask, column, 0.0)) for column in columns]
+        return sums + jnp.stack([*new, jnp.sum(mask, dtype=jnp.float32)])
+
+    sums = lax.fori_loop(0, blocks, add_block, jnp.zeros(4, jnp.float32))
+    if setting.batch_shards > 1:
+        sums = lax.psum(sums, "batch")
+    loss, mae, mse = sums[:3] / jnp.maximum(sums[3], 1.0)
+    return loss, mae, mse
+
+
+def _move_early_stopping(state: TrainState, hyper: Hyperparameters, loss: Float[Array, ""]) -> TrainState:
+    improved = loss < state.best_loss  # False for NaN
+    bad_checks = jnp.where(improved, 0, state.bad_checks + 1)
+    patience = hyper.early_stop_patience
+
+    def keep(latest: Array, best: Array) -> Array:
+        return jnp.where(improved, latest, best)
+
+    return state._replace(
+        best_params=jax.tree.map(keep, state.params, state.best_params),
+        best_model_state=jax.tree.map(keep, state.model_state, state.best_model_state),
+        best_step=keep(state.step, state.best_step),
+        best_loss=keep(loss, state.best_loss),
+        bad_checks=bad_checks,
+        stopped=(patience >= 0) & (bad_checks >= jnp.maximum(patience, 1)),
+    )
+
+
+def _move_plateau(state: TrainState, hyper: Hyperparameters, loss: Float[Array, ""]) -> TrainState:
+    """Optax's ``reduce_on_plateau``, whose factor must be a Python number, with a traced one."""
+    improved = loss < (1.0 - PLATEAU_TOLERANCE) * state.plateau_best
+    count = jnp.where(improved, 0, state.plateau_count + 1)
+    reached = count >= hyper.plateau_patience
+    return state._replace(
+        plateau_scale=jnp.where(reached, state.plateau_scale * hyper.decay_rate, state.plateau_scale),
+        plateau_best=jnp.where(improved, loss, state.plateau_best),
+        plateau_count=jnp.where(reached, 0, count),
+    )
