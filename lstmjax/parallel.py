@@ -11,6 +11,7 @@ opposite: one device, and all members in one batched product.
 import functools
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal
@@ -48,9 +49,11 @@ def configure_devices(n: int | None = None) -> int:
     if n is not None and n < 1:
         raise ConfigError(f"the number of CPU devices is {n}: expected at least 1")
     if n is None:
-        if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
-            return len(jax.devices("cpu"))
-        n = jax.config.jax_num_cpu_devices if jax.config.jax_num_cpu_devices > 0 else _cores()
+        forced = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+        if forced:
+            return int(forced.group(1))
+        told = getattr(jax.config, "jax_num_cpu_devices", -1)
+        n = told if told > 0 else _cores()
     try:
         jax.config.update("jax_num_cpu_devices", n)
     except RuntimeError:

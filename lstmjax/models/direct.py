@@ -78,9 +78,9 @@ class DirectNetwork(nnx.Module):
         Returns:
             A point forecast, parameters of shape (B, H, C, 1), scaled units.
         """
-        noise = {"rngs": rngs, "deterministic": deterministic}
-        state = self.encoder(lookback_features(window), return_sequence=False, **noise)  # (B, hidden)
-        state = self.state_dropout(state, **noise)
+        steps = lookback_features(window)
+        state = self.encoder(steps, return_sequence=False, rngs=rngs, deterministic=deterministic)  # (B, hidden)
+        state = self.state_dropout(state, rngs=rngs, deterministic=deterministic)
         future = _future_features(window)  # (B, H, 2 Ff)
         batch = state.shape[0]
         context = jnp.concatenate([state, window.stat_exog, future.reshape(batch, -1)], axis=-1)

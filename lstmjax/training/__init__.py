@@ -9,6 +9,7 @@ from lstmjax.training.loop import train as train
 from lstmjax.training.plan import TrainingData as TrainingData
 from lstmjax.training.plan import resolve_batch as resolve_batch
 from lstmjax.training.predict import predict as predict
+from lstmjax.training.progress import ProgressDisplay as ProgressDisplay
 from lstmjax.training.report import Check as Check
 from lstmjax.training.report import Status as Status
 from lstmjax.training.report import TrainResult as TrainResult

@@ -65,7 +65,8 @@ class Functional:
         Args:
             module: one with this structure.
         """
-        _, params, rest = nnx.split(module, nnx.Param, ...)
+        _, *states = nnx.split(module, nnx.Param, ...)
+        params, rest = states
         model_state = {name: _plain(leaf) for name, leaf in _named(rest).items() if name in self.model_state}
         return Weights({name: _plain(leaf) for name, leaf in _named(params).items()}, model_state)
 
@@ -101,7 +102,7 @@ class Functional:
         """What the network forecasts: without dropout, and with the statistics it gathered in training."""
         network = self.merge(weights)
         network.eval()
-        return network(window, rngs=None, deterministic=True)  # type: ignore[operator]
+        return network(window, rngs=None, deterministic=True)
 
     def forecast_in_training(
         self, weights: Weights, window: WindowBatch, key: PRNGKeyArray, shard: Array
@@ -125,7 +126,7 @@ class Functional:
         }
         network = self.merge(Weights(weights.params, weights.model_state | own_keys))
         network.train()
-        forecast = network(window, rngs=nnx.Rngs(key), deterministic=False)  # type: ignore[operator]
+        forecast = network(window, rngs=nnx.Rngs(key), deterministic=False)
         after = self.split(network).model_state
         kept = {name: weights.model_state[name] for name, _ in self.key_types}
         return forecast, {name: after[name].astype(weights.model_state[name].dtype) for name in after} | kept
@@ -168,7 +169,8 @@ def _functional_of(network: Callable[[PRNGKeyArray], nnx.Module]) -> tuple[Funct
 
 
 def _structure(module: nnx.Module) -> Functional:
-    graphdef, params, rest = nnx.split(module, nnx.Param, ...)
+    graphdef, *states = nnx.split(module, nnx.Param, ...)
+    params, rest = states
     leaves = _named(rest)
     own = _named(nnx.state(module, Hyperparameter))
     return Functional(

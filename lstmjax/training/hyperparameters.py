@@ -1,44 +1,44 @@
 """The numbers of a training run that only scale arithmetic: traced, so that a new value never compiles anything."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Float, Int, UInt32
 
 from lstmjax.config import OptimizerConfig, TrainConfig
-
-Scalar = np.ndarray | Array
-"""One number a member: shape () inside the program, (K,) in a population."""
 
 
 class Hyperparameters(NamedTuple):
     """What may differ between the members of a population without another compilation.
 
+    Every field is one number a member (the seed two): NumPy on the host, traced in a program, and with a leading axis
+    of members in a population.
+
     Names and meanings are those of `OptimizerConfig` and `TrainConfig`. A number that its run does not use (no
     clipping, say) is there all the same; whether it is used is part of the compiled program.
     """
 
-    learning_rate: Float[Scalar, "*K"]
-    warmup_steps: Int[Scalar, "*K"]
-    decay_rate: Float[Scalar, "*K"]
-    decay_steps: Int[Scalar, "*K"]
-    decay_start_epoch: Int[Scalar, "*K"]
-    final_fraction: Float[Scalar, "*K"]
-    total_steps: Int[Scalar, "*K"]
+    learning_rate: Float[Any, "*K"]
+    warmup_steps: Int[Any, "*K"]
+    decay_rate: Float[Any, "*K"]
+    decay_steps: Int[Any, "*K"]
+    decay_start_epoch: Int[Any, "*K"]
+    final_fraction: Float[Any, "*K"]
+    total_steps: Int[Any, "*K"]
     """Steps over which cosine and onecycle stretch: ``train.max_steps``."""
-    plateau_patience: Int[Scalar, "*K"]
-    momentum: Float[Scalar, "*K"]
-    weight_decay: Float[Scalar, "*K"]
-    clip_norm: Float[Scalar, "*K"]
-    clip_value: Float[Scalar, "*K"]
-    huber_delta: Float[Scalar, "*K"]
-    early_stop_patience: Int[Scalar, "*K"]
+    plateau_patience: Int[Any, "*K"]
+    momentum: Float[Any, "*K"]
+    weight_decay: Float[Any, "*K"]
+    clip_norm: Float[Any, "*K"]
+    clip_value: Float[Any, "*K"]
+    huber_delta: Float[Any, "*K"]
+    early_stop_patience: Int[Any, "*K"]
     """In checks; -1: never."""
-    seed: UInt32[Scalar, "*K 2"]
+    seed: UInt32[Any, "*K 2"]
     """The seed as a raw Threefry key, from `seed_words`."""
-    network: dict[str, Float[Scalar, "*K"]]
+    network: dict[str, Float[Any, "*K"]]
     """Values for the network's own `nn.Hyperparameter` variables, by path (``"dropout"``); those not named keep the
     value the network was built with."""
 

@@ -161,17 +161,17 @@ def _status(state: TrainState, step: int, max_steps: int, rate: float, plan: Pla
 
 
 def _checked(state: TrainState, scores: Scores, step: int, seconds: float, rate: float, plan: Plan) -> Check:
-    scores, best_step, best_loss, active = _fetch((scores, state.best_step, state.best_loss, is_active(state)), plan)
+    found, best_step, best_loss, active = _fetch((scores, state.best_step, state.best_loss, is_active(state)), plan)
     if len(state.step) > plan.members:
         state = jax.tree.map(lambda leaf: leaf[: plan.members], state)
     return Check(
         step=step,
         state=state,
-        train_loss=scores.train_loss,
-        val_loss=scores.loss,
-        val_mae=scores.mae,
-        val_mse=scores.mse,
-        learning_rate=scores.learning_rate,
+        train_loss=found.train_loss,
+        val_loss=found.loss,
+        val_mae=found.mae,
+        val_mse=found.mse,
+        learning_rate=found.learning_rate,
         best_step=best_step,
         best_loss=best_loss,
         active=active,
