@@ -1,1 +1,62 @@
-"""Time-series forecasting with LSTMs in JAX."""
+"""Time-series forecasting with LSTMs in JAX. The public names are imported on first use."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lstmjax import data, evaluation, models, nn, ops, parallel, plots, training
+    from lstmjax.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+    from lstmjax.errors import CheckpointError, ConfigError, DataError, LstmjaxError
+    from lstmjax.forecaster import Forecaster, fit_seeds
+    from lstmjax.parallel import configure_devices
+    from lstmjax.window import Forecast, WindowBatch, WindowSpec
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "config": ("DataConfig", "ModelConfig", "OptimizerConfig", "RunConfig", "TrainConfig"),
+    "errors": ("CheckpointError", "ConfigError", "DataError", "LstmjaxError"),
+    "forecaster": ("Forecaster", "fit_seeds"),
+    "parallel": ("configure_devices",),
+    "window": ("Forecast", "WindowBatch", "WindowSpec"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = ("data", "evaluation", "models", "nn", "ops", "parallel", "plots", "training")
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataConfig",
+    "DataError",
+    "Forecast",
+    "Forecaster",
+    "LstmjaxError",
+    "ModelConfig",
+    "OptimizerConfig",
+    "RunConfig",
+    "TrainConfig",
+    "WindowBatch",
+    "WindowSpec",
+    "configure_devices",
+    "data",
+    "evaluation",
+    "fit_seeds",
+    "models",
+    "nn",
+    "ops",
+    "parallel",
+    "plots",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"lstmjax.{name}")
+    if name in _HOME_OF:
+        return getattr(import_module(f"lstmjax.{_HOME_OF[name]}"), name)
+    raise AttributeError(f"module 'lstmjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,49 @@
+"""Arrays of forecasts as the tables a user gets back, under the user's own column names."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from lstmjax.data.panel import Panel
+from lstmjax.data.windows import Windows
+
+
+def forecast_frame(
+    panel: Panel, windows: Windows, columns: Mapping[str, Float[np.ndarray, "W H C"]], *, cutoff: bool
+) -> pd.DataFrame:
+    """One row a window, target and horizon step.
+
+    Args:
+        panel: the data the windows lie in.
+        windows: W windows.
+        columns: values by column name, each of shape (W, H, C), in the table's units.
+        cutoff: whether to add the column ``cutoff``: the time of the last row before each window's horizon.
+
+    Returns:
+        A table with the user's id column, ``target`` if there are several, the user's time column, ``cutoff`` if
+        asked for, and the columns given, in this order; windows one after the other, steps within them ascending.
+    """
+    schema = panel.schema
+    count, h, channels = next(iter(columns.values())).shape
+    series = np.repeat(windows.series.astype(np.int64), channels * h)
+    origin = np.repeat(windows.origin.astype(np.int64), channels * h)
+    step = np.tile(np.arange(h), count * channels)
+    frame = pd.DataFrame({schema.id_col: pd.Series(panel.ids[series]).infer_objects()})
+    if channels > 1:
+        frame["target"] = np.tile(np.repeat(np.array(schema.channels, object), h), count)
+    frame[schema.time_col] = panel.timestamps(series, origin + step)
+    if cutoff:
+        frame["cutoff"] = panel.timestamps(series, origin - 1)
+    for name, values in columns.items():
+        frame[name] = values.transpose(0, 2, 1).reshape(-1)  # (W, H, C) -> (W, C, H) -> rows
+    return frame
+
+
+def truth(panel: Panel, windows: Windows, h: int) -> Float[np.ndarray, "W H C"]:
+    """The targets of windows in the table's units, shape (W, H, C); NaN where missing or beyond the series' end."""
+    rows = windows.origin.astype(np.int64)[:, None] + np.arange(h)  # (W, H)
+    inside = rows < panel.lengths[windows.series][:, None]
+    flat = np.minimum(panel.offsets[windows.series][:, None] + rows, len(panel.y) - 1)
+    return np.where(inside[..., None], panel.y[flat], np.nan)

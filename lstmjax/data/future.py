@@ -1,0 +1,61 @@
+"""The known future of a panel that is there already: covariates that a table adds beyond its last observations."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from lstmjax.config import DataConfig
+from lstmjax.data.panel import Panel
+from lstmjax.data.rows import read_future
+from lstmjax.errors import DataError
+
+
+def with_future(panel: Panel, futr: pd.DataFrame, config: DataConfig) -> Panel:
+    """A panel with known-future covariates after its last observed rows.
+
+    Args:
+        panel: the data.
+        futr: the table of covariates; it needs the id column unless there is one series. Rows up to a series' last
+            observation are ignored; where the panel has a known future of its own, the table's counts.
+        config: what the columns mean.
+
+    Returns:
+        The panel, longer by the rows that are new.
+
+    Raises:
+        DataError: the table cannot be used, or a time does not fit the panel's frequency.
+        ConfigError: the config names no known-future covariates.
+    """
+    table, frequency = read_future(futr, config, panel.ids), panel.schema.frequency
+    rows = table.rows
+    if (table.zone, table.integer) != (panel.schema.time_zone, frequency.integer):
+        raise DataError(
+            f"{rows.sources[0]}: column {config.time_col!r} holds {table.kind}, unlike the data trained on: make them alike"
+        )
+    clock = rows.wall if frequency.wall_clock else rows.utc
+    start = panel.start[rows.series]
+    number, fits = frequency.number(np.maximum(clock, start), start)
+    ahead = (clock >= start) & (number >= panel.observed[rows.series])
+    off = np.flatnonzero(ahead & ~fits)
+    if len(off):
+        raise DataError(
+            f"{rows.name(off[0])} does not fall upon a step of {panel.schema.freq!r} from its series' start"
+        )
+    series, number, values = rows.series[ahead], number[ahead], rows.cells[ahead]
+    width = panel.futr.shape[1]
+    # `read_future` lays the covariates out as the panel's columns lie: targets, historic, known-future, static.
+    first = panel.y.shape[1] + panel.hist.shape[1]
+    lengths = panel.lengths.copy()
+    np.maximum.at(lengths, series, number + 1)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    old = np.arange(len(panel.y)) + np.repeat(offsets[:-1] - panel.offsets[:-1], panel.lengths)
+
+    def longer(values: np.ndarray) -> np.ndarray:
+        grown = np.full((offsets[-1], values.shape[1]), np.nan)
+        grown[old] = values
+        return grown
+
+    futr_values = longer(panel.futr)
+    futr_values[offsets[series] + number] = values[:, first : first + width]
+    return dataclasses.replace(panel, offsets=offsets, y=longer(panel.y), hist=longer(panel.hist), futr=futr_values)

@@ -1,0 +1,73 @@
+"""From a panel to what a network is trained on: split, scaled, cut into windows. Every user's mistake shows here."""
+
+import dataclasses
+from typing import NamedTuple
+
+from lstmjax.config import DataConfig
+from lstmjax.data.frequency import season_length
+from lstmjax.data.panel import Panel
+from lstmjax.data.scaling import Scaling, fit_scaling, scale
+from lstmjax.data.split import Split, split_panel
+from lstmjax.data.windows import PanelArrays, Windows, train_windows, validation_windows
+from lstmjax.window import WindowSpec
+
+
+class Prepared(NamedTuple):
+    """Data ready to train on."""
+
+    config: DataConfig
+    """With all that was inferred filled in: frequency, season, sizes of the splits."""
+    panel: Panel
+    split: Split
+    scaling: Scaling
+    arrays: PanelArrays
+    """The panel in scaled units."""
+    train: Windows
+    validation: Windows
+    spec: WindowSpec
+
+
+def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
+    """Splits, scales and windows a panel.
+
+    Args:
+        panel: the data.
+        config: how.
+        with_test: whether to hold test rows out where ``config`` does not say how many.
+
+    Returns:
+        The data, with statistics of the training rows only.
+
+    Raises:
+        ConfigError: a split smaller than a window.
+        DataError: there is no series left with a whole training window.
+    """
+    split, val_size, test_size = split_panel(panel, config, with_test=with_test)
+    scaling = fit_scaling(panel, split, config)
+    inferred = {"freq": panel.schema.freq, "season_length": config.season_length or season_length(panel.schema.freq)}
+    if config.train_end is None:
+        inferred |= {"val_size": val_size, "test_size": test_size}
+    resolved = dataclasses.replace(config, **inferred)
+    return Prepared(
+        config=resolved,
+        panel=panel,
+        split=split,
+        scaling=scaling,
+        arrays=scale(panel, scaling),
+        train=train_windows(panel, split, input_size=config.input_size, h=config.h, step_size=config.step_size),
+        validation=validation_windows(split, h=config.h),
+        spec=window_spec(panel, resolved),
+    )
+
+
+def window_spec(panel: Panel, config: DataConfig) -> WindowSpec:
+    """The sizes of a window cut from a panel; ``config`` as `prepare` filled it in."""
+    return WindowSpec(
+        input_size=config.input_size,
+        h=config.h,
+        targets=panel.y.shape[1],
+        hist_exog=panel.hist.shape[1],
+        futr_exog=panel.futr.shape[1],
+        stat_exog=panel.stat.shape[1],
+        season_length=config.season_length or 1,
+    )

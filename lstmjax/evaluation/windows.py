@@ -1,0 +1,82 @@
+"""The evaluation of one model on every window of unseen rows, beside the baselines, as a table and as metrics."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int64
+
+from lstmjax.data.frames import forecast_frame, truth
+from lstmjax.data.panel import Panel
+from lstmjax.data.scaling import Scaling, scale_targets
+from lstmjax.data.windows import Windows
+from lstmjax.evaluation import metrics
+from lstmjax.evaluation.baselines import BASELINES
+
+
+class Evaluation(NamedTuple):
+    """Forecasts of every window, and how good they are."""
+
+    table: pd.DataFrame
+    """The id column, ``target`` if there are several, the time column, ``cutoff``, ``y``, the model, the baselines."""
+    metrics: dict[str, Any]
+    """``{"test": {...}, "test_scaled": {"mse", "mae"}, "baselines": {name: {...}}, "baselines_scaled": {name: ...}}``"""
+
+
+def evaluate(
+    panel: Panel,
+    windows: Windows,
+    forecast: Float[np.ndarray, "W H C"],
+    *,
+    model: str,
+    first_row: Int64[np.ndarray, " N"],
+    scaling: Scaling,
+    season_length: int,
+) -> Evaluation:
+    """Holds a model's forecasts against the truth and against the baselines.
+
+    Args:
+        panel: the data.
+        windows: W windows.
+        forecast: the model's forecasts, shape (W, H, C), in the table's units.
+        model: name of the model's column.
+        first_row: (N,) the first row of each series that is forecast: MASE is scaled by the rows before it.
+        scaling: with whose statistics the scaled metrics are made.
+        season_length: rows in one season, for seasonal naive and MASE.
+    """
+    h = forecast.shape[1]
+    y = truth(panel, windows, h)
+    columns = {model: forecast} | {
+        name: baseline(panel.y, panel.offsets, windows.series, windows.origin, h=h, season_length=season_length)
+        for name, baseline in BASELINES.items()
+    }
+    table = forecast_frame(panel, windows, {"y": y, **columns}, cutoff=True)
+    original = metrics.table_metrics(
+        table, list(columns), _seasonal_scales(panel, first_row, season_length), id_col=panel.schema.id_col
+    )
+    scaled_y = scale_targets(y, windows.series, scaling)
+    scaled = {}
+    for name, values in columns.items():
+        scaled_values = scale_targets(values, windows.series, scaling)
+        scaled[name] = {"mse": metrics.mse(scaled_y, scaled_values), "mae": metrics.mae(scaled_y, scaled_values)}
+    found = {
+        "test": original.pop(model),
+        "test_scaled": scaled.pop(model),
+        "baselines": original,
+        "baselines_scaled": scaled,
+    }
+    return Evaluation(table, found)
+
+
+def _seasonal_scales(panel: Panel, first_row: np.ndarray, season_length: int) -> pd.DataFrame:
+    """What MASE divides by, a row a series and target."""
+    schema = panel.schema
+    rows = []
+    for series, (begin, end) in enumerate(zip(panel.offsets[:-1], panel.offsets[:-1] + first_row, strict=True)):
+        values = metrics.seasonal_scale(panel.y[begin:end], season_length)
+        keys = {schema.id_col: panel.ids[series]}
+        rows += [
+            keys | ({"target": channel} if len(schema.channels) > 1 else {}) | {"scale": value}
+            for channel, value in zip(schema.channels, values, strict=True)
+        ]
+    return pd.DataFrame(rows)

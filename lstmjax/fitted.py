@@ -1,0 +1,136 @@
+"""What training leaves: all a forecaster needs in order to forecast, as named arrays and JSON for a checkpoint."""
+
+import dataclasses
+from importlib.metadata import version
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from lstmjax import checkpoint
+from lstmjax.config import RunConfig
+from lstmjax.data.panel import Panel
+from lstmjax.data.prepare import Prepared
+from lstmjax.data.scaling import Scaling
+from lstmjax.training import TrainResult, Weights
+
+NEVER = np.iinfo(np.int64).min
+"""Stands in `Fitted.fit_end` for a series that was neither trained nor validated on."""
+
+_LIBRARIES = ("lstmjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
+
+
+class Fitted(NamedTuple):
+    """A trained forecaster."""
+
+    config: RunConfig
+    """With all that was inferred filled in: frequency, season, splits, batch shards."""
+    network: str
+    """``model.name``, or the class of a network of the user's own."""
+    tail: Panel
+    """Each series' last ``input_size`` rows, and its known future."""
+    fit_end: np.ndarray
+    """(N,) time of each series' last row that was trained or validated on, as `Panel.start`; `NEVER` if there is none."""
+    scaling: Scaling
+    """Statistics of the training rows, in the order of the tail's series."""
+    weights: Weights
+    """Those of the best validation check."""
+    summary: dict[str, Any]
+    """How training went: ``steps``, ``best_step``, ``seconds``, ``parameters``, ``failure`` (None, or one line)."""
+
+    @classmethod
+    def of(cls, config: RunConfig, network: str, prepared: Prepared, result: TrainResult, member: int) -> Self:
+        """What to keep of one trained member.
+
+        Args:
+            config: as the user gave it.
+            network: see the attribute.
+            prepared: what it was trained on.
+            result: what training left.
+            member: which member.
+        """
+        panel, last = prepared.panel, prepared.split.val_end - 1
+        last_time = panel.schema.frequency.at(panel.start, np.maximum(last, 0))
+        state = result.state
+        # Without a validation check the weights kept are the latest.
+        steps, best = int(state.step[member]), int(state.best_step[member])
+        return cls(
+            config=dataclasses.replace(
+                config,
+                data=prepared.config,
+                train=dataclasses.replace(config.train, batch_shards=result.batch_shards),
+            ),
+            network=network,
+            tail=panel.tail(prepared.spec.input_size),
+            fit_end=np.where(last < 0, NEVER, last_time),
+            scaling=prepared.scaling,
+            weights=result.weights(member),
+            summary={
+                "steps": steps,
+                "best_step": best if best >= 0 else steps,
+                "seconds": round(result.seconds, 3),
+                "parameters": result.parameters,
+                "failure": result.failure(member),
+            },
+        )
+
+    def rows_seen(self, panel: Panel) -> np.ndarray:
+        """How many rows at the beginning of each of a panel's series were trained or validated on.
+
+        Args:
+            panel: the training table, or one that goes on after it; with the same frequency.
+
+        Returns:
+            (N,) numbers of rows; -1 for a series that was not trained on.
+        """
+        ends = dict(zip(self.tail.ids.tolist(), self.fit_end.tolist(), strict=True))
+        end = np.array([ends.get(name, NEVER) for name in panel.ids.tolist()], np.int64)
+        number, _ = panel.schema.frequency.number(np.maximum(end, panel.start), panel.start)
+        return np.where(end == NEVER, -1, np.where(end < panel.start, 0, number + 1))
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """All of it as named arrays, and JSON-able metadata."""
+        tail, tail_metadata = self.tail.to_arrays()
+        scaling, scaling_metadata = self.scaling.to_arrays()
+        arrays = {f"tail/{name}": array for name, array in tail.items()}
+        arrays |= {f"scaling/{name}": array for name, array in scaling.items()}
+        arrays |= {"fit_end": self.fit_end} | checkpoint.flatten("weights", self.weights)
+        metadata = {
+            "config": self.config.to_json(),
+            "network": self.network,
+            "tail": tail_metadata,
+            "scaling": scaling_metadata,
+            "summary": self.summary,
+            "versions": versions(),
+        }
+        return arrays, metadata
+
+    @classmethod
+    def from_arrays(cls, stored: checkpoint.Checkpoint, template: Weights) -> Self:
+        """The forecaster that `to_arrays` took apart.
+
+        Args:
+            stored: a checkpoint.
+            template: weights of the same network, or their shapes.
+
+        Raises:
+            CheckpointError: the checkpoint holds the weights of another network.
+        """
+
+        def group(name: str) -> dict[str, np.ndarray]:
+            return {key.removeprefix(f"{name}/"): a for key, a in stored.arrays.items() if key.startswith(f"{name}/")}
+
+        metadata = stored.metadata
+        return cls(
+            config=RunConfig.from_json(metadata["config"], "the checkpoint's config"),
+            network=metadata["network"],
+            tail=Panel.from_arrays(group("tail"), metadata["tail"]),
+            fit_end=stored.arrays["fit_end"],
+            scaling=Scaling.from_arrays(group("scaling"), metadata["scaling"]),
+            weights=checkpoint.unflatten("weights", template, stored.arrays),
+            summary=metadata["summary"],
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions of this library and of those whose changes could change a forecast."""
+    return {name: version(name) for name in _LIBRARIES}
