@@ -115,7 +115,7 @@ def learning_curve(
             continue
         axis.plot(steps, losses, color=color, linewidth=1.6, label=label, **_markers(len(steps)))
         if name == "val_loss" and best_step is not None and best_step in steps:
-            _mark_best(axis, best_step, losses[steps == best_step][0], last_step=steps[-1])
+            _mark_best(axis, best_step, losses[steps == best_step][0], last_step=int(steps[-1]))
     axis.set_xlabel("step", color=_GREY)
     axis.set_ylabel(f"{loss} (scaled units)", color=_GREY)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
