@@ -204,11 +204,11 @@ def as_index(times: Times, frequency: Frequency, zone: str | None) -> pd.Index:
     return index.tz_localize("UTC").tz_convert(zone)
 
 
-def _steps(times: Times, follows: Bool[np.ndarray, " R"]) -> Times:
+def _steps(times: Times, follows: Bool[np.ndarray, " R"]) -> Int64[np.ndarray, " D"]:
     return np.diff(times, prepend=times[:1])[follows]
 
 
-def _most_common(steps: Times) -> int:
+def _most_common(steps: Int64[np.ndarray, " D"]) -> int:
     values, counts = np.unique(steps, return_counts=True)
     return int(values[np.argmax(counts)])
 
@@ -221,7 +221,7 @@ def _whole(season: int, step: int) -> int:
     return season // step if season % step == 0 else 1
 
 
-def _infer_calendar(wall: Times, steps: Times) -> str | None:
+def _infer_calendar(wall: Times, steps: Int64[np.ndarray, " D"]) -> str | None:
     """The alias of a step of the calendar (working days, months) if the rows follow one, else None."""
     days = np.unique(wall // DAY)
     step = _most_common(steps) // DAY
@@ -251,13 +251,13 @@ def _all_on(dates: pd.DatetimeIndex, base: str) -> bool:
 
 
 @functools.lru_cache(maxsize=32)
-def _calendar(base: str, first: int, *, last: int | None = None, periods: int = 0) -> Times:
+def _calendar(base: str, first: int, *, last: int | None = None, periods: int = 0) -> Int64[np.ndarray, " D"]:
     """The days (since 1970) on which a step of the calendar begins, from ``first`` on: up to ``last``, or so many."""
     start = pd.Timestamp(first * DAY, unit="us")
     if last is not None:
         dates = pd.date_range(start, pd.Timestamp(last * DAY, unit="us"), freq=base)
     else:
         dates = pd.date_range(start, periods=periods, freq=base)
-    days: Times = dates.as_unit("us").asi8 // DAY
+    days: np.ndarray = dates.as_unit("us").asi8 // DAY
     days.flags.writeable = False  # shared by all who ask again
     return days

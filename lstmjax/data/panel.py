@@ -216,7 +216,8 @@ def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
     frequency = parse_frequency(named)
     if frequency.integer != main.integer:
         raise DataError(
-            f"{rows.sources[0]}: column {config.time_col!r} holds {main.kind}, which does not go with frequency {named!r}"
+            f"{rows.sources[0]}: column {config.time_col!r} holds {main.kind}, "
+            f"which does not go with frequency {named!r}"
         )
     clock = rows.wall if frequency.wall_clock else rows.utc
     later = np.flatnonzero(rows.follows)
@@ -320,8 +321,8 @@ def _check_gaps(panel: Panel, rows: Rows, at: Int64[np.ndarray, " R"], config: D
     first = panel.timestamps(np.array([series]), at[[row]] - missing[row])[0]
     if in_future.any():
         raise DataError(
-            f"{rows.name(row)}: before it series {panel.ids[series]!r} lacks {first}: the rows of its future must follow "
-            "its last observation without a gap"
+            f"{rows.name(row)}: before it series {panel.ids[series]!r} lacks {first}: the rows of its future must "
+            "follow its last observation without a gap"
         )
     count, affected = int(missing.sum()), len(np.unique(rows.series[missing > 0]))
     told = (

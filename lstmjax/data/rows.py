@@ -228,7 +228,7 @@ def _sorted(read: Table, config: DataConfig) -> Rows:
     backwards = np.flatnonzero(rows.follows & (step < 0))
     if len(backwards):
         warnings.warn(
-            f"{rows.name(backwards[0])} is before the row above it: sorted by {config.time_col!r}",
+            f"{rows.name(int(backwards[0]))} is before the row above it: sorted by {config.time_col!r}",
             DataWarning,
             stacklevel=4,  # the caller of panel_from_table
         )
@@ -236,7 +236,7 @@ def _sorted(read: Table, config: DataConfig) -> Rows:
         step = np.diff(rows.utc, prepend=rows.utc[:1])
     twice = np.flatnonzero(rows.follows & (step == 0))
     if len(twice):
-        pair = sorted([twice[0] - 1, twice[0]], key=lambda row: int(rows.number[row]))
+        pair = sorted([int(twice[0]) - 1, int(twice[0])], key=lambda row: int(rows.number[row]))
         hint = "" if len(read.ids) > 1 else "; where the table holds several series, name their column by data.id_col"
         raise DataError(
             f"{rows.name(pair[1])} has the same time as row {rows.number[pair[0]]} of series "

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from lstmjax.errors import DataError
 
 _FIRST_ROW = 2  # below the header
+_FORMS = ("ISO8601", None)  # of timestamps as text; None: as pandas guesses from the first
 
 
 class DataWarning(UserWarning):
@@ -74,7 +75,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
             raise DataError(f"{path} is empty")
         if b"\0" in head:
             raise DataError(f"{path} is not a CSV file: it holds binary data")
-        table = pd.read_csv(path, skip_blank_lines=False, float_precision="round_trip", low_memory=False)
+        table = pd.read_csv(path, skip_blank_lines=False, low_memory=False)
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} is empty") from None
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error):
@@ -196,48 +197,42 @@ def _whole_numbers(values: pd.Series, rows: Int64[np.ndarray, " R"], source: str
 
 
 def _parse_times(values: pd.Series, rows: Int64[np.ndarray, " R"], source: str) -> pd.Series:
-    first_error = _to_datetime(values, "ISO8601")
-    if isinstance(first_error, pd.Series):
-        return first_error
-    other = _to_datetime(values, None)
-    if isinstance(other, pd.Series):
-        return other
-    if "ixed timezones" in str(first_error) or "tz-aware" in str(first_error) or _zones_differ(values):
+    for form in _FORMS:
+        parsed = _to_datetime(values, form)
+        if parsed is not None:
+            return parsed
+    if _zones_differ(values):
         raise DataError(
-            f"{source}: column {values.name!r} mixes time zones: convert it to one (or to UTC), "
-            "or leave the offsets out"
+            f"{source}: column {values.name!r} mixes time zones: convert it to one (or to UTC), or leave the offsets out"
         )
-    unread = _unparsable(values)
-    row, cell = (rows[unread[0]], values.iloc[unread[0]]) if len(unread) else (rows[0], values.iloc[0])
+    first = _first_unparsable(values)
     raise DataError(
-        f"{source}: row {row}, column {values.name!r} is {str(cell)!r}: expected a timestamp such as "
-        "2024-01-31 00:30:00, or a whole number"
+        f"{source}: row {rows[first]}, column {values.name!r} is {str(values.iloc[first])!r}: expected a timestamp such "
+        "as 2024-01-31 00:30:00, or a whole number"
     )
 
 
-def _to_datetime(values: pd.Series, form: str | None) -> pd.Series | Exception:
+def _to_datetime(values: pd.Series, form: str | None) -> pd.Series | None:
+    """The timestamps, or None where they are not all of one form and zone."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas remarks on guessed formats; an unreadable cell is reported by us
+        warnings.simplefilter("ignore")  # pandas remarks on guessed forms; what cannot be read is reported by us
         try:
             parsed = pd.to_datetime(values, format=form)
-        except (ValueError, TypeError, OverflowError) as error:
-            return error
-    return parsed if parsed.dtype != object else ValueError("Mixed timezones")
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return None if parsed.dtype == object else parsed
 
 
 def _zones_differ(values: pd.Series) -> bool:
-    """True where every cell is a timestamp by itself, and some name a time zone which others do not."""
+    """True where every cell is a timestamp by itself, but not all name the same offset from UTC, or none."""
     parsed = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
-    zones: Bool[np.ndarray, " R"] = values.astype(str).str.contains(r"\d[ T].*(?:Z|[+-]\d\d:?\d\d)$").to_numpy()
-    return bool(parsed.notna().all() and len(np.unique(zones)) == 2)
+    offsets = values.astype(str).str.extract(r"\d[ T].*(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("none")
+    return bool(parsed.notna().all() and offsets.nunique() > 1)
 
 
-def _unparsable(values: pd.Series) -> Int64[np.ndarray, " N"]:
-    for form in ("ISO8601", None):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            parsed = pd.to_datetime(values, format=form, errors="coerce", utc=True)
-        wrong = np.flatnonzero(parsed.isna().to_numpy())
-        if len(wrong) < len(values):
-            return wrong
-    return np.arange(len(values))
+def _first_unparsable(values: pd.Series) -> int:
+    """The first cell that is no timestamp, in the form that most cells have."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tries = [pd.to_datetime(values, format=form, errors="coerce", utc=True).isna().to_numpy() for form in _FORMS]
+    return int(np.argmax(min(tries, key=np.sum)))
