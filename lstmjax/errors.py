@@ -5,11 +5,11 @@ class LstmjaxError(Exception):
     """A mistake the user can mend. The command line prints it as one line and exits with status 2."""
 
 
-class ConfigError(LstmjaxError, ValueError):
+class ConfigError(LstmjaxError):
     """An option has a value it cannot have; the message names the option, the value and what is allowed."""
 
 
-class DataError(LstmjaxError, ValueError):
+class DataError(LstmjaxError):
     """A table cannot be used; the message names the file, row or column, what was found and what to do."""
 
 

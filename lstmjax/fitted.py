@@ -29,7 +29,7 @@ class Fitted(NamedTuple):
     tail: Panel
     """Each series' last ``input_size`` rows, and its known future."""
     fit_end: np.ndarray
-    """(N,) time of each series' last row that was trained or validated on, as `Panel.start`; `NEVER` if there is none."""
+    """(N,) time of each series' last row that was trained or validated on, as `Panel.start`; `NEVER`: none was."""
     scaling: Scaling
     """Statistics of the training rows, in the order of the tail's series."""
     weights: Weights

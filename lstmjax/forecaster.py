@@ -40,7 +40,7 @@ class Forecaster:
     >>> import numpy as np, pandas as pd
     >>> times = pd.date_range("2024-01-01", periods=400, freq="h")
     >>> table = pd.DataFrame({"unique_id": "a", "ds": times, "y": np.sin(np.arange(400) * np.pi / 12)})
-    >>> config = RunConfig().replace({"data.h": 12, "data.input_size": 24, "model.hidden_size": 8, "train.max_steps": 20})
+    >>> config = RunConfig().replace({"data.h": 12, "data.input_size": 24, "train.max_steps": 20})
     >>> forecaster = Forecaster(config).fit(table, val_size=48)
     >>> forecast = forecaster.predict()
     >>> forecast.columns.tolist(), len(forecast)
@@ -150,7 +150,7 @@ class Forecaster:
         fitted, data = self.fitted, self.fitted.config.data
         require_future(panel, data.h)
         windows = forecast_windows(panel)
-        values = self._forecast(panel, windows, align(fitted.scaling, fitted.tail.ids, panel))
+        values = self.forecast_windows(panel, windows)
         return forecast_frame(panel, windows, {fitted.config.model.alias: values}, cutoff=False)
 
     def evaluate(self, df: pd.DataFrame) -> pd.DataFrame:
@@ -193,6 +193,10 @@ class Forecaster:
             scaling=scaling,
             season_length=data.season_length or 1,
         )
+
+    def forecast_windows(self, panel: Panel, windows: Windows) -> Float[np.ndarray, "W H C"]:
+        """Forecasts of any windows of a panel, in the table's units."""
+        return self._forecast(panel, windows, align(self.fitted.scaling, self.fitted.tail.ids, panel))
 
     def panel(self, df: pd.DataFrame, futr_df: pd.DataFrame | None = None, *, source: str = "the table") -> Panel:
         """A new table as a panel, checked against the training data.
@@ -285,10 +289,10 @@ class Forecaster:
         spec = window_spec(panel, self.fitted.config.data)
         network, _ = functional(self._network(spec))
         scaled = predict(network, self.fitted.weights, scale(panel, scaling), windows, spec)
-        return unscale(scaled, windows.series, scaling)
+        return unscale(scaled, np.asarray(windows.series), scaling)
 
     def _network(self, spec: WindowSpec) -> nnx.Module | Callable[[PRNGKeyArray], nnx.Module]:
-        """What `training.train` draws networks from. Equal for equal arguments, so that compiled programs serve again."""
+        """What `training.train` draws networks from; equal for equal arguments, so that programs serve again."""
         if self.network is None:
             return models.Builder(spec, self.config.model)
         return self.network if isinstance(self.network, nnx.Module) else _Draw(self.network, spec)

@@ -31,7 +31,8 @@ def with_future(panel: Panel, futr: pd.DataFrame, config: DataConfig) -> Panel:
     rows = table.rows
     if (table.zone, table.integer) != (panel.schema.time_zone, frequency.integer):
         raise DataError(
-            f"{rows.sources[0]}: column {config.time_col!r} holds {table.kind}, unlike the data trained on: make them alike"
+            f"{rows.sources[0]}: column {config.time_col!r} holds {table.kind}, "
+            "unlike the data trained on: make them alike"
         )
     clock = rows.wall if frequency.wall_clock else rows.utc
     start = panel.start[rows.series]

@@ -1,7 +1,7 @@
 """From a panel to what a network is trained on: split, scaled, cut into windows. Every user's mistake shows here."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lstmjax.config import DataConfig
 from lstmjax.data.frequency import season_length
@@ -44,7 +44,8 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
     """
     split, val_size, test_size = split_panel(panel, config, with_test=with_test)
     scaling = fit_scaling(panel, split, config)
-    inferred = {"freq": panel.schema.freq, "season_length": config.season_length or season_length(panel.schema.freq)}
+    freq = panel.schema.freq
+    inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
     if config.train_end is None:
         inferred |= {"val_size": val_size, "test_size": test_size}
     resolved = dataclasses.replace(config, **inferred)

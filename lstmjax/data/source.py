@@ -2,13 +2,12 @@
 
 import dataclasses
 import hashlib
-import typing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lstmjax.config import DataConfig, DatasetName
+from lstmjax.config import DataConfig
 from lstmjax.data import datasets
 from lstmjax.data.panel import Panel, panel_from_table
 from lstmjax.data.table import read_table
@@ -58,7 +57,8 @@ def load_source(config: DataConfig) -> Source:
         return Source(datasets.load(config.dataset), config.dataset, datasets.series_id(config.dataset), futr)
     if config.path is None:
         raise ConfigError(
-            f"no data is named: give data.path (a CSV or Parquet file) or data.dataset ({', '.join(typing.get_args(DatasetName))})"
+            "no data is named: give data.path (a CSV or Parquet file) or data.dataset "
+            f"({', '.join(datasets.NAMES)})"
         )
     return Source(read_table(config.path), config.path, Path(config.path).name.split(".")[0], futr)
 
@@ -66,9 +66,9 @@ def load_source(config: DataConfig) -> Source:
 def with_dataset_settings(config: DataConfig) -> DataConfig:
     """The config with the columns, frequency, season and split of its named data set, where the user gave none.
 
-    What the columns mean is one thing: unless ``time_col``, ``target_cols`` and ``layout`` all have their defaults, they
-    are taken as the user's. The same holds for the ways to say where the splits are. The horizon and the lookback are
-    always the config's own.
+    What the columns mean is one thing: unless ``time_col``, ``target_cols`` and ``layout`` all have their defaults,
+    they are taken as the user's. The same holds for the ways to say where the splits are. The horizon and the
+    lookback are always the config's own.
     """
     if config.dataset is None:
         return config
@@ -80,7 +80,7 @@ def with_dataset_settings(config: DataConfig) -> DataConfig:
         ("val_size", "test_size", "train_end", "val_end"),
     )
     defaults = DataConfig()
-    chosen = {}
+    chosen: dict[str, Any] = {}
     for group in groups:
         if all(getattr(config, name) == getattr(defaults, name) for name in group):
             chosen |= {name: settings[name] for name in group if name in settings}

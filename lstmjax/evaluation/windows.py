@@ -18,9 +18,9 @@ class Evaluation(NamedTuple):
     """Forecasts of every window, and how good they are."""
 
     table: pd.DataFrame
-    """The id column, ``target`` if there are several, the time column, ``cutoff``, ``y``, the model, the baselines."""
+    """The id column, ``target`` if there are several, the time, ``cutoff``, ``y``, the model, the baselines."""
     metrics: dict[str, Any]
-    """``{"test": {...}, "test_scaled": {"mse", "mae"}, "baselines": {name: {...}}, "baselines_scaled": {name: ...}}``"""
+    """``{"test": {...}, "test_scaled": {"mse", "mae"}, "baselines": {name: {...}}, "baselines_scaled": {...}}``"""
 
 
 def evaluate(
@@ -46,18 +46,19 @@ def evaluate(
     """
     h = forecast.shape[1]
     y = truth(panel, windows, h)
+    series, origin = np.asarray(windows.series), np.asarray(windows.origin)
     columns = {model: forecast} | {
-        name: baseline(panel.y, panel.offsets, windows.series, windows.origin, h=h, season_length=season_length)
+        name: baseline(panel.y, panel.offsets, series, origin, h=h, season_length=season_length)
         for name, baseline in BASELINES.items()
     }
     table = forecast_frame(panel, windows, {"y": y, **columns}, cutoff=True)
     original = metrics.table_metrics(
         table, list(columns), _seasonal_scales(panel, first_row, season_length), id_col=panel.schema.id_col
     )
-    scaled_y = scale_targets(y, windows.series, scaling)
+    scaled_y = scale_targets(y, series, scaling)
     scaled = {}
     for name, values in columns.items():
-        scaled_values = scale_targets(values, windows.series, scaling)
+        scaled_values = scale_targets(values, series, scaling)
         scaled[name] = {"mse": metrics.mse(scaled_y, scaled_values), "mae": metrics.mae(scaled_y, scaled_values)}
     found = {
         "test": original.pop(model),
