@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lstmjax.config import DatasetName
 from lstmjax.data.table import read_table
 from lstmjax.errors import ConfigError, DataError
 
@@ -48,7 +47,7 @@ class _Dataset:
     settings: dict[str, Any]
 
 
-def load(name: DatasetName) -> pd.DataFrame:
+def load(name: str) -> pd.DataFrame:
     """The table of a named data set.
 
     ``elecdemand`` comes with the package. The others are read from the folder ``$LSTMJAX_DATA``, else from the user's
@@ -68,7 +67,7 @@ def load(name: DatasetName) -> pd.DataFrame:
     return dataset.read(*(fetch(file) for file in dataset.files))
 
 
-def settings(name: DatasetName) -> dict[str, Any]:
+def settings(name: str) -> dict[str, Any]:
     """The options of `lstmjax.config.DataConfig` that suit a named data set, where the user gives none.
 
     ``etth1`` and ``etth2`` follow the published benchmark: all seven columns, each a series (wide layout), 8640 rows
@@ -88,7 +87,7 @@ def settings(name: DatasetName) -> dict[str, Any]:
     return dict(_dataset(name).settings)
 
 
-def series_id(name: DatasetName) -> str:
+def series_id(name: str) -> str:
     """What to call the only series of a data set whose table has no id column."""
     return name
 

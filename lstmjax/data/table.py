@@ -203,12 +203,12 @@ def _parse_times(values: pd.Series, rows: Int64[np.ndarray, " R"], source: str) 
             return parsed
     if _zones_differ(values):
         raise DataError(
-            f"{source}: column {values.name!r} mixes time zones: convert it to one (or to UTC), or leave the offsets out"
+            f"{source}: column {values.name!r} mixes time zones: convert it to one, e.g. UTC, or leave the offsets out"
         )
     first = _first_unparsable(values)
     raise DataError(
-        f"{source}: row {rows[first]}, column {values.name!r} is {str(values.iloc[first])!r}: expected a timestamp such "
-        "as 2024-01-31 00:30:00, or a whole number"
+        f"{source}: row {rows[first]}, column {values.name!r} is {str(values.iloc[first])!r}: expected a timestamp "
+        "such as 2024-01-31 00:30:00, or a whole number"
     )
 
 
@@ -227,7 +227,7 @@ def _zones_differ(values: pd.Series) -> bool:
     """True where every cell is a timestamp by itself, but not all name the same offset from UTC, or none."""
     parsed = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
     offsets = values.astype(str).str.extract(r"\d[ T].*(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("none")
-    return bool(parsed.notna().all() and offsets.nunique() > 1)
+    return bool(parsed.notna().all() and len(offsets.unique()) > 1)
 
 
 def _first_unparsable(values: pd.Series) -> int:

@@ -103,9 +103,9 @@ def test_what_is_no_frequency_is_refused(alias):
 
 
 def test_timestamps_do_not_go_with_a_whole_number_as_frequency():
-    with pytest.raises(DataError, match="column 'ds' holds timestamps in no time zone, which does not go with .*'1'"):
+    with pytest.raises(DataError, match=r"column 'ds' holds timestamps in no time zone, which does not go with .*'1'"):
         _panel(pd.date_range("2024-01-01", periods=5, freq="h"), freq="1")
-    with pytest.raises(DataError, match="column 'ds' holds whole numbers, which does not go with .*'h'"):
+    with pytest.raises(DataError, match=r"column 'ds' holds whole numbers, which does not go with .*'h'"):
         _panel(pd.Index(range(5)), freq="h")
 
 
@@ -116,7 +116,7 @@ def test_hourly_rows_do_not_pass_for_half_hourly_ones_with_gaps():
 
 def test_a_wrong_year_does_not_ask_for_gigabytes():
     times = pd.date_range("2024-01-01", periods=100, freq="min").insert(0, pd.Timestamp("1924-01-01"))
-    with pytest.raises(DataError, match="in steps of 'min' it would have .* rows, but it has 101: is a time wrong"):
+    with pytest.raises(DataError, match=r"in steps of 'min' it would have .* rows, but it has 101: is a time wrong"):
         _panel(times)
 
 

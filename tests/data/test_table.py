@@ -171,10 +171,12 @@ def test_a_time_that_occurs_twice_is_named_with_both_rows(hourly):
     table = pd.concat([hourly(4), hourly(4).iloc[[1]]], ignore_index=True)
     with (
         pytest.warns(DataWarning, match="row 6 is before the row above it"),
-        pytest.raises(DataError, match="row 6 has the same time as row 3 of series 'series'.*data.id_col"),
+        pytest.raises(DataError, match=r"row 6 has the same time as row 3 of series 'series'.*data.id_col"),
     ):
         panel_from_table(table, DataConfig())
     named = pd.concat([hourly(3, unique_id="a"), hourly(3, unique_id="b"), hourly(1, unique_id="b")], ignore_index=True)
     named.loc[6, "ds"] = named.loc[5, "ds"]
-    with pytest.raises(DataError, match="the table: row 8 has the same time as row 7 of series 'b': keep one of them$"):
+    with pytest.raises(
+        DataError, match=r"the table: row 8 has the same time as row 7 of series 'b': keep one of them$"
+    ):
         panel_from_table(named, DataConfig())

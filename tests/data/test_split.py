@@ -1,0 +1,91 @@
+"""Splits: chronological, by sizes or timestamps, and what they say when there is not enough."""
+
+import numpy as np
+import pytest
+
+from lstmjax.config import DataConfig
+from lstmjax.data.panel import DataWarning
+from lstmjax.data.split import Split, split_panel
+from lstmjax.errors import ConfigError, DataError
+
+
+def _ends(split: Split) -> list[list[int]]:
+    return np.stack(split, axis=1).tolist()
+
+
+def test_sizes_are_counted_from_the_end_of_each_series(series_of):
+    panel = series_of(np.arange(50), np.arange(30))
+    split, val_size, test_size = split_panel(panel, DataConfig(h=4, val_size=5, test_size=8), with_test=True)
+    assert _ends(split) == [[37, 42, 50], [17, 22, 30]]
+    assert (val_size, test_size) == (5, 8)
+
+
+def test_sizes_default_to_a_tenth_and_a_fifth_but_hold_a_window(series_of):
+    panel = series_of(np.arange(200), np.arange(200), np.arange(120))
+    assert split_panel(panel, DataConfig(h=3), with_test=True)[1:] == (20, 40)
+    assert split_panel(panel, DataConfig(h=30), with_test=True)[1:] == (30, 40)
+    assert split_panel(panel, DataConfig(h=3), with_test=False)[1:] == (20, 0)
+    assert split_panel(panel, DataConfig(h=3, test_size=7), with_test=False)[1:] == (20, 7)
+
+
+def test_rows_beyond_the_last_observation_belong_to_no_part(series_of):
+    split, _, _ = split_panel(series_of([*range(20), np.nan, np.nan]), DataConfig(h=2, test_size=4), with_test=True)
+    assert _ends(split) == [[14, 16, 20]]
+
+
+def test_timestamps_are_the_last_of_their_part(series_of):
+    config = DataConfig(h=2, train_end="2024-01-01 09:00", val_end="2024-01-01 14:30")
+    split, val_size, test_size = split_panel(series_of(np.arange(24), np.arange(18)), config, with_test=True)
+    assert _ends(split) == [[10, 15, 24], [10, 15, 18]]
+    assert (val_size, test_size) == (5, 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train_end": "soon", "val_end": "2024-01-02"}, r"data\.train_end is 'soon': expected a timestamp"),
+        ({"train_end": "2024-01-01T09:00Z", "val_end": "2024-01-02"}, r"data\.train_end .* leave its time zone out"),
+        (
+            {"train_end": "2024-01-01 15:00", "val_end": "2024-01-01 10:00"},
+            r"data\.train_end .* is after data\.val_end",
+        ),
+        ({"train_end": "2024-01-01 15:00", "val_end": "2024-01-01 16:00"}, "leave at most 1 rows for validation"),
+        ({"val_size": 3}, r"data\.val_size is 3: expected 0, or at least data\.h \(4\), a whole window"),
+        ({"test_size": 2}, r"data\.test_size is 2: expected 0, or at least data\.h \(4\), a whole window"),
+    ],
+)
+def test_parts_that_hold_no_window_are_refused(series_of, options, message):
+    with pytest.raises(ConfigError, match=message):
+        split_panel(series_of(np.arange(40)), DataConfig(h=4, **options), with_test=True)
+
+
+def test_sizes_beyond_the_data_are_refused(series_of):
+    config = DataConfig(h=4, val_size=20, test_size=20)
+    with pytest.raises(
+        DataError, match=r"data\.val_size \(20\) and data\.test_size \(20\) leave nothing .* has 40 rows"
+    ):
+        split_panel(series_of(np.arange(40)), config, with_test=True)
+    with pytest.raises(DataError, match=r"no series has a whole training window: the longest has 44 rows, .* needs 5"):
+        split_panel(series_of(np.arange(44)), config, with_test=True)
+
+
+def test_a_series_too_short_among_others_is_named_and_only_forecast(series_of):
+    panel = series_of(np.arange(100), np.arange(20), np.arange(100))
+    with pytest.warns(DataWarning, match=r"1 of 3 series have no whole training window .* not trained on: 's1'$"):
+        split, _, _ = split_panel(panel, DataConfig(h=4, val_size=10, test_size=10), with_test=True)
+    assert _ends(split) == [[80, 90, 100], [0, 0, 0], [80, 90, 100]]
+
+
+def test_training_rows_without_an_observation_hold_no_window(series_of):
+    empty = np.where(np.arange(40) < 31, np.nan, np.arange(40.0))
+    config = DataConfig(h=4, val_size=5, test_size=5)
+    with pytest.raises(DataError, match="no series has a whole training window"):
+        split_panel(series_of(empty), config, with_test=True)
+    with pytest.warns(DataWarning, match="1 of 2 series .*: 's1'"):
+        split_panel(series_of(np.arange(40), empty), config, with_test=True)
+
+
+def test_many_short_series_are_counted(series_of):
+    panel = series_of(np.arange(100), *[np.arange(8)] * 7)
+    with pytest.warns(DataWarning, match=r"7 of 8 series .*: 's1', 's2', 's3', 's4', 's5' and 2 more"):
+        split_panel(panel, DataConfig(h=4, val_size=5, test_size=5), with_test=True)
