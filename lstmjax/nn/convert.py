@@ -1,0 +1,284 @@
+"""Weights from and to other libraries: PyTorch, Flax (NNX and Linen), Keras.
+
+All of them keep the gates in the order i, f, g, o, as this package does (Keras calls g "c"). They differ in what is
+transposed, in how many biases there are, and in how the kernels are cut. PyTorch and Keras need not be installed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lstmjax.nn._filled import (
+    Direction,
+    LayerRunOptions,
+    StackRunOptions,
+    as_numpy,
+    check_shapes,
+    filled_layer,
+    filled_stack,
+    hidden_features,
+)
+from lstmjax.nn.cell import LSTMCell
+from lstmjax.nn.recurrent import LSTM
+from lstmjax.nn.stacked import StackedLSTM
+
+
+def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "", **options: Unpack[StackRunOptions]) -> StackedLSTM:
+    """The layers of a PyTorch `nn.LSTM`, from its ``state_dict()``.
+
+    Layers, directions, projection and the absence of biases are read off the names and shapes. PyTorch's two biases
+    are added up; a module without biases gets zeros.
+
+    Args:
+        state_dict: arrays by PyTorch's names (``weight_ih_l0``, ``bias_hh_l1_reverse``, ...): tensors, or anything
+            NumPy reads, as from a safetensors file.
+        prefix: what stands before these names in the state of a larger model, e.g. ``"encoder."``; the entries
+            beginning otherwise are passed over.
+        **options: options of `StackedLSTM` that own no weights. PyTorch's ``batch_first=False`` is ``time_major=True``.
+
+    Returns:
+        The stack, whose carries are (c, h) where PyTorch has (h, c).
+
+    Raises:
+        ValueError: a name is missing or unknown, or a shape does not fit.
+
+    >>> import numpy as np
+    >>> state = {"weight_ih_l0": np.zeros((8, 3)), "weight_hh_l0": np.zeros((8, 2))}
+    >>> from_torch(state)(jnp.ones((1, 5, 3))).shape
+    (1, 5, 2)
+    """
+    unused = {name: value for name, value in state_dict.items() if name.startswith(prefix)}
+
+    def take(name: str) -> np.ndarray:
+        if prefix + name not in unused:
+            raise ValueError(
+                f"the state has no {prefix}{name}: expected that of a torch.nn.LSTM, got {_list(state_dict)}"
+            )
+        return as_numpy(unused.pop(prefix + name))
+
+    ends = ("", "_reverse") if f"{prefix}weight_ih_l0_reverse" in unused else ("",)
+    parts = ["weight_ih", "weight_hh"]
+    parts += ["bias_ih", "bias_hh"] if f"{prefix}bias_ih_l0" in unused else []
+    parts += ["weight_hr"] if f"{prefix}weight_hr_l0" in unused else []
+    layers: list[list[Direction]] = []
+    features = -1
+    while not layers or f"{prefix}weight_ih_l{len(layers)}" in unused:
+        layer: list[Direction] = []
+        for end in ends:
+            suffix = f"_l{len(layers)}{end}"
+            arrays = {part: take(part + suffix) for part in parts}
+            if not layers and not layer:
+                features = arrays["weight_ih"].shape[-1]
+                hidden = hidden_features(f"{prefix}weight_hh{suffix}", arrays["weight_hh"], axis=0)
+                out = arrays["weight_hr"].shape[0] if "weight_hr" in arrays else hidden
+            expected = {
+                "weight_ih": (4 * hidden, features),
+                "weight_hh": (4 * hidden, out),
+                "bias_ih": (4 * hidden,),
+                "bias_hh": (4 * hidden,),
+                "weight_hr": (out, hidden),
+            }
+            check_shapes({prefix + part + suffix: (array, expected[part]) for part, array in arrays.items()})
+            layer.append(_from_torch_parts(**arrays))
+        layers.append(layer)
+        features = out * len(ends)
+    if unused:
+        raise ValueError(f"the state has {next(iter(unused))}, which no torch.nn.LSTM of {len(layers)} layers has")
+    return filled_stack(layers, options)
+
+
+def _from_torch_parts(
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias_ih: np.ndarray | None = None,
+    bias_hh: np.ndarray | None = None,
+    weight_hr: np.ndarray | None = None,
+) -> Direction:
+    bias = np.zeros(weight_ih.shape[0], weight_ih.dtype) if bias_ih is None or bias_hh is None else bias_ih + bias_hh
+    return Direction(weight_ih.T, weight_hh.T, bias, None if weight_hr is None else weight_hr.T)
+
+
+def to_torch(stack: StackedLSTM | LSTM) -> dict[str, np.ndarray]:
+    """The state of the PyTorch `nn.LSTM` that computes the same.
+
+    Load it with ``module.load_state_dict({name: torch.from_numpy(a) for name, a in state.items()})``, where ``module``
+    is ``nn.LSTM(in_features, hidden_features, num_layers, bidirectional=..., proj_size=...)``.
+
+    Args:
+        stack: a stack or a layer of a kind that PyTorch has too.
+
+    Returns:
+        Arrays by PyTorch's names. Of its two biases ``bias_ih`` is the sum and ``bias_hh`` zero.
+
+    Raises:
+        ValueError: PyTorch has no such layer: the message names the option.
+
+    >>> from flax import nnx
+    >>> {name: a.shape for name, a in to_torch(LSTM(3, 2, rngs=nnx.Rngs(0))).items()}
+    {'weight_ih_l0': (8, 3), 'weight_hh_l0': (8, 2), 'bias_ih_l0': (8,), 'bias_hh_l0': (8,)}
+    """
+    if stack.reverse:
+        raise ValueError("reverse: torch.nn.LSTM runs backward only beside a forward direction (bidirectional)")
+    if isinstance(stack, LSTM):
+        sides = {"": [stack]}
+    else:
+        if stack.residual:
+            raise ValueError("residual: torch.nn.LSTM has no such option")
+        sides = {"": list(stack.forward), "_reverse": list(stack.backward)}
+    state: dict[str, np.ndarray] = {}
+    for number in range(len(sides[""])):
+        for end, layers in sides.items():
+            if layers:
+                arrays = _to_torch_parts(layers[number].cell)
+                state |= {f"{name}_l{number}{end}": array for name, array in arrays.items()}
+    return state
+
+
+def _to_torch_parts(cell: LSTMCell) -> dict[str, np.ndarray]:
+    variants = {
+        "peepholes": cell.peephole is not None,
+        "layer_norm": cell.input_scale is not None,
+        "coupled_gates": cell.coupled_gates,
+        "zoneout": cell.has_zoneout,
+        "gate_fn": cell.gate_fn not in (jax.nn.sigmoid, nnx.sigmoid),
+        "activation_fn": cell.activation_fn not in (jnp.tanh, nnx.tanh),
+    }
+    for option, used in variants.items():
+        if used:
+            raise ValueError(f"{option}: torch.nn.LSTM has no such option")
+    parts = {
+        "weight_ih": cell.kernel[...].T,
+        "weight_hh": cell.recurrent_kernel[...].T,
+        "bias_ih": cell.bias[...],
+        "bias_hh": jnp.zeros_like(cell.bias[...]),
+    }
+    if cell.projection is not None:
+        parts["weight_hr"] = cell.projection[...].T
+    # Copies, as torch.from_numpy wants arrays that may be written to.
+    return {name: np.array(array, order="C") for name, array in parts.items()}
+
+
+def from_flax(cell: nnx.Module | Mapping[str, Any], **options: Unpack[LayerRunOptions]) -> LSTM:
+    """The layer that runs a Flax cell over time.
+
+    Args:
+        cell: an `nnx.OptimizedLSTMCell` or `nnx.LSTMCell`, whose activations are taken over; or the parameters of a
+            Linen `LSTMCell` or `OptimizedLSTMCell` (``ii`` ... ``ho``), by themselves or as the only entry of a tree
+            such as ``{"params": {"cell": ...}}``.
+        **options: options of `LSTM` that own no weights.
+
+    Returns:
+        The layer; its ``cell`` is the cell by itself.
+
+    Raises:
+        ValueError: the parameters are those of something else, or a shape does not fit.
+
+    >>> from flax import nnx
+    >>> from_flax(nnx.OptimizedLSTMCell(3, 2, rngs=nnx.Rngs(0)))(jnp.ones((1, 5, 3))).shape
+    (1, 5, 2)
+    """
+    functions: dict[str, Any] = {}
+    params: Mapping[str, Any]
+    if isinstance(cell, nnx.LSTMCell | nnx.OptimizedLSTMCell):
+        functions = {"gate_fn": cell.gate_fn, "activation_fn": cell.activation_fn}
+        params = nnx.to_pure_dict(nnx.state(cell, nnx.Param))
+        options = {"dtype": cell.dtype, **options}
+    elif isinstance(cell, Mapping):
+        params = cell
+    else:
+        raise ValueError(f"from_flax got {type(cell).__name__}: expected an LSTM cell of flax.nnx, or Linen parameters")
+    while len(params) == 1 and isinstance(inner := next(iter(params.values())), Mapping):
+        params = inner
+    if "dense_i" in params:
+        kernel, recurrent_kernel, bias = (_leaf(params, *path) for path in _FUSED)
+    else:
+        kernel, recurrent_kernel, bias = (
+            np.concatenate([_leaf(params, _gate(params, side, gate), leaf) for gate in "ifgo"], axis=-1)
+            for side, leaf in (("i", "kernel"), ("h", "kernel"), ("h", "bias"))
+        )
+    hidden = hidden_features("the recurrent kernel", recurrent_kernel, axis=1)
+    check_shapes(
+        {
+            "the recurrent kernel": (recurrent_kernel, (hidden, 4 * hidden)),
+            "the input kernel": (kernel, (*kernel.shape[:1], 4 * hidden)),
+            "the bias": (bias, (4 * hidden,)),
+        }
+    )
+    return filled_layer(Direction(kernel, recurrent_kernel, bias), options, **functions)
+
+
+_FUSED = (("dense_i", "kernel"), ("dense_h", "kernel"), ("dense_h", "bias"))
+
+
+def _gate(params: Mapping[str, Any], side: str, gate: str) -> str:
+    # An attribute cannot be called "if", so NNX says if_.
+    return f"{side}{gate}_" if f"{side}{gate}_" in params else side + gate
+
+
+def _leaf(params: Mapping[str, Any], name: str, leaf: str) -> np.ndarray:
+    if name not in params or leaf not in params[name]:
+        raise ValueError(
+            f"the parameters have no {name}/{leaf}: expected those of a Flax LSTM cell, got {_list(params)}"
+        )
+    return as_numpy(params[name][leaf])
+
+
+def from_keras(
+    weights: Sequence[np.ndarray] | Sequence[Sequence[np.ndarray]], **options: Unpack[StackRunOptions]
+) -> StackedLSTM:
+    """The layers of Keras `LSTM`, from ``layer.get_weights()``.
+
+    Args:
+        weights: what ``get_weights()`` of an `LSTM` gives (kernel, recurrent kernel and, unless ``use_bias=False``,
+            bias), or of a `Bidirectional` `LSTM` (those of both directions, one after the other); or a list of such
+            lists, one a layer, the lowest first.
+        **options: options of `StackedLSTM` that own no weights. Keras' ``go_backwards=True`` is ``reverse=True``.
+
+    Returns:
+        A stack of as many layers as were given; both directions joined, as in ``merge_mode="concat"``.
+
+    Raises:
+        ValueError: the number of arrays or a shape is not that of an LSTM.
+
+    >>> import numpy as np
+    >>> from_keras([np.zeros((3, 8)), np.zeros((2, 8)), np.zeros(8)])(jnp.ones((1, 5, 3))).shape
+    (1, 5, 2)
+    """
+    nested = len(weights) > 0 and isinstance(weights[0], list | tuple)
+    stacked = cast(Sequence[Sequence[np.ndarray]], weights if nested else [weights])
+    directions = _DIRECTIONS.get(len(stacked[0]), 0)
+    layers: list[list[Direction]] = []
+    for number, arrays in enumerate(stacked):
+        if not directions or len(arrays) != len(stacked[0]):
+            raise ValueError(
+                f"layer {number} has {len(arrays)} arrays: expected kernel, recurrent kernel and bias (2 without bias; "
+                "twice as many if bidirectional), the same in all layers"
+            )
+        size = len(arrays) // directions
+        layer: list[Direction] = []
+        for start in range(0, len(arrays), size):
+            kernel, recurrent_kernel, *bias = (as_numpy(array) for array in arrays[start : start + size])
+            if not layers and not layer:
+                features = kernel.shape[0]
+                hidden = hidden_features("layer 0's recurrent kernel", recurrent_kernel, axis=1)
+            direction = Direction(kernel, recurrent_kernel, bias[0] if bias else np.zeros(4 * hidden, kernel.dtype))
+            expected = ((features, 4 * hidden), (hidden, 4 * hidden), (4 * hidden,))
+            names = (f"layer {number}'s {name}" for name in ("kernel", "recurrent kernel", "bias"))
+            check_shapes(dict(zip(names, zip(direction[:3], expected, strict=True), strict=True)))
+            layer.append(direction)
+        layers.append(layer)
+        features = hidden * directions
+    return filled_stack(layers, options)
+
+
+_DIRECTIONS = {2: 1, 3: 1, 4: 2, 6: 2}
+"""How many directions an LSTM of Keras has, by its number of arrays."""
+
+
+def _list(names: Mapping[str, Any]) -> str:
+    shown = [str(name) for name in names]
+    return ", ".join(shown[:4]) + (", ..." if len(shown) > 4 else "") if shown else "nothing"
