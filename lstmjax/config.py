@@ -62,7 +62,7 @@ class DataConfig:
     stat_exog: tuple[str, ...] = ()
     """Names of covariates that are constant within a series."""
     freq: str | None = None
-    """Pandas frequency alias, e.g. "h" or "30min"; an integer as text ("1") for integer times. Inferred if not given."""
+    """Pandas frequency alias, e.g. "h" or "30min"; a number as text ("1") for integer times. Inferred if not given."""
     season_length: int | None = _option(None, low=1)
     """Rows in one season, for seasonal naive and MASE; by frequency if not given."""
     h: int = _option(24, low=1)
@@ -262,7 +262,7 @@ class RunConfig:
             raise ConfigError(
                 f"{source}: format_version is {version}, this lstmjax reads up to {FORMAT_VERSION}: update lstmjax"
             )
-        values = {}
+        values: dict[str, Any] = {}
         for section, options in stored.items():
             _check_name(section, [f.name for f in dataclasses.fields(cls)], source)
             if not isinstance(options, dict):

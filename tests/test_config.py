@@ -1,0 +1,245 @@
+"""Options: what they default to, what they refuse and in which words, and how they are stored."""
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import json
+import typing
+
+import pytest
+
+from lstmjax import config as options
+from lstmjax.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+from lstmjax.errors import ConfigError
+
+DEFAULTS = {
+    "data": {
+        "dataset": None,
+        "path": None,
+        "layout": "long",
+        "futr_path": None,
+        "time_col": "ds",
+        "id_col": "unique_id",
+        "target_cols": ["y"],
+        "futr_exog": [],
+        "hist_exog": [],
+        "stat_exog": [],
+        "freq": None,
+        "season_length": None,
+        "h": 24,
+        "input_size": 96,
+        "val_size": None,
+        "test_size": None,
+        "train_end": None,
+        "val_end": None,
+        "scaler": "standard",
+        "scaler_scope": "series",
+        "gaps": "mask",
+        "step_size": 1,
+    },
+    "model": {
+        "name": "direct",
+        "hidden_size": 128,
+        "num_layers": 1,
+        "dropout": 0.0,
+        "head_size": 128,
+        "residual": "none",
+        "alias": "lstm",
+    },
+    "optimizer": {
+        "name": "adam",
+        "learning_rate": 0.001,
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "decay_rate": 0.9,
+        "decay_steps": 1000,
+        "decay_start_epoch": 0,
+        "final_fraction": 0.0,
+        "plateau_patience": 3,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "clip_norm": 1.0,
+        "clip_value": None,
+    },
+    "train": {
+        "max_steps": 1000,
+        "batch_size": 64,
+        "val_check_steps": 100,
+        "early_stop_patience_steps": 5,
+        "loss": "mse",
+        "huber_delta": 1.0,
+        "seed": 0,
+        "batch_shards": None,
+        "chunk_steps": None,
+        "refit_all": False,
+    },
+}
+"""Published runs rest on these: a change here is a change of behaviour, and belongs in the changelog."""
+
+
+def test_defaults_are_pinned():
+    assert json.loads(RunConfig().to_json()) == {"format_version": 1, **DEFAULTS}
+
+
+def test_every_option_survives_being_stored():
+    config = RunConfig(
+        DataConfig(path="x.csv", target_cols=("a", "b"), futr_exog=("t",), h=7, val_size=0, freq="30min"),
+        ModelConfig(dropout=0.25, residual="seasonal_naive", alias="mine"),
+        OptimizerConfig(name="lion", learning_rate=1e-4, clip_norm=None, clip_value=0.5),
+        TrainConfig(early_stop_patience_steps=-1, batch_shards=2, refit_all=True),
+    )
+    assert RunConfig.from_json(config.to_json()) == config
+
+
+def test_text_may_name_a_few_options_only():
+    assert RunConfig.from_json('{"data": {"h": 48}}') == RunConfig(DataConfig(h=48))
+    assert RunConfig.from_json("{}") == RunConfig()
+
+
+def test_lists_become_tuples_and_whole_floats_ints():
+    config = DataConfig(target_cols=["a", "b"], h=48.0)
+    assert config.target_cols == ("a", "b")
+    assert config.h == 48
+    assert type(config.h) is int
+    assert type(OptimizerConfig(learning_rate=1).learning_rate) is float
+
+
+def test_frozen_and_hashable():
+    config = RunConfig()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.data.h = 1
+    assert hash(config) == hash(RunConfig.from_json(config.to_json()))
+    assert config != config.replace({"train.seed": 1})
+
+
+def test_replace_changes_what_is_named_and_nothing_else():
+    before = RunConfig()
+    after = before.replace({"data.h": 48, "optimizer.learning_rate": 3e-3})
+    assert (after.data.h, after.optimizer.learning_rate) == (48, 3e-3)
+    assert after.replace({"data.h": 24, "optimizer.learning_rate": 1e-3}) == before == RunConfig()
+
+
+BAD_VALUES = {
+    "data.h": (0, "data.h is 0: expected at least 1"),
+    "data.input_size": (-3, "data.input_size is -3: expected at least 1"),
+    "data.season_length": (0, "data.season_length is 0: expected at least 1"),
+    "data.val_size": (-1, "data.val_size is -1: expected at least 0"),
+    "data.test_size": (1.5, "data.test_size is 1.5: expected a whole number"),
+    "data.step_size": ("two", "data.step_size is 'two': expected a whole number"),
+    "data.target_cols": ("y", "data.target_cols is 'y': expected a list of names"),
+    "data.futr_exog": ([1], "data.futr_exog is [1]: expected a list of names"),
+    "data.scaler": ("z", "data.scaler is 'z': expected one of standard, minmax, robust, none"),
+    "data.dataset": ("etth3", "data.dataset is 'etth3': expected one of elecdemand, etth1"),
+    "data.layout": (["long"], "data.layout is ['long']: expected one of long, wide"),
+    "data.path": (3, "data.path is 3: expected text"),
+    "model.hidden_size": (True, "model.hidden_size is True: expected a whole number"),
+    "model.num_layers": (None, "model.num_layers is None: expected a whole number"),
+    "model.dropout": (1.5, "model.dropout is 1.5: expected at most 1.0"),
+    "optimizer.learning_rate": (0, "optimizer.learning_rate is 0.0: expected more than 0.0"),
+    "optimizer.decay_rate": (float("nan"), "optimizer.decay_rate is nan: expected a finite number"),
+    "optimizer.clip_norm": (float("inf"), "optimizer.clip_norm is inf: expected a finite number"),
+    "optimizer.weight_decay": ("0", "optimizer.weight_decay is '0': expected a number"),
+    "optimizer.momentum": (-0.1, "optimizer.momentum is -0.1: expected at least 0.0"),
+    "train.early_stop_patience_steps": (-2, "train.early_stop_patience_steps is -2: expected at least -1"),
+    "train.refit_all": (1, "train.refit_all is 1: expected true or false"),
+    "train.loss": ("rmse", "train.loss is 'rmse': expected one of mse, mae, huber"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_VALUES)
+def test_bad_value_is_refused_in_one_line_that_names_it(name):
+    value, message = BAD_VALUES[name]
+    with pytest.raises(ConfigError) as error:
+        RunConfig().replace({name: value})
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"dataset": "etth1", "path": "x.csv"},
+            "data.path is 'x.csv' and data.dataset is 'etth1': give one of the two",
+        ),
+        ({"target_cols": []}, "data.target_cols is empty: name at least one column to forecast"),
+        ({"hist_exog": ["y"]}, "data.hist_exog names 'y', which data.target_cols names too: a column has one role"),
+        ({"target_cols": ["y", "y"]}, "data.target_cols names 'y', which data.target_cols names too"),
+        ({"time_col": "y"}, "data.target_cols names 'y', which data.time_col names too"),
+        ({"train_end": "2020", "val_size": 3, "val_end": "2021"}, "data.train_end and data.val_size both say where"),
+        ({"train_end": "2020", "val_end": "2021", "test_size": 3}, "data.val_end and data.test_size both say where"),
+        ({"train_end": "2020"}, "data.val_end is missing: data.train_end and data.val_end are given together"),
+        ({"val_end": "2020"}, "data.train_end is missing: data.train_end and data.val_end are given together"),
+    ],
+)
+def test_options_that_contradict_each_other(values, message):
+    with pytest.raises(ConfigError) as error:
+        DataConfig(**values)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "run.json: line 1 is not JSON"),
+        ("[]", "run.json: expected a JSON object, found list"),
+        ('{"data": 3}', "run.json: data is 3, expected an object of options"),
+        ('{"dat": {}}', "run.json: unknown option 'dat': did you mean 'data'?"),
+        ('{"data": {"input_szie": 3}}', "run.json: unknown option 'data.input_szie': did you mean 'data.input_size'?"),
+        ('{"data": {"h": 0}}', "run.json: data.h is 0: expected at least 1"),
+        ('{"format_version": 2}', "run.json: format_version is 2, this lstmjax reads up to 1: update lstmjax"),
+        ('{"format_version": "1"}', "run.json: format_version is 1"),
+    ],
+)
+def test_bad_text_is_refused_with_its_source(text, message):
+    with pytest.raises(ConfigError) as error:
+        RunConfig.from_json(text, source="run.json")
+    assert str(error.value).startswith(message)
+
+
+def test_newer_version_is_refused_before_its_options_are_read():
+    with pytest.raises(ConfigError, match="update lstmjax"):
+        RunConfig.from_json('{"format_version": 9, "data": {"invented_later": 1}}')
+
+
+@pytest.mark.parametrize("name", ["h", "data", "data.", "optimiser.learning_rate", "data.h.h", ""])
+def test_replace_refuses_unknown_names(name):
+    with pytest.raises(ConfigError, match="unknown option"):
+        RunConfig().replace({name: 1})
+
+
+def test_names_nothing_like_an_option_get_the_list():
+    with pytest.raises(ConfigError, match=r"'qqq': the options are data\.dataset, .*, train\.refit_all"):
+        RunConfig().replace({"qqq": 1})
+
+
+def test_every_option_is_described():
+    described = set()
+    for section in ast.parse(inspect.getsource(options)).body:
+        if isinstance(section, ast.ClassDef):
+            for option, text in itertools.pairwise(section.body):
+                if isinstance(option, ast.AnnAssign) and isinstance(text, ast.Expr):
+                    described.add((section.name.removesuffix("Config").lower(), option.target.id))
+    assert {f"{section}.{name}" for section, name in described} == set(options.option_names())
+    assert options.option_names() == [f"{section}.{name}" for section in DEFAULTS for name in DEFAULTS[section]]
+
+
+def test_choices_are_those_the_code_offers():
+    from lstmjax.data import datasets
+    from lstmjax.data.scaling import SCALERS
+    from lstmjax.models import NETWORKS
+    from lstmjax.training.losses import LOSSES
+    from lstmjax.training.optimizer import OPTIMIZERS
+    from lstmjax.training.schedules import SCHEDULES
+
+    offered = {
+        options.ModelName: NETWORKS,
+        options.LossName: LOSSES,
+        options.OptimizerName: OPTIMIZERS,
+        options.ScheduleName: SCHEDULES,
+        options.DatasetName: datasets.NAMES,
+        options.ScalerName: SCALERS,
+    }
+    for choices, functions in offered.items():
+        assert set(typing.get_args(choices)) == set(functions)
