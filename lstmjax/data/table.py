@@ -82,6 +82,10 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is not a CSV file in UTF-8, or it is damaged") from None
     except pd.errors.ParserError as error:
         raise DataError(f"{path} is not a CSV table: {_first_line(error)}") from None
+    if not isinstance(
+        table.index, pd.RangeIndex
+    ):  # pandas then takes the first column for an index, and shifts the rest
+        raise DataError(f"{path} is not a CSV table: its rows have more fields than its header")
     return table.dropna(how="all")
 
 
