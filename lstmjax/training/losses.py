@@ -35,7 +35,7 @@ def absolute_error(predictions: Float[Array, "..."], targets: Float[Array, "..."
         targets: what came, of the same shape.
 
     Returns:
-        ``|predictions - targets|``. Its gradient where the two are equal is 0.
+        ``|predictions - targets|``.
 
     Raises:
         ValueError: the shapes differ.
