@@ -108,7 +108,7 @@ def read_future(futr: pd.DataFrame, config: DataConfig, ids: Shaped[np.ndarray, 
     Warns:
         DataWarning: rows of a series are not sorted by time.
     """
-    source = config.futr_path or "the future covariates"
+    source = config.futr_path or "the table of future covariates"
     if not config.futr_exog:
         raise ConfigError(f"{source}: data.futr_exog names no column to take from it")
     futr = _prepared(futr, config)

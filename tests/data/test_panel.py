@@ -274,3 +274,8 @@ def test_many_series_are_read_in_well_under_a_second():
     assert panel.lengths.tolist() == [1000] * 414
     np.testing.assert_array_equal(panel.y[:, 0], table["y"])
     assert seconds < 2.0  # 0.1 s alone on a desktop core; machines that run tests are busy
+
+
+def test_a_table_of_the_future_without_rows_is_refused(hourly):
+    with pytest.raises(DataError, match="the table of future covariates has no rows"):
+        panel_from_table(hourly(x=1.0), DataConfig(futr_exog=("x",)), futr=hourly(0, x=[]))

@@ -1,11 +1,13 @@
 """Splits: chronological, by sizes or timestamps, and what they say when there is not enough."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lstmjax.config import DataConfig
-from lstmjax.data.panel import DataWarning
+from lstmjax.data.panel import DataWarning, panel_from_table
 from lstmjax.data.split import Split, split_panel
+from lstmjax.data.windows import forecast_windows
 from lstmjax.errors import ConfigError, DataError
 
 
@@ -89,3 +91,21 @@ def test_many_short_series_are_counted(series_of):
     panel = series_of(np.arange(100), *[np.arange(8)] * 7)
     with pytest.warns(DataWarning, match=r"7 of 8 series .*: 's1', 's2', 's3', 's4', 's5' and 2 more"):
         split_panel(panel, DataConfig(h=4, val_size=5, test_size=5), with_test=True)
+
+
+def test_whole_numbers_split_integer_times():
+    panel = panel_from_table(pd.DataFrame({"ds": range(10, 50), "y": np.arange(40.0)}), DataConfig())
+    config = DataConfig(h=4, train_end="29", val_end="39")
+    assert _ends(split_panel(panel, config, with_test=True)[0]) == [[20, 30, 40]]
+    with pytest.raises(
+        ConfigError, match=r"data\.train_end is '2024-01-01': expected a whole number, as in column 'ds'"
+    ):
+        split_panel(panel, DataConfig(h=4, train_end="2024-01-01", val_end="39"), with_test=True)
+
+
+def test_a_series_without_any_value_is_named_and_still_forecast(series_of):
+    panel = series_of(np.arange(40), [np.nan] * 40)
+    with pytest.warns(DataWarning, match="1 of 2 series .* not trained on: 's1'"):
+        split, _, _ = split_panel(panel, DataConfig(h=4), with_test=True)
+    assert _ends(split)[1] == [0, 0, 0]
+    assert forecast_windows(panel).series.tolist() == [0, 1]
