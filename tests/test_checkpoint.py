@@ -100,7 +100,7 @@ def test_a_newer_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
     checkpoint.save(tmp_path, 1, {"x": np.array(1)}, {})
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="format 2.*update lstmjax"):
+    with pytest.raises(CheckpointError, match=r"format 2.*update lstmjax"):
         checkpoint.load(tmp_path)
 
 

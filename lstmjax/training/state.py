@@ -63,7 +63,7 @@ def kept_weights(state: TrainState) -> Weights:
     """The weights of a run that ends here: those of the best validation check, or the latest if there was none."""
     checked = state.best_step >= 0
 
-    def choose(best: Array, latest: Array) -> Array:
+    def choose(best: Any, latest: Any) -> Any:
         # A population's flags gain axes on the right to meet the weights'.
         where = checked.reshape(checked.shape + (1,) * (best.ndim - checked.ndim))
         return np.where(where, best, latest) if isinstance(best, np.ndarray) else jnp.where(where, best, latest)
