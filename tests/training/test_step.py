@@ -41,9 +41,14 @@ def plain_loop(first, data, tools, loss):
     return params, losses
 
 
+def at_rest(config, seed=0):
+    """A member whose weights do not move."""
+    return Hyperparameters.from_config(ADAM, config, seed=seed)._replace(learning_rate=np.float32(0.0))
+
+
 def first_params(tiny, data, tools):
     """The weights before any step, from a run whose learning rate is nil."""
-    still = Hyperparameters.from_config(ADAM, FULL)._replace(learning_rate=np.float32(0.0))
+    still = at_rest(FULL)
     return jax.tree.map(
         jnp.asarray, tools.member(train(tiny, data, ADAM, FULL, hyperparameters=[still]).state.params, 0)
     )
@@ -70,10 +75,7 @@ def test_an_epoch_visits_every_window_once_in_an_order_of_its_seed(tiny, data):
     """With weights that rest, the losses of an epoch's batches add up to those of all windows."""
     config = dataclasses.replace(FULL, batch_size=12, max_steps=4, val_check_steps=4)
     checks = []
-    still = [
-        Hyperparameters.from_config(ADAM, config, seed=seed)._replace(learning_rate=np.float32(0.0))
-        for seed in (0, 0, 1)
-    ]
+    still = [at_rest(config, seed) for seed in (0, 0, 1)]
     whole = train(tiny, data, ADAM, config, hyperparameters=still, on_check=checks.append)
     full = []
     train(tiny, data, ADAM, dataclasses.replace(FULL, max_steps=1), hyperparameters=still, on_check=full.append)
@@ -101,7 +103,7 @@ def test_values_behind_a_mask_change_no_byte(tiny, data, tools):
 
 def test_the_mean_is_over_observed_targets(tiny, data, tools):
     """Half the targets hidden: the loss is the mean over the other half, not half the mean over all."""
-    still = Hyperparameters.from_config(ADAM, FULL)._replace(learning_rate=np.float32(0.0))
+    still = at_rest(FULL)
     mask = np.ones_like(np.asarray(data.arrays.y_mask))
     mask[54] = False  # the last target of the last training window, in no training lookback
     checks = []

@@ -1,0 +1,121 @@
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from lstmjax import parallel
+from lstmjax.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "configured", "devices", "shards"),
+    [
+        (64, None, 1, 1),
+        (64, None, 2, 2),
+        (64, None, 3, 2),  # three parts would be unequal
+        (64, None, 100, 4),  # parts of less than 16 windows starve
+        (33, None, 8, 1),
+        (48, None, 8, 3),
+        (30, None, 2, 1),
+        (30, 2, 2, 2),  # asked for: small parts are the user's business
+        (64, 1, 8, 1),
+    ],
+)
+def test_shards_divide_the_batch_and_feed_a_product(batch_size, configured, devices, shards):
+    assert parallel.resolve_batch_shards(batch_size, configured, devices) == shards
+
+
+def test_shards_that_do_not_divide_the_batch_are_refused():
+    with pytest.raises(ConfigError, match=r"train.batch_shards is 3: expected a divisor of the batch of 64"):
+        parallel.resolve_batch_shards(64, 3, 8)
+
+
+def test_more_shards_than_devices_is_said_and_done_with_fewer():
+    with pytest.warns(RuntimeWarning, match="batch_shards is 4, but there are 3 devices: the batch is split over 2"):
+        assert parallel.resolve_batch_shards(64, 4, 3) == 2
+    assert parallel.resolve_batch_shards(64, 4, 3) == 2  # said once
+
+
+def test_members_are_spread_over_devices_and_batches_are_split():
+    shapes = {(k, s): dict(parallel.make_mesh(k, s).shape) for k, s in ((1, 1), (1, 2), (2, 1), (5, 1))}
+    assert shapes == {
+        (1, 1): {"member": 1, "batch": 1},
+        (1, 2): {"member": 1, "batch": 2},
+        (2, 1): {"member": 2, "batch": 1},
+        (5, 1): {"member": 2, "batch": 1},
+    }
+    assert parallel.padded_members(5, parallel.make_mesh(5)) == 6
+    assert parallel.default_mapping(5, parallel.make_mesh(5)) == "map"
+
+
+@pytest.mark.parametrize("mapping", ["map", "vmap"])
+def test_a_function_of_one_member_is_mapped_over_all(mapping):
+    mesh = parallel.make_mesh(4)
+    square = parallel.over_members(lambda member, shared: member**2 + shared, mesh, mapping)
+    result = square(parallel.place_members(np.arange(4.0), mesh), parallel.place_shared(np.float32(1.0), mesh))
+    np.testing.assert_array_equal(result, [1.0, 2.0, 5.0, 10.0])
+
+
+def test_parts_of_a_batch_can_be_summed():
+    mesh = parallel.make_mesh(1, 2)
+
+    def total(member, shared):
+        part = lax.dynamic_slice_in_dim(shared, 3 * lax.axis_index("batch"), 3)
+        return member * lax.psum(jnp.sum(part), "batch")
+
+    sums = parallel.over_members(total, mesh, "map")(np.float32([2.0]), np.arange(6.0, dtype=np.float32))
+    assert sums.tolist() == [30.0]
+
+
+def test_rows_are_split_and_come_back_in_order():
+    mesh = parallel.make_mesh(1, 2)
+    rows = parallel.over_batch(lambda rows, shared: rows * shared, mesh)(np.arange(8.0), np.float32(2.0))
+    assert rows.tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]
+    assert len(rows.sharding.device_set) == 2
+
+
+def run_python(code, **environment):
+    variables = {"PATH": "/usr/bin:/bin", "JAX_PLATFORMS": "cpu", **environment}
+    path = next(p for p in sys.path if (parallel.__file__).startswith(p + "/") and p)
+    variables["PYTHONPATH"] = path
+    command = [sys.executable, "-W", "always", "-c", code]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+
+
+CONFIGURE = "from lstmjax import parallel; import jax; print({}, jax.local_device_count())"
+
+
+@pytest.mark.parametrize(
+    ("call", "environment", "printed"),
+    [
+        ("parallel.configure_devices(3)", {}, "3 3"),
+        ("parallel.configure_devices()", {"JAX_NUM_CPU_DEVICES": "5"}, "5 5"),
+        ("parallel.configure_devices()", {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}, "4 4"),
+        ("(__import__('os').sched_setaffinity(0, {0}), parallel.configure_devices())[1]", {}, "1 1"),
+    ],
+)
+def test_every_core_gets_a_device_before_jax_begins(call, environment, printed):
+    done = run_python(CONFIGURE.format(call), **environment)
+    assert done.stdout.split("\n")[0] == printed
+    assert "RuntimeWarning" not in done.stderr
+
+
+def test_what_comes_too_late_is_said_once():
+    call = "[jax.device_count(), parallel.configure_devices(3), parallel.configure_devices(3)]"
+    done = run_python(CONFIGURE.format(call), JAX_NUM_CPU_DEVICES="2")
+    assert done.stdout.strip() == "[2, 2, 2] 2"
+    assert done.stderr.count("JAX was initialised with 2 CPU devices, so 3 could not be set") == 1
+
+
+def test_a_number_of_devices_below_one_is_refused():
+    with pytest.raises(ConfigError, match="number of CPU devices is 0"):
+        parallel.configure_devices(0)
+
+
+def test_jax_that_has_the_right_number_already_is_no_mistake(recwarn):
+    assert parallel.configure_devices(len(jax.devices("cpu"))) == len(jax.devices("cpu"))
+    assert not recwarn.list
