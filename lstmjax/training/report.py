@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -81,7 +80,7 @@ class TrainResult:
 
     def weights(self, member: int = 0) -> Weights:
         """The weights to keep of a member: those of its best validation check, or its last finite ones."""
-        return jax.tree.map(lambda leaf: leaf[member], kept_weights(self.state))
+        return kept_weights(self.state, member)
 
     def steps(self, member: int = 0) -> int:
         """Updates a member did."""

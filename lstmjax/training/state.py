@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 from lstmjax.training.functional import Arrays, Weights
@@ -59,19 +58,16 @@ def is_active(state: TrainState) -> Bool[Array, "*K"]:
     return ~state.stopped & (state.failed_step < 0)
 
 
-def kept_weights(state: TrainState) -> Weights:
-    """The weights of a run that ends here: those of the best validation check, or the latest if there was none."""
-    checked = state.best_step >= 0
+def kept_weights(state: TrainState, member: int) -> Weights:
+    """The weights that a member's run would end with: the best validated, or the latest if none were.
 
-    def choose(best: Any, latest: Any) -> Any:
-        # A population's flags gain axes on the right to meet the weights'.
-        where = checked.reshape(checked.shape + (1,) * (best.ndim - checked.ndim))
-        return np.where(where, best, latest) if isinstance(best, np.ndarray) else jnp.where(where, best, latest)
-
-    return Weights(
-        jax.tree.map(choose, state.best_params, state.params),
-        jax.tree.map(choose, state.best_model_state, state.model_state),
-    )
+    Args:
+        state: of a population; NumPy or JAX arrays.
+        member: which.
+    """
+    checked = state.best_step[member] >= 0
+    kept = (state.best_params, state.best_model_state) if checked else (state.params, state.model_state)
+    return Weights(*jax.tree.map(lambda leaf: leaf[member], kept))
 
 
 def first_state(weights: Weights, optimizer: str, hyper: Hyperparameters) -> TrainState:
