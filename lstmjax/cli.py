@@ -190,3 +190,7 @@ def _read(path: Path) -> Any:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     """A warning as one line, without the place in the code that a user has nothing to do with."""
     print(f"lstmjax: warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

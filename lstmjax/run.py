@@ -83,7 +83,7 @@ def train_run(
         forecaster.fit_prepared(prepared, on_check=on_check, on_chunk=display.on_chunk)
     fitted = forecaster.fitted
     if fitted.summary["failure"]:
-        say(f"{fitted.summary['failure']}; a smaller optimizer.learning_rate or optimizer.clip_norm may help")
+        say(fitted.summary["failure"])
     forecaster.save(run.path, overwrite=True)
     metrics: dict[str, Any] = {}
     tested = test_windows(prepared.split, h=config.data.h)

@@ -95,9 +95,9 @@ def test_evaluation_has_every_window_of_the_unseen_rows(trained, table):
 
 def test_a_forecast_is_that_of_evaluation_at_the_same_cutoff(trained, table):
     frame = trained.evaluate(table)
-    cutoff = table["ds"].max() - pd.Timedelta(hours=6)
-    known = table[table["ds"] <= cutoff]
-    ahead = trained.predict(known[known["unique_id"] == "a"])
+    series = table[table["unique_id"] == "a"]
+    cutoff = series["ds"].max() - pd.Timedelta(hours=6)
+    ahead = trained.predict(series[series["ds"] <= cutoff])
     expected = frame[(frame["unique_id"] == "a") & (frame["cutoff"] == cutoff)]["lstm"]
     np.testing.assert_allclose(ahead["lstm"], expected, rtol=1e-5)
 
@@ -167,7 +167,7 @@ def test_several_targets_get_a_target_column():
     assert forecast["target"].tolist() == ["y"] * 6 + ["z"] * 6
     evaluated = Forecaster(CONFIG.replace({"data.target_cols": ("y", "z"), "train.max_steps": 3, "data.test_size": 12}))
     frame = evaluated.fit(table).evaluate(table)
-    truth = frame.pivot(index=["cutoff", "ds"], columns="target", values="y")
+    truth = frame.pivot_table(index=["cutoff", "ds"], columns="target", values="y")
     np.testing.assert_allclose(truth["z"], 5 - truth["y"])
 
 
@@ -181,6 +181,11 @@ def test_a_wide_table_is_a_series_a_column():
     assert forecast["unique_id"].unique().tolist() == ["north", "south"]
 
 
+@pytest.fixture(scope="module")
+def fitted():
+    return Forecaster(TestKnownFuture.config).fit(TestKnownFuture.table())
+
+
 class TestKnownFuture:
     """A covariate that decides the target, known ahead."""
 
@@ -190,10 +195,6 @@ class TestKnownFuture:
     def table(rows=300):
         flag = np.random.default_rng(0).integers(0, 2, rows)
         return wave(rows=rows).assign(y=lambda t: 10.0 * flag + t["y"] * 0.01, flag=flag)
-
-    @pytest.fixture(scope="class")
-    def fitted(self):
-        return Forecaster(self.config).fit(self.table())
 
     def future(self, flags):
         ds = pd.date_range("2024-01-01", periods=300 + len(flags), freq="h")[300:]
@@ -276,7 +277,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_good_weights(table):
     config = CONFIG.replace({"optimizer.learning_rate": 0.5, "optimizer.clip_norm": None, "train.max_steps": 400})
     forecaster = Forecaster(config, network=Breaks).fit(table)
     failure = forecaster.fitted.summary["failure"]
-    assert "not finite at step" in failure
+    assert "not finite" in failure
     assert forecaster.fitted.summary["steps"] < 400
     assert all(np.isfinite(leaf).all() for leaf in weights_of(forecaster))
 

@@ -1,0 +1,212 @@
+"""The command line as it is typed: what works, and every mistake as one line with exit status 2."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lstmjax.cli import main
+
+SMALL = [
+    "--data.h=6",
+    "--data.input-size=24",
+    "--model.hidden-size=8",
+    "--model.head-size=0",
+    "--train.max-steps=10",
+    "--train.val-check-steps=5",
+    "--train.batch-size=16",
+]
+
+
+def hourly(rows=300):
+    ds = pd.date_range("2024-01-01", periods=rows, freq="h")
+    return pd.DataFrame({"ds": ds, "y": 5 + np.sin(np.arange(rows) * np.pi / 12)})
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "hourly.csv"
+    hourly().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(csv, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    main(["train", "--run-dir", str(directory), "--data.path", str(csv), *SMALL])
+    return directory
+
+
+def mistake(arguments, capsys):
+    """The one line a mistake ends with."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    assert stopped.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("lstmjax: warning: ")]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("lstmjax: error: ")
+    return lines[0].removeprefix("lstmjax: error: ")
+
+
+def test_evaluate_repeats_the_metrics_of_the_run(run, capsys):
+    main(["evaluate", str(run), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    stored = json.loads((run / "metrics.json").read_text())
+    assert found == {name: stored[name] for name in found}
+    assert found["test"]["mae"] > 0
+
+
+def test_evaluate_prints_the_model_above_the_baselines(run, capsys, tmp_path):
+    main(["evaluate", str(run), "--out", str(tmp_path / "all.csv")])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["lstm", "naive", "seasonal_naive"]
+    with gzip.open(run / "test_forecasts.csv.gz") as file:
+        assert (tmp_path / "all.csv").read_bytes() == file.read()
+
+
+def test_predict_needs_no_data_and_gives_the_run_s_forecast(run, capsys, tmp_path):
+    main(["predict", str(run)])
+    assert capsys.readouterr().out == (run / "forecast.csv").read_text()
+    main(["predict", str(run), "--out", str(tmp_path / "f.csv")])
+    assert (tmp_path / "f.csv").read_text() == (run / "forecast.csv").read_text()
+
+
+def test_predict_from_new_rows_goes_on_after_them(run, tmp_path, capsys):
+    hourly(320).to_csv(tmp_path / "new.csv", index=False)
+    main(["predict", str(run), "--data.path", str(tmp_path / "new.csv")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split(",")[1] == "2024-01-14 08:00:00"
+    assert len(lines) == 7
+
+
+def test_flags_win_over_the_config_file(csv, run, tmp_path):
+    target = tmp_path / "again"
+    main(["train", "--config", str(run / "config.json"), "--run-dir", str(target), "--train.max-steps", "3"])
+    stored = json.loads((target / "config.json").read_text())
+    assert stored["train"]["max_steps"] == 3
+    assert stored["data"]["input_size"] == 24
+
+
+def test_missing_future_covariates_leave_no_forecast_and_a_word(tmp_path, capsys):
+    hourly().assign(flag=1.0 * (np.arange(300) % 7 == 0)).to_csv(tmp_path / "d.csv", index=False)
+    arguments = ["train", "--run-dir", tmp_path / "r", "--data.path", tmp_path / "d.csv", "--data.futr-exog", "flag"]
+    main([*map(str, arguments), *SMALL])
+    assert "no forecast beyond the last row is written: " in capsys.readouterr().out
+    assert not (tmp_path / "r" / "forecast.csv").exists()
+    assert (tmp_path / "r" / "metrics.json").exists()
+    line = mistake(["predict", tmp_path / "r"], capsys)
+    assert "flag" in line
+    assert "data.futr_path" in line
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        (None, "no such file"),
+        (b"\x00\x01\x02\xff" * 100, "not a CSV"),
+        (b"", "is empty"),
+        (b"ds,y\n", "no rows"),
+        (b"time,y\n2024-01-01,1\n", "no column 'ds'"),
+        (b"ds,yy\n2024-01-01,1\n2024-01-02,1\n", "did you mean 'yy'"),
+        (b"ds,y\n2024-01-01,1\n2024-01-02,two\n", "row 3, column 'y'"),
+        (b"ds,y\n2024-01-01,1\n2024-01-01,2\n2024-01-02,2\n", "row 3"),
+        (b"ds,y\n2024-01-01T00:00+01:00,1\n2024-01-02T00:00+02:00,2\n", "time zones"),
+        (b"ds,y\nsoon,1\nlater,2\n", "row 2, column 'ds'"),
+        (b"ds,y\n2024-01-01,1\n2024-01-02,inf\n", "row 3, column 'y'"),
+        (b"ds,y\n2024-01-01,\n2024-01-02,\n2024-01-03,\n", "y"),
+        (b"ds,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,2\n", "data.h"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_line_and_leaves_nothing(contents, expected, tmp_path, capsys):
+    path = tmp_path / "table.csv"
+    if contents is not None:
+        path.write_bytes(contents)
+    line = mistake(["train", "--run-dir", tmp_path / "r", "--data.path", path, *SMALL], capsys)
+    assert expected in line
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--data.h", "0"], "data.h is 0"),
+        (["--data.input-size", "-1"], "data.input_size is -1"),
+        (["--optimizer.learning-rate", "0"], "optimizer.learning_rate is 0"),
+        (["--data.target-cols", "Y"], "did you mean 'y'"),
+        (["--data.val-size", "200", "--data.test-size", "200"], "data.val_size (200)"),
+        (["--data.val-size", "3"], "data.val_size is 3"),
+        (["--data.freq", "fortnightly"], "data.freq is 'fortnightly'"),
+        (["--data.dataset", "etth1"], "data.dataset"),
+        (["--model.alias", "naive"], "model.alias"),
+        (["--data.futr-path", "nowhere.csv"], "nowhere.csv: no such file"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_line_and_leaves_nothing(flags, expected, csv, tmp_path, capsys):
+    base = [flag for flag in SMALL if flag.split("=")[0] not in flags]
+    line = mistake(["train", "--run-dir", tmp_path / "r", "--data.path", csv, *base, *flags], capsys)
+    assert expected in line
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"train": {"max_step": 3}}', "did you mean 'train.max_steps'"),
+        ('{"format_version": 99}', "update lstmjax"),
+        ("{", "not JSON"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_config_file_that_cannot_be_used_is_one_line(text, expected, tmp_path, capsys):
+    path = tmp_path / "c.json"
+    if text is not None:
+        path.write_text(text)
+    assert expected in mistake(["train", "--config", path], capsys)
+
+
+def test_no_data_named_is_one_line(tmp_path, capsys):
+    assert "data.path" in mistake(["train", "--run-dir", tmp_path / "r"], capsys)
+
+
+def test_a_run_directory_that_is_there_is_refused_unless_told(run, csv, capsys, tmp_path):
+    before = (run / "metrics.json").read_bytes()
+    assert "--overwrite" in mistake(["train", "--run-dir", run, "--data.path", csv, *SMALL], capsys)
+    assert (run / "metrics.json").read_bytes() == before
+
+
+def test_a_gap_is_masked_with_a_warning_or_refused(tmp_path, capsys):
+    hourly().drop(index=[50, 51]).to_csv(tmp_path / "gap.csv", index=False)
+    arguments = ["train", "--run-dir", tmp_path / "r", "--data.path", tmp_path / "gap.csv", *SMALL]
+    main([str(argument) for argument in arguments])
+    assert "lstmjax: warning: " in capsys.readouterr().err
+    arguments[2] = tmp_path / "r2"
+    assert "gap" in mistake([*arguments, "--data.gaps", "error"], capsys)
+
+
+def test_a_run_that_is_none_is_one_line(tmp_path, capsys):
+    assert "no checkpoint found" in mistake(["evaluate", tmp_path], capsys)
+    assert "no checkpoint found" in mistake(["predict", tmp_path / "nowhere"], capsys)
+
+
+def test_new_data_unlike_that_of_training_is_one_line(run, tmp_path, capsys):
+    hourly().iloc[::2].to_csv(tmp_path / "slow.csv", index=False)
+    assert "frequency" in mistake(["predict", run, "--data.path", tmp_path / "slow.csv"], capsys)
+    hourly().rename(columns={"y": "z"}).to_csv(tmp_path / "other.csv", index=False)
+    assert "no column 'y'" in mistake(["predict", run, "--data.path", tmp_path / "other.csv"], capsys)
+
+
+def test_help_and_mistyped_options_as_a_process():
+    command = [sys.executable, "-m", "lstmjax.cli", "train"]
+    helped = subprocess.run([*command, "--help"], capture_output=True, text=True)
+    assert helped.returncode == 0
+    assert "--data.input-size" in helped.stdout
+    typo = subprocess.run(
+        [sys.executable, "-m", "lstmjax.cli", "train", "--data.hh", "3"], capture_output=True, text=True
+    )
+    assert typo.returncode == 2
+    assert "--data.hh" in typo.stderr
+    assert "Traceback" not in typo.stderr
