@@ -30,7 +30,7 @@ def _write(path, content):
         ("a.csv", b"ds,y\n1,2\n1,2,3,4\n", "is not a CSV table: .*line 3"),
         ("a.csv", b"ds,y\n2024-01-01,1,\n2024-01-02,2,\n", "is not a CSV table: its rows have more fields"),
         ("a.csv.gz", b"not compressed", "is not a CSV file in UTF-8, or it is damaged"),
-        ("a.csv.gz", gzip.compress(GOOD.encode())[:-12], "is not a CSV file in UTF-8, or it is damaged"),
+        ("a.csv.gz", gzip.compress(GOOD.encode(), mtime=0)[:-12], "is not a CSV file in UTF-8, or it is damaged"),
         ("a.parquet", b"no parquet", "is not a Parquet file"),
     ],
 )
