@@ -13,9 +13,10 @@ from jaxtyping import Float, PRNGKeyArray
 
 from lstmjax import checkpoint, models
 from lstmjax.config import RunConfig
+from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import forecast_frame
-from lstmjax.data.future import with_future
-from lstmjax.data.panel import Panel, check_compatible, panel_from_table, require_future
+from lstmjax.data.future import require_future, with_future
+from lstmjax.data.panel import Panel, check_compatible
 from lstmjax.data.prepare import Prepared, prepare, window_spec
 from lstmjax.data.scaling import Scaling, align, scale, unscale
 from lstmjax.data.split import Split

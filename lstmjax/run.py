@@ -13,7 +13,8 @@ import numpy as np
 from lstmjax import plots
 from lstmjax.config import RunConfig
 from lstmjax.data.frames import truth
-from lstmjax.data.panel import Panel, require_future
+from lstmjax.data.future import require_future
+from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.data.windows import Windows, forecast_windows, test_windows

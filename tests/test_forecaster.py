@@ -12,7 +12,7 @@ from flax import nnx
 
 from lstmjax import fit_seeds
 from lstmjax.config import RunConfig
-from lstmjax.data.panel import DataWarning
+from lstmjax.data.table import DataWarning
 from lstmjax.errors import CheckpointError, ConfigError, DataError
 from lstmjax.forecaster import Forecaster
 from lstmjax.nn import LSTM

@@ -9,19 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lstmjax.data.build import panel_from_table
     from lstmjax.data.datasets import load, settings
     from lstmjax.data.frequency import season_length
-    from lstmjax.data.panel import (
-        DataWarning,
-        Panel,
-        Schema,
-        check_compatible,
-        panel_from_table,
-        read_table,
-        require_future,
-    )
+    from lstmjax.data.future import require_future, with_future
+    from lstmjax.data.panel import Panel, Schema, check_compatible
     from lstmjax.data.scaling import Scaling, align, fit_scaling, scale, scale_targets, unscale
     from lstmjax.data.split import Split, split_panel
+    from lstmjax.data.table import DataWarning, read_table
     from lstmjax.data.windows import (
         PanelArrays,
         Windows,
@@ -35,7 +30,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "datasets": ("load", "settings"),
     "frequency": ("season_length",),
-    "panel": ("DataWarning", "Panel", "Schema", "check_compatible", "panel_from_table", "read_table", "require_future"),
+    "build": ("panel_from_table",),
+    "future": ("require_future", "with_future"),
+    "panel": ("Panel", "Schema", "check_compatible"),
+    "table": ("DataWarning", "read_table"),
     "scaling": ("Scaling", "align", "fit_scaling", "scale", "scale_targets", "unscale"),
     "split": ("Split", "split_panel"),
     "windows": (
@@ -76,6 +74,7 @@ __all__ = [
     "train_windows",
     "unscale",
     "validation_windows",
+    "with_future",
 ]
 
 

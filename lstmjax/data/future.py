@@ -1,4 +1,4 @@
-"""The known future of a panel that is there already: covariates that a table adds beyond its last observations."""
+"""The known future of a panel: whether it reaches as far as a forecast needs, and rows that a table adds to it."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lstmjax.config import DataConfig
-from lstmjax.data.panel import Panel
+from lstmjax.data.panel import Panel, row_ranges
 from lstmjax.data.rows import read_future
 from lstmjax.errors import DataError
 
@@ -49,7 +49,7 @@ def with_future(panel: Panel, futr: pd.DataFrame, config: DataConfig) -> Panel:
     first = panel.y.shape[1] + panel.hist.shape[1]
     lengths = panel.lengths.copy()
     np.maximum.at(lengths, series, number + 1)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offsets = row_ranges(lengths)
     old = np.arange(len(panel.y)) + np.repeat(offsets[:-1] - panel.offsets[:-1], panel.lengths)
 
     def longer(values: np.ndarray) -> np.ndarray:
@@ -60,3 +60,33 @@ def with_future(panel: Panel, futr: pd.DataFrame, config: DataConfig) -> Panel:
     futr_values = longer(panel.futr)
     futr_values[offsets[series] + number] = values[:, first : first + width]
     return dataclasses.replace(panel, offsets=offsets, y=longer(panel.y), hist=longer(panel.hist), futr=futr_values)
+
+
+def require_future(panel: Panel, h: int) -> None:
+    """Checks that the known-future covariates reach h rows beyond the last observation of every series.
+
+    A row counts as missing where it is not there or all of its known-future covariates are empty; where only some are,
+    these are masked.
+
+    Args:
+        panel: the data to forecast from.
+        h: rows to forecast.
+
+    Raises:
+        DataError: naming the series, the first time that is missing, and how many are needed.
+    """
+    if not panel.schema.futr_exog:
+        return
+    rows = panel.observed[:, None] + np.arange(h)  # (N, h)
+    flat = np.minimum(panel.offsets[:-1, None] + rows, len(panel.futr) - 1)
+    given = (rows < panel.lengths[:, None]) & ~np.isnan(panel.futr[flat]).all(axis=-1)
+    if given.all():
+        return
+    series = int(np.argmin(given.all(axis=1)))
+    row = rows[series, np.argmin(given[series])]
+    when = panel.timestamps(np.array([series]), np.array([row]))[0]
+    raise DataError(
+        f"series {panel.ids[series]!r} has no {', '.join(panel.schema.futr_exog)} for {when}: a forecast needs "
+        f"{h} rows of known-future covariates after the last observation: give them by data.futr_path (futr_df in "
+        "Python), or as rows with an empty target"
+    )

@@ -4,7 +4,6 @@ pandas ends here. A row that the table lacks, or a cell that is empty, is NaN: i
 """
 
 import dataclasses
-import warnings
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,23 +11,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64, Shaped
 
-from lstmjax.config import DataConfig
-from lstmjax.data.frequency import Frequency, as_index, infer_frequency, parse_frequency
-from lstmjax.data.rows import Columns, Rows, Table, as_ids, join_future, read_future, read_rows
-from lstmjax.data.table import DataWarning, read_table
+from lstmjax.data.frequency import Frequency, as_index, parse_frequency
+from lstmjax.data.rows import as_ids
 from lstmjax.errors import DataError
-
-__all__ = [
-    "DataWarning",
-    "Panel",
-    "Schema",
-    "check_compatible",
-    "panel_from_table",
-    "read_table",
-    "require_future",
-]
-
-_LARGEST_GROWTH = 100  # a wrong year in one timestamp would otherwise ask for gigabytes of gap
 
 
 @dataclass(frozen=True)
@@ -125,7 +110,7 @@ class Panel:
         return dataclasses.replace(
             self,
             start=self.schema.frequency.at(self.start, first),
-            offsets=_ranges(self.lengths - first),
+            offsets=row_ranges(self.lengths - first),
             observed=self.observed - first,
             y=self.y[keep],
             hist=self.hist[keep],
@@ -147,225 +132,13 @@ class Panel:
         return cls(schema=Schema(**stored), ids=as_ids(metadata["ids"]), **arrays)
 
 
-def panel_from_table(
-    table: pd.DataFrame,
-    config: DataConfig,
-    *,
-    source: str = "the table",
-    freq: str | None = None,
-    futr: pd.DataFrame | None = None,
-    series_id: str = "series",
-) -> Panel:
-    """A panel from a table in the long or the wide layout.
+def row_ranges(lengths: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
+    """Where each of N series begins that lie end to end, and where the last one ends.
 
-    Rows of a series need not be sorted (a `DataWarning` says so where they are not). Times that are missing between two
-    rows become rows of NaN (a `DataWarning` counts them) or, with ``config.gaps = "error"``, a `DataError`. Rows with
-    empty targets after the last observation of their series are its known future.
-
-    Args:
-        table: the user's table. Other columns than those the config names are ignored. In the long layout it may lack
-            the column ``"unique_id"``: then it is one series.
-        config: what the columns mean.
-        source: the table's name in messages, usually its path.
-        freq: the frequency the table must have, e.g. that of the training data; instead of ``config.freq``.
-        futr: known-future covariates beyond the last observation. Rows up to it are ignored; a row beyond it that is in
-            both tables is taken from this one. It needs the id column unless there is one series or the layout is wide.
-        series_id: the identifier of the only series, where the table has no id column.
-
-    Returns:
-        The panel.
-
-    Raises:
-        DataError: one line naming the table, the row and the column that cannot be used.
-        ConfigError: ``freq`` is not a frequency; future covariates are given, but no name of any.
-
-    Warns:
-        DataWarning: rows are not sorted, or rows are missing.
+    >>> row_ranges(np.array([3, 2])).tolist()
+    [0, 3, 5]
     """
-    main = read_rows(table, config, source, series_id)
-    frequency = _frequency(main, config, freq)
-    rows = main.rows if futr is None else join_future(main, read_future(futr, config, main.ids), config)
-    clock = rows.wall if frequency.wall_clock else rows.utc
-    starts = clock[~rows.follows]
-    at = _steps(rows, clock, starts, frequency, config, main.zone)
-    schema = Schema(
-        id_col=config.id_col,
-        time_col=config.time_col,
-        target_cols=config.target_cols,
-        hist_exog=config.hist_exog,
-        futr_exog=config.futr_exog,
-        stat_exog=config.stat_exog,
-        freq=frequency.text,
-        layout=config.layout,
-        time_zone=main.zone,
-    )
-    panel = _laid_out(schema, main.ids, starts, at, rows, Columns.of(config))
-    _check_gaps(panel, rows, at, config, has_future=futr is not None)
-    return panel
-
-
-def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
-    """The frequency that is asked for, after a look at whether the rows have it; else the one they have."""
-    rows, named = main.rows, freq or config.freq
-
-    def infer() -> Frequency:
-        return infer_frequency(rows.wall, rows.utc, rows.follows, integer=main.integer, source=rows.sources[0])
-
-    if named is None:
-        return infer()
-    frequency = parse_frequency(named)
-    if frequency.integer != main.integer:
-        raise DataError(
-            f"{rows.sources[0]}: column {config.time_col!r} holds {main.kind}, "
-            f"which does not go with frequency {named!r}"
-        )
-    clock = rows.wall if frequency.wall_clock else rows.utc
-    later = np.flatnonzero(rows.follows)
-    steps, fits = frequency.number(clock[later], clock[later - 1])
-    if len(later) and not (fits & (steps == 1)).any():  # hourly rows would pass for half-hourly ones with gaps
-        raise DataError(f"{rows.sources[0]}: rows have the frequency {infer().text!r}, not {named!r}")
-    return frequency
-
-
-def _steps(
-    rows: Rows,
-    clock: Int64[np.ndarray, " R"],
-    starts: Int64[np.ndarray, " N"],
-    frequency: Frequency,
-    config: DataConfig,
-    zone: str | None,
-) -> Int64[np.ndarray, " R"]:
-    """The number of steps from each series' first row to each row; every row must be a whole number of them away."""
-    at, fits = frequency.number(clock, starts[rows.series])
-    if not fits.all():
-        wrong = int(np.argmin(fits))
-        when = as_index(clock[[wrong]], frequency, zone)[0]
-        raise DataError(
-            f"{rows.name(wrong)}, column {config.time_col!r} is {when}: no whole number of steps of {frequency.text!r} "
-            "after the first row of its series: give data.freq, or resample the table"
-        )
-    needed = int(at[_last_of_series(rows)].sum()) + len(starts)
-    if needed > _LARGEST_GROWTH * len(at) + 10_000:
-        raise DataError(
-            f"{rows.sources[0]}: in steps of {frequency.text!r} it would have {needed} rows, but it has {len(at)}: "
-            "is a time wrong, or data.freq too short?"
-        )
-    return at
-
-
-def _last_of_series(rows: Rows) -> np.ndarray:
-    return np.append(~rows.follows[1:], True)
-
-
-def _laid_out(
-    schema: Schema,
-    ids: Shaped[np.ndarray, " N"],
-    starts: Int64[np.ndarray, " N"],
-    at: Int64[np.ndarray, " R"],
-    rows: Rows,
-    columns: Columns,
-) -> Panel:
-    """The panel with every row at its step, and rows of NaN where the table has none."""
-    lengths = at[_last_of_series(rows)] + 1
-    offsets = _ranges(lengths)
-    cells = np.full((int(offsets[-1]), rows.cells.shape[1]), np.nan)
-    cells[offsets[rows.series] + at] = rows.cells
-    observed = ~np.isnan(cells[:, columns.y]).all(axis=1)
-    if not observed.any():
-        raise DataError(
-            f"{rows.sources[0]}: column {schema.target_cols[0]!r} has no value: there is nothing to learn from"
-        )
-    row = np.arange(len(cells)) - np.repeat(offsets[:-1], lengths)
-    return Panel(
-        schema=schema,
-        ids=ids,
-        start=starts,
-        offsets=offsets,
-        observed=np.maximum.reduceat(np.where(observed, row + 1, 0), offsets[:-1]),
-        y=np.ascontiguousarray(cells[:, columns.y]),
-        hist=np.ascontiguousarray(cells[:, columns.hist]),
-        futr=np.ascontiguousarray(cells[:, columns.futr]),
-        stat=_static(rows, ids, columns.stat, schema),
-    )
-
-
-def _static(rows: Rows, ids: Shaped[np.ndarray, " N"], group: slice, schema: Schema) -> Float64[np.ndarray, "N Fs"]:
-    """The one value of each series' static covariates."""
-    stat = np.empty((len(ids), len(schema.stat_exog)))
-    for column, name in enumerate(schema.stat_exog):
-        cells = rows.cells[:, group][:, column]
-        given = np.flatnonzero(~np.isnan(cells))
-        series, first = np.unique(rows.series[given], return_index=True)
-        if len(series) < len(ids):
-            without = ids[np.setdiff1d(np.arange(len(ids)), series)[0]]
-            raise DataError(f"{rows.sources[0]}: series {without!r} has no value in static column {name!r}")
-        stat[:, column] = cells[given[first]]
-        varies = given[cells[given] != stat[rows.series[given], column]]
-        if len(varies):
-            row, which = int(varies[0]), rows.series[varies[0]]
-            raise DataError(
-                f"{rows.name(row)}, column {name!r} is {cells[row]:g}, but {stat[which, column]:g} earlier in series "
-                f"{ids[which]!r}: a static covariate has one value a series"
-            )
-    return stat
-
-
-def _check_gaps(panel: Panel, rows: Rows, at: Int64[np.ndarray, " R"], config: DataConfig, *, has_future: bool) -> None:
-    """Warns of missing steps, or refuses them; before a row of a table of the future they are always refused."""
-    missing = np.where(rows.follows, np.diff(at, prepend=0) - 1, 0)
-    if not missing.any():
-        return
-    in_future = (missing > 0) & (rows.table > 0) & has_future
-    row = int(np.argmax(in_future)) if in_future.any() else int(np.argmax(missing > 0))
-    series = rows.series[row]
-    first = panel.timestamps(np.array([series]), at[[row]] - missing[row])[0]
-    if in_future.any():
-        raise DataError(
-            f"{rows.name(row)}: before it series {panel.ids[series]!r} lacks {first}: the rows of its future must "
-            "follow its last observation without a gap"
-        )
-    count, affected = int(missing.sum()), len(np.unique(rows.series[missing > 0]))
-    told = (
-        f"{rows.sources[0]}: {count} missing time step{'s' * (count > 1)} in {affected} of {len(panel.ids)} series, "
-        f"the first in series {panel.ids[series]!r} at {first}"
-    )
-    if config.gaps == "error":
-        raise DataError(f'{told}: complete the table, or set data.gaps to "mask"')
-    warnings.warn(f"{told}: masked", DataWarning, stacklevel=3)
-
-
-def _ranges(lengths: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def require_future(panel: Panel, h: int) -> None:
-    """Checks that the known-future covariates reach h rows beyond the last observation of every series.
-
-    A row counts as missing where it is not there or all of its known-future covariates are empty; where only some are,
-    these are masked.
-
-    Args:
-        panel: the data to forecast from.
-        h: rows to forecast.
-
-    Raises:
-        DataError: naming the series, the first time that is missing, and how many are needed.
-    """
-    if not panel.schema.futr_exog:
-        return
-    rows = panel.observed[:, None] + np.arange(h)  # (N, h)
-    flat = np.minimum(panel.offsets[:-1, None] + rows, len(panel.futr) - 1)
-    given = (rows < panel.lengths[:, None]) & ~np.isnan(panel.futr[flat]).all(axis=-1)
-    if given.all():
-        return
-    series = int(np.argmin(given.all(axis=1)))
-    row = rows[series, np.argmin(given[series])]
-    when = panel.timestamps(np.array([series]), np.array([row]))[0]
-    raise DataError(
-        f"series {panel.ids[series]!r} has no {', '.join(panel.schema.futr_exog)} for {when}: a forecast needs "
-        f"{h} rows of known-future covariates after the last observation: give them by data.futr_path (futr_df in "
-        "Python), or as rows with an empty target"
-    )
 
 
 def check_compatible(trained: Schema, new: Schema, *, source: str = "the table") -> None:

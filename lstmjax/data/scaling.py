@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, Shaped
 
 from lstmjax.config import DataConfig, ScalerName
-from lstmjax.data.panel import DataWarning, Panel
+from lstmjax.data.panel import Panel
 from lstmjax.data.split import Split
+from lstmjax.data.table import DataWarning
 from lstmjax.data.windows import PanelArrays
 
 _NAMED = 5  # series named in a warning; the others are counted

@@ -9,7 +9,8 @@ import pandas as pd
 
 from lstmjax.config import DataConfig
 from lstmjax.data import datasets
-from lstmjax.data.panel import Panel, panel_from_table
+from lstmjax.data.build import panel_from_table
+from lstmjax.data.panel import Panel
 from lstmjax.data.table import read_table
 from lstmjax.errors import ConfigError
 
@@ -57,8 +58,7 @@ def load_source(config: DataConfig) -> Source:
         return Source(datasets.load(config.dataset), config.dataset, datasets.series_id(config.dataset), futr)
     if config.path is None:
         raise ConfigError(
-            "no data is named: give data.path (a CSV or Parquet file) or data.dataset "
-            f"({', '.join(datasets.NAMES)})"
+            f"no data is named: give data.path (a CSV or Parquet file) or data.dataset ({', '.join(datasets.NAMES)})"
         )
     return Source(read_table(config.path), config.path, Path(config.path).name.split(".")[0], futr)
 

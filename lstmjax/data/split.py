@@ -8,7 +8,8 @@ import pandas as pd
 from jaxtyping import Int64
 
 from lstmjax.config import DataConfig
-from lstmjax.data.panel import DataWarning, Panel
+from lstmjax.data.panel import Panel
+from lstmjax.data.table import DataWarning
 from lstmjax.errors import ConfigError, DataError
 
 _NAMED = 5  # series named in a warning; the others are counted

@@ -16,8 +16,8 @@ import pytest
 
 from lstmjax.config import DataConfig, DatasetName
 from lstmjax.data import datasets
+from lstmjax.data.build import panel_from_table
 from lstmjax.data.datasets import RemoteFile, fetch, load, settings
-from lstmjax.data.panel import panel_from_table
 from lstmjax.data.scaling import fit_scaling, scale
 from lstmjax.data.split import split_panel
 from lstmjax.data.windows import gather, test_windows

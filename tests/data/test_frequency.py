@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstmjax.config import DataConfig
+from lstmjax.data.build import panel_from_table
 from lstmjax.data.frequency import parse_frequency, season_length
-from lstmjax.data.panel import DataWarning, panel_from_table
+from lstmjax.data.table import DataWarning
 from lstmjax.errors import ConfigError, DataError
 
 ALIASES = (

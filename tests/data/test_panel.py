@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 from lstmjax.config import DataConfig
-from lstmjax.data.panel import DataWarning, Panel, check_compatible, panel_from_table, require_future
+from lstmjax.data.build import panel_from_table
+from lstmjax.data.future import require_future
+from lstmjax.data.panel import Panel, check_compatible
+from lstmjax.data.table import DataWarning
 from lstmjax.errors import ConfigError, DataError
 
 NAN = np.nan

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstmjax.config import DataConfig
-from lstmjax.data.panel import DataWarning, panel_from_table
+from lstmjax.data.build import panel_from_table
 from lstmjax.data.scaling import SCALERS, Scaling, align, fit_scaling, scale, scale_targets, unscale
 from lstmjax.data.split import Split, split_panel
+from lstmjax.data.table import DataWarning
 
 VALUES = np.random.default_rng(7).gamma(2.0, 3.0, size=(2, 60))
 

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from lstmjax.config import DataConfig
-from lstmjax.data.panel import DataWarning, panel_from_table
+from lstmjax.data.build import panel_from_table
 from lstmjax.data.split import Split, split_panel
+from lstmjax.data.table import DataWarning
 from lstmjax.data.windows import forecast_windows
 from lstmjax.errors import ConfigError, DataError
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from lstmjax.config import DataConfig
-from lstmjax.data.panel import DataWarning, panel_from_table, read_table
-from lstmjax.data.table import number_column, time_column
+from lstmjax.data.build import panel_from_table
+from lstmjax.data.table import DataWarning, number_column, read_table, time_column
 from lstmjax.errors import DataError
 
 GOOD = "ds,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstmjax.config import DataConfig
-from lstmjax.data.panel import panel_from_table
+from lstmjax.data.build import panel_from_table
 from lstmjax.data.scaling import fit_scaling, scale
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.windows import (
