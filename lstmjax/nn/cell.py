@@ -9,12 +9,13 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from lstmjax.nn.initializers import Initializer, chrono_bias, forget_gate_bias, orthogonal_gates
 from lstmjax.nn.regularization import Rate, Rngs, Zoneout, draw_key, is_zero
 from lstmjax.ops import LSTMWeights
+from lstmjax.ops.precision import product, wide
 
 Carry = tuple[Float[Array, "*B H"], Float[Array, "*B P"]]
 Activation = Callable[[Array], Array]
-Initializer = Callable[..., Array]
 
 
 class CellOptions(TypedDict, total=False):
@@ -35,21 +36,6 @@ class CellOptions(TypedDict, total=False):
     bias_init: Initializer | None
     dtype: DTypeLike | None
     param_dtype: DTypeLike
-
-
-def orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> Array:
-    """Square orthogonal blocks side by side, one a gate (Saxe et al. 2014).
-
-    Args:
-        key: random key.
-        shape: (H, n * H); with a projection (P, n * H).
-        dtype: of the result.
-    """
-    rows, columns = shape
-    blocks = max(1, columns // rows) if columns % rows == 0 else 1
-    draw = nnx.initializers.orthogonal()
-    gates = [draw(block, (rows, columns // blocks), jnp.float32) for block in jax.random.split(key, blocks)]
-    return jnp.concatenate(gates, axis=1).astype(dtype)
 
 
 class LSTMCell(nnx.RNNCellBase):
@@ -127,20 +113,25 @@ class LSTMCell(nnx.RNNCellBase):
 
         self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, width), param_dtype))
         self.recurrent_kernel = nnx.Param(recurrent_kernel_init(rngs.params(), (self.out_features, width), param_dtype))
-        bias = _initial_bias(rngs.params(), gates, hidden_features, forget_bias, chrono_steps, bias_init)
+        bias = _initial_bias(
+            rngs.params(),
+            width,
+            hidden_features,
+            forget_bias=forget_bias,
+            chrono_steps=chrono_steps,
+            bias_init=bias_init,
+        )
         self.bias = nnx.Param(bias.astype(param_dtype))
 
-        def ones(*shape: int) -> nnx.Param:
-            return nnx.Param(jnp.ones(shape, param_dtype))
+        def param(values: Array) -> nnx.Param:
+            return nnx.Param(values.astype(param_dtype))
 
-        self.peephole = nnx.data(nnx.Param(jnp.zeros((gates - 1, hidden_features), param_dtype)) if peepholes else None)
-        self.input_scale = nnx.data(ones(width) if layer_norm else None)
-        self.recurrent_scale = nnx.data(ones(width) if layer_norm else None)
-        self.cell_scale = nnx.data(ones(hidden_features) if layer_norm else None)
-        self.cell_bias = nnx.data(nnx.Param(jnp.zeros(hidden_features, param_dtype)) if layer_norm else None)
-        self.projection = nnx.data(
-            nnx.Param(kernel_init(rngs.params(), (hidden_features, proj_size), param_dtype)) if proj_size else None
-        )
+        self.peephole = param(jnp.zeros((gates - 1, hidden_features))) if peepholes else None
+        self.input_scale = param(jnp.ones(width)) if layer_norm else None
+        self.recurrent_scale = param(jnp.ones(width)) if layer_norm else None
+        self.cell_scale = param(jnp.ones(hidden_features)) if layer_norm else None
+        self.cell_bias = param(jnp.zeros(hidden_features)) if layer_norm else None
+        self.projection = param(kernel_init(rngs.params(), (hidden_features, proj_size))) if proj_size else None
         self.cell_zoneout = Zoneout(cell_zoneout)
         self.hidden_zoneout = Zoneout(hidden_zoneout)
 
@@ -209,39 +200,45 @@ class LSTMCell(nnx.RNNCellBase):
             deterministic: as in `__call__`.
         """
         c, h = carry
-        h_in = h if recurrent_mask is None else h * recurrent_mask
-        z_x = _scaled(self._product(x, self.kernel), self.input_scale)
-        z_h = _scaled(self._product(h_in, self.recurrent_kernel), self.recurrent_scale)
-        i, f, g, o = self._split(z_x + z_h + self.bias[...])
+        if recurrent_mask is not None:
+            h = h * recurrent_mask
+        i, f, g, o = self._preactivations(x, h)
         if self.peephole is not None:
             *p_i, p_f, p_o = self.peephole[...]
-            i, f = (i + p_i[0] * c if p_i else None), f + p_f * c
+            i, f = (i + p_i[0] * c if p_i else i), f + p_f * c
         f, g = self.gate_fn(f), self.activation_fn(g)
-        i = 1 - f if i is None else self.gate_fn(i)
+        i = 1 - f if self.coupled_gates else self.gate_fn(i)
         c_new = f * c + i * g
         if self.peephole is not None:
             o = o + p_o * c_new
-        o = self.gate_fn(o)
-        c_out = c_new if self.cell_scale is None else _normalize(c_new) * self.cell_scale[...] + self.cell_bias[...]
-        h_new = o * self.activation_fn(c_out)
+        h_new = self.gate_fn(o) * self.activation_fn(self._normalized_state(c_new))
         if self.projection is not None:
-            h_new = self._product(h_new, self.projection)
+            h_new = product(h_new, self.projection[...], self.compute_dtype(x))
         keys = (None, None) if zoneout_key is None else jax.random.split(zoneout_key)
-        c_new = self.cell_zoneout(c_new.astype(c.dtype), c, key=keys[0], deterministic=deterministic)
-        h_new = self.hidden_zoneout(h_new.astype(h.dtype), h, key=keys[1], deterministic=deterministic)
+        c_old, h_old = carry
+        c_new = self.cell_zoneout(c_new.astype(c.dtype), c_old, key=keys[0], deterministic=deterministic)
+        h_new = self.hidden_zoneout(h_new.astype(h.dtype), h_old, key=keys[1], deterministic=deterministic)
         return (c_new, h_new), h_new
 
-    def _product(self, a: Array, kernel: nnx.Param) -> Array:
-        dtype = jnp.result_type(a, kernel[...]) if self.dtype is None else self.dtype
-        total = jnp.promote_types(dtype, jnp.float32)
-        return jnp.matmul(a.astype(dtype), kernel[...].astype(dtype), preferred_element_type=total)
+    def compute_dtype(self, x: Array) -> Any:
+        """The dtype of the products, of h and of the outputs; c and all sums are float32 at least."""
+        return jnp.dtype(jnp.result_type(x, self.kernel[...]) if self.dtype is None else self.dtype)
 
-    def _split(self, z: Array) -> tuple[Array | None, Array, Array, Array]:
-        if self.coupled_gates:
-            f, g, o = jnp.split(z, 3, axis=-1)
-            return None, f, g, o
-        i, f, g, o = jnp.split(z, 4, axis=-1)
-        return i, f, g, o
+    def _preactivations(self, x: Array, h: Array) -> tuple[Array, Array, Array, Array]:
+        """What the gates i, f, g, o squash; where i is coupled to f, f takes its place."""
+        dtype = self.compute_dtype(x)
+        z_x, z_h = product(x, self.kernel[...], dtype), product(h, self.recurrent_kernel[...], dtype)
+        if self.input_scale is not None and self.recurrent_scale is not None:
+            z_x = _normalize(z_x) * self.input_scale[...]
+            z_h = _normalize(z_h) * self.recurrent_scale[...]
+        z = z_x + z_h + self.bias[...]
+        *i, f, g, o = jnp.split(z, z.shape[-1] // self.hidden_features, axis=-1)
+        return i[0] if i else f, f, g, o
+
+    def _normalized_state(self, c: Array) -> Array:
+        if self.cell_scale is None or self.cell_bias is None:
+            return c
+        return _normalize(c) * self.cell_scale[...] + self.cell_bias[...]
 
     def initialize_carry(
         self, input_shape: tuple[int, ...], rngs: Rngs | None = None, carry_init: Initializer | None = None
@@ -254,7 +251,7 @@ class LSTMCell(nnx.RNNCellBase):
             carry_init: an initializer called with (key, shape, dtype), once for c and once for h.
         """
         dtype = self.param_dtype if self.dtype is None else self.dtype
-        c = ((*input_shape[:-1], self.hidden_features), jnp.promote_types(dtype, jnp.float32))
+        c = ((*input_shape[:-1], self.hidden_features), wide(dtype))
         h = ((*input_shape[:-1], self.out_features), dtype)
         if carry_init is None:
             return jnp.zeros(*c), jnp.zeros(*h)
@@ -274,30 +271,21 @@ def _normalize(x: Array, epsilon: float = 1e-5) -> Array:
     return centered * jax.lax.rsqrt(jnp.mean(centered * centered, axis=-1, keepdims=True) + epsilon)
 
 
-def _scaled(z: Array, scale: nnx.Param | None) -> Array:
-    return z if scale is None else _normalize(z) * scale[...]
-
-
 def _initial_bias(
     key: jax.Array,
-    gates: int,
+    size: int,
     hidden: int,
+    *,
     forget_bias: float,
     chrono_steps: int | None,
     bias_init: Initializer | None,
 ) -> Array:
-    """The bias (n * H,) of the gates (i,) f, g, o."""
-    forget = slice((gates - 3) * hidden, (gates - 2) * hidden)
-    if chrono_steps is None:
-        bias = (bias_init or nnx.initializers.zeros_init())(key, (gates * hidden,), jnp.float32)
-        return bias.at[forget].add(forget_bias)
-    if forget_bias != 1.0 or bias_init is not None:
-        raise ValueError("chrono_steps sets the biases itself: leave forget_bias and bias_init out")
-    if chrono_steps < 3:
-        raise ValueError(f"chrono_steps is {chrono_steps}: expected at least 3, the longest memory in steps")
-    memory = jnp.log(jax.random.uniform(key, (hidden,), minval=1.0, maxval=chrono_steps - 1.0))
-    bias = jnp.zeros(gates * hidden).at[forget].set(memory)
-    return bias if gates == 3 else bias.at[:hidden].set(-memory)
+    if chrono_steps is not None:
+        if forget_bias != 1.0 or bias_init is not None:
+            raise ValueError("chrono_steps sets the biases itself: leave forget_bias and bias_init out")
+        return chrono_bias(key, size, hidden, chrono_steps)
+    bias = jnp.zeros(size) if bias_init is None else bias_init(key, (size,))
+    return forget_gate_bias(bias, hidden, forget_bias)
 
 
 def _check_sizes(in_features: Any, hidden_features: Any, proj_size: Any) -> None:

@@ -9,9 +9,10 @@ from jaxtyping import Array, Float, Int
 
 from lstmjax import ops
 from lstmjax.nn.cell import Carry, CellOptions, LSTMCell
-from lstmjax.nn.regularization import Dropout, Rate, Rngs, draw_key
+from lstmjax.nn.regularization import Dropout, Rate, Rngs, draw_key, is_zero
 from lstmjax.ops import recurrence
 from lstmjax.ops.lstm import Implementation
+from lstmjax.ops.precision import wide
 
 
 class LayerOptions(CellOptions, total=False):
@@ -73,6 +74,8 @@ class LSTM(nnx.Module):
         self.unroll = unroll
         self.remat = remat
         self.implementation = implementation
+        if implementation == "cudnn":
+            self._refuse_cudnn()
 
     def __call__(
         self,
@@ -111,7 +114,7 @@ class LSTM(nnx.Module):
         reverse = self.reverse if reverse is None else reverse
         if not time_major:
             x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
-        random = {"rngs": rngs, "deterministic": deterministic}
+        random: dict[str, Any] = {"rngs": rngs, "deterministic": deterministic}
         batch = x.shape[1]
         input_mask = self.input_dropout.mask((1, batch, x.shape[2]), x.dtype, **random)
         if input_mask is not None:
@@ -126,6 +129,16 @@ class LSTM(nnx.Module):
         if return_sequence and not time_major:
             ys = jnp.swapaxes(ys, 0, 1)  # (B, T, H)
         return (carry, ys) if return_carry else ys
+
+    def _refuse_cudnn(self) -> None:
+        if not self.cell.is_plain:
+            raise ValueError('implementation="cudnn" computes the plain cell only: use "auto" for its variants')
+        if not is_zero(self.recurrent_dropout.rate):
+            raise ValueError('implementation="cudnn" has no recurrent dropout: use "auto"')
+        if self.remat is not False:
+            raise ValueError('implementation="cudnn" keeps what it needs itself: leave remat out, or use "auto"')
+        if self.cell.dtype is not None and jnp.dtype(self.cell.dtype) != jnp.float32:
+            raise ValueError(f'implementation="cudnn" computes in float32, not {self.cell.dtype}: use "auto"')
 
     def _plain(
         self,
@@ -164,11 +177,9 @@ class LSTM(nnx.Module):
         rngs: Rngs | None,
         deterministic: bool | None,
     ) -> tuple[Carry, Array | None]:
-        if self.implementation == "cudnn":
-            raise ValueError('implementation="cudnn" computes the plain cell only: use "auto" for this variant')
         cell, steps = self.cell, x.shape[0]
-        if carry is None:
-            carry = cell.initialize_carry(x.shape[1:])
+        dtype = cell.compute_dtype(x)
+        c, h = cell.initialize_carry(x.shape[1:]) if carry is None else carry
         valid = None
         if seq_lengths is not None:
             valid = recurrence.valid_steps(seq_lengths, steps)
@@ -176,7 +187,9 @@ class LSTM(nnx.Module):
         keys = None
         if cell.has_zoneout and not (cell.cell_zoneout.deterministic if deterministic is None else deterministic):
             keys = jax.random.split(draw_key(rngs, "zoneout"), steps)
-        carry = recurrence.vary_alike(carry, (x, valid, recurrent_mask, nnx.state(cell)))
+        carry = recurrence.vary_alike(
+            (c.astype(wide(dtype)), h.astype(dtype)), (x, valid, recurrent_mask, nnx.state(cell))
+        )
 
         def step(carry: Carry, inputs: tuple[Array, Array | None]) -> tuple[Carry, Array]:
             x, key = inputs

@@ -35,9 +35,11 @@ def draw_key(rngs: Rngs | None, what: str) -> jax.Array:
     Raises:
         ValueError: no `rngs` were given.
     """
-    if rngs is None:
+    stream = rngs
+    if isinstance(rngs, nnx.Rngs):
+        stream = rngs.dropout if "dropout" in rngs or "default" in rngs else None
+    if stream is None:
         raise ValueError(f"{what} draws random numbers: pass rngs=nnx.Rngs(dropout=...), or deterministic=True")
-    stream = getattr(rngs, "dropout", rngs)
     return stream()
 
 

@@ -79,7 +79,7 @@ class StackedLSTM(nnx.Module):
         rngs: Rngs | None = None,
         deterministic: bool | None = None,
     ) -> Any:
-        """Runs all layers. The arguments are those of `LSTM`; those that differ:
+        """Runs all layers, from the lowest to the top.
 
         Args:
             x: inputs, shape (B, T, I), or (T, B, I) if `time_major`.
@@ -107,7 +107,7 @@ class StackedLSTM(nnx.Module):
             raise ValueError(f"initial_carry has {len(carries)} parts: expected one for each of {count} layers")
         if not time_major:
             x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
-        options = {
+        options: dict[str, Any] = {
             "seq_lengths": seq_lengths,
             "return_carry": True,
             "time_major": True,

@@ -5,7 +5,8 @@
     h_t = σ(o) * tanh(c_t)
 
 Autodiff of a scan adds up the weight gradients step by step, one small product each. Here the reverse scan only
-follows the gradients of the gates back through time; all others are single large products after it.
+follows the gradients of the gates back through time; all others are single large products after it. Both passes are
+ordinary JAX, so that a second derivative goes through them.
 """
 
 import functools
@@ -15,9 +16,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from lstmjax.ops.precision import product, wide
+
+State = tuple[jax.Array, jax.Array]
+
 
 class Arrays(NamedTuple):
-    """All arrays that the recurrence depends on, time first."""
+    """All that the recurrence depends on, time first."""
 
     kernel: jax.Array
     recurrent_kernel: jax.Array
@@ -35,11 +40,14 @@ class Options(NamedTuple):
     reverse: bool
     unroll: int
     return_sequence: bool
-    dtype: DTypeLike
+    dtype: Any
 
 
-class Activations(NamedTuple):
-    """What the backward pass needs of each step, shape (T, B, H) each: the carry before it and its gates."""
+class Kept(NamedTuple):
+    """What the backward pass needs of each step, shape (T, B, H) each: the state before it and its gates.
+
+    Six outputs of the scan: joining the gates into one array costs more than it saves.
+    """
 
     c: jax.Array
     h: jax.Array
@@ -49,9 +57,9 @@ class Activations(NamedTuple):
     o: jax.Array
 
 
-def product(a: jax.Array, b: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """``a @ b`` with factors of `dtype` and the sum in at least float32."""
-    return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.promote_types(dtype, jnp.float32))
+def project(x: jax.Array, kernel: jax.Array, bias: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """The input's part of the pre-activations, ``x W + b``."""
+    return product(x, kernel, dtype) + jnp.expand_dims(bias, tuple(range(x.ndim - 1)))
 
 
 def gates(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -60,49 +68,80 @@ def gates(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
-def _forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple:
+def masked(h: jax.Array, recurrent_mask: jax.Array | None) -> jax.Array:
+    """The hidden state as the gates see it."""
+    return h if recurrent_mask is None else h * jnp.broadcast_to(recurrent_mask, h.shape).astype(h.dtype)
+
+
+def forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple[State, jax.Array | None, Kept | None]:
+    """The recurrence: the last state, the outputs, and what the backward pass needs if `keep`."""
+    run = functools.partial(_forward, options, keep=keep)
+    if arrays.kernel.shape[0] >= HOIST_FROM:
+        return run(arrays, hoist=True)
+    return jax.lax.platform_dependent(
+        arrays, cpu=functools.partial(run, hoist=False), default=functools.partial(run, hoist=True)
+    )
+
+
+HOIST_FROM = 128
+"""Where the input projection x W leaves the scan: at so many input features on CPU, always elsewhere.
+
+This is the one place that decides it. Before the scan it is one large product, which keeps an accelerator busy where
+step after step would start a small one. On a CPU the small product is as fast, and holding all pre-activations only
+costs traffic to memory, until the inputs are wide. Branches are on I (never on B or T, which may be symbolic in an
+exported program) and on the platform that is compiled for (not on the one that traces).
+"""
+
+
+def _forward(
+    options: Options, arrays: Arrays, *, keep: bool, hoist: bool
+) -> tuple[State, jax.Array | None, Kept | None]:
     kernel, recurrent_kernel, bias, x, c, h, recurrent_mask, valid = arrays
     dtype = options.dtype
 
-    def step(carry: tuple, inputs: tuple) -> tuple[tuple, Any]:
+    def step(carry: State, inputs: tuple) -> tuple[State, tuple]:
         c, h = carry
         x, valid = inputs
-        h_in = h if recurrent_mask is None else h * recurrent_mask
-        i, f, g, o = gates(product(x, kernel, dtype) + product(h_in, recurrent_kernel, dtype) + bias)
+        z = x if hoist else project(x, kernel, bias, dtype)
+        i, f, g, o = gates(z + product(masked(h, recurrent_mask), recurrent_kernel, dtype))
         c_new = f * c + i * g
-        h_new = (o * jnp.tanh(c_new)).astype(h.dtype)
+        h_new = (o * jnp.tanh(c_new)).astype(dtype)
         y = h_new
         if valid is not None:
             c_new, h_new = jnp.where(valid, c_new, c), jnp.where(valid, h_new, h)
-            y = jnp.where(valid, y, jnp.zeros((), y.dtype))
-        kept = Activations(c, h, *(gate.astype(dtype) for gate in (i, f, g, o))) if keep else None
+            y = jnp.where(valid, y, jnp.zeros((), dtype))
+        kept = Kept(c, h, *(gate.astype(dtype) for gate in (i, f, g, o))) if keep else None
         return (c_new, h_new), (y if options.return_sequence else None, kept)
 
-    carry, (ys, kept) = jax.lax.scan(step, (c, h), (x, valid), reverse=options.reverse, unroll=options.unroll)
-    return carry, ys, kept
+    xs = (project(x, kernel, bias, dtype) if hoist else x, valid)
+    last, (ys, kept) = jax.lax.scan(step, (c, h), xs, reverse=options.reverse, unroll=options.unroll)
+    return last, ys, kept
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def recurrence(options: Options, arrays: Arrays) -> tuple[tuple[jax.Array, jax.Array], jax.Array | None]:
-    """The LSTM over time; see `lstmjax.ops.lstm`, which prepares the arrays."""
-    carry, ys, _ = _forward(options, arrays, keep=False)
-    return carry, ys
+def recurrence(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
+    """The LSTM over time; `lstmjax.ops.lstm` prepares the arrays."""
+    last, ys, _ = forward(options, arrays, keep=False)
+    return last, ys
 
 
-def _recurrence_fwd(options: Options, arrays: Arrays) -> tuple:
-    carry, ys, kept = _forward(options, arrays, keep=True)
-    return (carry, ys), (arrays, kept, carry[0])
+def _recurrence_fwd(options: Options, arrays: Arrays) -> tuple[tuple[State, jax.Array | None], tuple]:
+    last, ys, kept = forward(options, arrays, keep=True)
+    return (last, ys), (arrays, kept, last[0])
 
 
-def _recurrence_bwd(options: Options, residuals: tuple, cotangents: tuple) -> tuple[Arrays]:
+def _recurrence_bwd(
+    options: Options, residuals: tuple[Arrays, Kept, jax.Array], cotangents: tuple[State, jax.Array | None]
+) -> tuple[Arrays]:
     arrays, kept, c_last = residuals
     (dc, dh), dys = cotangents
-    dtype, dc_dtype = options.dtype, dc.dtype
-    recurrent_mask, transposed = arrays.recurrent_mask, arrays.recurrent_kernel.T
+    dtype, recurrent_mask = options.dtype, arrays.recurrent_mask
+    transposed = arrays.recurrent_kernel.T
 
-    def step(carry: tuple, inputs: tuple) -> tuple[tuple, Any]:
+    def step(carry: tuple, inputs: tuple) -> tuple[tuple, jax.Array]:
         dc, dh, c_new = carry
-        dy, valid, (c, _, i, f, g, o) = inputs
+        dy, valid, kept = inputs
+        c, i, f, g, o = (a.astype(c_new.dtype) for a in (kept.c, kept.i, kept.f, kept.g, kept.o))
         dh_new = dh if dy is None else dh + dy.astype(dh.dtype)
         tanh_c = jnp.tanh(c_new)
         dc_new = dc + dh_new * o * (1 - tanh_c * tanh_c)
@@ -110,22 +149,19 @@ def _recurrence_bwd(options: Options, residuals: tuple, cotangents: tuple) -> tu
         df = dc_new * c * f * (1 - f)
         dg = dc_new * i * (1 - g * g)
         do = dh_new * tanh_c * o * (1 - o)
-        dz = jnp.concatenate([di, df, dg, do], axis=-1)
+        dz = jnp.concatenate([di, df, dg, do], axis=-1).astype(dtype)
         dc_old = dc_new * f
         if valid is not None:
-            dz = jnp.where(valid, dz, jnp.zeros((), dz.dtype))
+            dz = jnp.where(valid, dz, jnp.zeros((), dtype))
             dc_old = jnp.where(valid, dc_old, dc)
-        dz = dz.astype(dtype)
-        dh_old = product(dz, transposed, dtype)
-        if recurrent_mask is not None:
-            dh_old = dh_old * recurrent_mask
+        dh_old = masked(product(dz, transposed, dtype), recurrent_mask)
         if valid is not None:
             dh_old = jnp.where(valid, dh_old, dh)
-        return (dc_old.astype(dc_dtype), dh_old.astype(dc_dtype), c), dz
+        return (dc_old, dh_old, c), dz
 
     (dc, dh, _), dz = jax.lax.scan(
         step,
-        (dc, dh.astype(dc_dtype), c_last),
+        (dc, dh.astype(dc.dtype), c_last),
         (dys, arrays.valid, kept),
         reverse=not options.reverse,
         unroll=options.unroll,
@@ -134,25 +170,23 @@ def _recurrence_bwd(options: Options, residuals: tuple, cotangents: tuple) -> tu
 
 
 def _gradients(arrays: Arrays, h: jax.Array, dz: jax.Array, dc: jax.Array, dh: jax.Array, dtype: DTypeLike) -> Arrays:
-    """The gradients of all arrays from those of the gates, as single large products.
+    """The gradients of all arrays from those of the gates; what nobody asks for, the compiler leaves out.
 
     Written as einsums over time and batch, not as a reshape to T*B rows: with the batch split over devices the
     compiler then adds up each weight gradient in place and exchanges nothing else.
     """
-    total = jnp.promote_types(dtype, jnp.float32)
-    weight_gradient = functools.partial(jnp.einsum, "tbi,tbg->ig", preferred_element_type=total)
     recurrent_mask = arrays.recurrent_mask
-    h_in, dmask = h, None
+    weight_gradient = functools.partial(jnp.einsum, "tbi,tbg->ig", preferred_element_type=wide(dtype))
+    dmask = None
     if recurrent_mask is not None:
-        h_in = h * recurrent_mask
-        dmask = jnp.einsum("tbh,tbh->bh", h.astype(total), product(dz, arrays.recurrent_kernel.T, dtype))
-        dmask = dmask.astype(recurrent_mask.dtype)
+        dh_in = product(dz, arrays.recurrent_kernel.T, dtype)
+        dmask = jnp.sum(h.astype(dh_in.dtype) * dh_in, axis=0).astype(recurrent_mask.dtype)
     return Arrays(
-        kernel=weight_gradient(arrays.x.astype(dtype), dz).astype(arrays.kernel.dtype),
-        recurrent_kernel=weight_gradient(h_in.astype(dtype), dz).astype(arrays.recurrent_kernel.dtype),
-        bias=jnp.sum(dz, axis=(0, 1), dtype=total).astype(arrays.bias.dtype),
+        kernel=weight_gradient(arrays.x, dz).astype(arrays.kernel.dtype),
+        recurrent_kernel=weight_gradient(masked(h, recurrent_mask), dz).astype(arrays.recurrent_kernel.dtype),
+        bias=jnp.sum(dz, axis=(0, 1), dtype=wide(dtype)).astype(arrays.bias.dtype),
         x=product(dz, arrays.kernel.T, dtype).astype(arrays.x.dtype),
-        c=dc.astype(arrays.c.dtype),
+        c=dc,
         h=dh.astype(arrays.h.dtype),
         recurrent_mask=dmask,
         valid=None,

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from lstmjax.ops import _backward, recurrence
+from lstmjax.ops import _backward, _cudnn, recurrence
+from lstmjax.ops.precision import product, wide
 
 Implementation = Literal["auto", "scan", "cudnn"]
 
@@ -68,42 +69,41 @@ def lstm(
         The last state (c, h), shape (B, H) each, and the outputs, shape as `x` with H features, or None.
 
     Raises:
-        ValueError: shapes that do not fit each other.
+        ValueError: shapes that do not fit each other, an option that is not known, or what cuDNN cannot do.
 
     >>> weights = LSTMWeights(jnp.zeros((3, 8)), jnp.zeros((2, 8)), jnp.ones(8))
     >>> (c, h), ys = lstm(weights, jnp.ones((1, 5, 3)))
     >>> ys.shape, h.shape
     ((1, 5, 2), (1, 2))
     """
+    run = _implementation(implementation, remat, unroll)
     _check_shapes(weights, x, carry, seq_lengths, recurrent_mask, time_major)
     if not time_major:
-        x = x.swapaxes(0, 1)  # (T, B, I)
+        x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
     arrays, dtype = _prepare(weights, x, carry, seq_lengths, recurrent_mask, dtype)
     options = _backward.Options(reverse=reverse, unroll=unroll, return_sequence=return_sequence, dtype=dtype)
-    run: Any = _IMPLEMENTATIONS[implementation]
 
-    def chunk(carry: Any, inputs: Any) -> tuple[Any, Any]:
+    def chunk(carry: _backward.State, inputs: Any) -> tuple[_backward.State, jax.Array | None]:
         return run(options, arrays._replace(c=carry[0], h=carry[1], x=inputs[0], valid=inputs[1]))
 
-    last, ys = recurrence.in_chunks(
-        chunk, (arrays.c, arrays.h), (arrays.x, arrays.valid), remat=remat, reverse=reverse
-    )
+    last, ys = recurrence.in_chunks(chunk, (arrays.c, arrays.h), (arrays.x, arrays.valid), remat=remat, reverse=reverse)
     if ys is not None and not time_major:
-        ys = ys.swapaxes(0, 1)  # (B, T, H)
+        ys = jnp.swapaxes(ys, 0, 1)  # (B, T, H)
     return last, ys
 
 
-def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[tuple[jax.Array, jax.Array], Any]:
-    """The same recurrence, to be differentiated by JAX."""
+def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[_backward.State, jax.Array | None]:
+    """The same recurrence, for JAX to differentiate."""
     kernel, recurrent_kernel, bias, x, c, h, recurrent_mask, valid = arrays
+    dtype = options.dtype
 
-    def step(carry: tuple, x: jax.Array) -> tuple:
+    def step(carry: _backward.State, x: jax.Array) -> tuple[_backward.State, jax.Array]:
         c, h = carry
-        h_in = h if recurrent_mask is None else h * recurrent_mask
-        z = _backward.product(x, kernel, options.dtype) + _backward.product(h_in, recurrent_kernel, options.dtype)
-        i, f, g, o = _backward.gates(z + bias)
+        h_in = _backward.masked(h, recurrent_mask)
+        z = _backward.project(x, kernel, bias, dtype) + product(h_in, recurrent_kernel, dtype)
+        i, f, g, o = _backward.gates(z)
         c = f * c + i * g
-        h = (o * jnp.tanh(c)).astype(h.dtype)
+        h = (o * jnp.tanh(c)).astype(dtype)
         return (c, h), h
 
     return recurrence.recur(
@@ -117,7 +117,19 @@ def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[tuple[j
     )
 
 
-_IMPLEMENTATIONS = {"auto": _backward.recurrence, "scan": _scan}
+_IMPLEMENTATIONS: dict[str, Any] = {"auto": _backward.recurrence, "scan": _scan, "cudnn": _cudnn.cudnn}
+
+
+def _implementation(name: str, remat: bool | int, unroll: int) -> Any:
+    if name not in _IMPLEMENTATIONS:
+        raise ValueError(f"implementation is {name!r}: expected one of {', '.join(_IMPLEMENTATIONS)}")
+    if remat is not False and remat < 1:
+        raise ValueError(f"remat is {remat}: expected True, False or a number of steps")
+    if unroll < 1:
+        raise ValueError(f"unroll is {unroll}: expected at least 1")
+    if name == "cudnn" and remat is not False:
+        raise ValueError('implementation="cudnn" keeps what it needs itself: leave remat out, or use "auto"')
+    return _IMPLEMENTATIONS[name]
 
 
 def _prepare(
@@ -127,7 +139,7 @@ def _prepare(
     steps, batch = x.shape[:2]
     hidden = weights.recurrent_kernel.shape[0]
     dtype = jnp.dtype(jnp.result_type(x, *weights) if dtype is None else dtype)
-    state_dtype = jnp.promote_types(dtype, jnp.float32)
+    state_dtype = wide(dtype)
     if carry is None:
         c, h = jnp.zeros((batch, hidden), state_dtype), jnp.zeros((batch, hidden), dtype)
     else:

@@ -24,10 +24,11 @@ def zero_padding(xs: Float[Array, "T B *F"], valid: Bool[Array, "T B 1"]) -> Flo
 
 def flip_sequences(xs: Float[Array, "T B F"], seq_lengths: Int[Array, " B"] | None) -> Float[Array, "T B F"]:
     """Each sequence back to front, its padding left at the end (as `flax.nnx.nn.recurrent.flip_sequences`)."""
-    if seq_lengths is None:
+    if seq_lengths is None or xs.shape[0] == 0:
         return jnp.flip(xs, axis=0)
     steps = xs.shape[0]
-    backwards = (jnp.arange(steps - 1, -1, -1)[:, None] + seq_lengths[None, :]) % steps
+    lengths = jnp.minimum(seq_lengths, steps)
+    backwards = (jnp.arange(steps - 1, -1, -1)[:, None] + lengths[None, :]) % steps
     return jnp.take_along_axis(xs, backwards[..., None], axis=0)
 
 

@@ -1,0 +1,75 @@
+"""What an LSTM's weights are before training."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+Initializer = Callable[..., Array]
+
+
+def orthogonal_gates(
+    key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "rows columns"]:
+    """One orthogonal block a gate, side by side: the state keeps its length on its way into each gate.
+
+    Args:
+        key: random key.
+        shape: (H, n * H) for n gates; of any other shape, e.g. (P, n * H), it is one block with orthonormal rows.
+        dtype: of the result.
+
+    References:
+        Saxe, McClelland & Ganguli (2014), "Exact solutions to the nonlinear dynamics of learning", ICLR.
+
+    >>> kernel = orthogonal_gates(jax.random.key(0), (3, 12))
+    >>> forget = kernel[:, 3:6]
+    >>> bool(jnp.allclose(forget @ forget.T, jnp.eye(3), atol=1e-6))
+    True
+    """
+    rows, columns = shape
+    blocks = columns // rows if columns % rows == 0 else 1
+    draw = nnx.initializers.orthogonal()
+    keys = jax.random.split(key, blocks)
+    return jnp.concatenate([draw(block, (rows, columns // blocks), jnp.float32) for block in keys], axis=1).astype(
+        dtype
+    )
+
+
+def forget_gate_bias(bias: Float[Array, " N"], hidden: int, value: float) -> Float[Array, " N"]:
+    """`bias` with `value` added for the forget gate, so that memory lasts at first.
+
+    Args:
+        bias: of the gates (i,) f, g, o, shape (4H,), or (3H,) where i and f are coupled.
+        hidden: H.
+        value: what is added.
+
+    References:
+        Jozefowicz, Zaremba & Sutskever (2015), "An empirical exploration of recurrent network architectures", ICML.
+    """
+    return bias.at[_forget(bias.size, hidden)].add(value)
+
+
+def chrono_bias(key: jax.Array, size: int, hidden: int, steps: int) -> Float[Array, " N"]:
+    """Biases for memories of 1 to `steps` steps: f gets log u, i gets -log u, u uniform in [1, steps - 1].
+
+    Args:
+        key: random key.
+        size: 4H, or 3H where i and f are coupled.
+        hidden: H.
+        steps: the longest memory that the task needs, at least 3.
+
+    References:
+        Tallec & Ollivier (2018), "Can recurrent neural networks warp time?", ICLR.
+    """
+    if steps < 3:
+        raise ValueError(f"chrono_steps is {steps}: expected at least 3, the longest memory in steps")
+    memory = jnp.log(jax.random.uniform(key, (hidden,), minval=1.0, maxval=steps - 1.0))
+    bias = jnp.zeros(size).at[_forget(size, hidden)].set(memory)
+    return bias if size == 3 * hidden else bias.at[:hidden].set(-memory)
+
+
+def _forget(size: int, hidden: int) -> slice:
+    return slice(size - 3 * hidden, size - 2 * hidden)

@@ -1,0 +1,57 @@
+"""The plain LSTM on NVIDIA's own kernel."""
+
+import jax
+import jax.numpy as jnp
+
+from lstmjax.ops import recurrence
+from lstmjax.ops._backward import Arrays, Options, State
+
+
+def cudnn(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
+    """The recurrence by `jax.experimental.rnn`, which sees one model, float32 and an NVIDIA GPU, or refuses.
+
+    The kernel has two biases where we have one: the second is zero, and its gradient goes nowhere.
+    """
+    _refuse(options, arrays)
+    from jax.experimental import rnn  # not needed elsewhere, and only there on a GPU
+
+    steps, batch, in_features = arrays.x.shape
+    hidden = arrays.h.shape[1]
+    lengths = jnp.full((batch,), steps, jnp.int32)
+    if arrays.valid is not None:
+        lengths = jnp.sum(arrays.valid[..., 0], axis=0, dtype=jnp.int32)
+    x = recurrence.flip_sequences(arrays.x, lengths) if options.reverse else arrays.x
+    weights = [arrays.kernel.T, arrays.recurrent_kernel.T, arrays.bias, jnp.zeros_like(arrays.bias)]
+    try:
+        ys, h, c = rnn.lstm(
+            x.swapaxes(0, 1),  # (B, T, I)
+            arrays.h[None],
+            arrays.c[None],
+            jnp.concatenate([part.reshape(-1) for part in weights]),
+            jnp.maximum(lengths, 1),  # the kernel knows no empty sequence: theirs are put right below
+            input_size=in_features,
+            hidden_size=hidden,
+            num_layers=1,
+            dropout=0.0,
+            bidirectional=False,
+            precision=jax.lax.Precision.HIGHEST,
+        )
+    except NotImplementedError as error:
+        raise ValueError('implementation="cudnn" runs one model at a time: use "auto" under vmap') from error
+    empty = (lengths == 0)[:, None]
+    last = jnp.where(empty, arrays.c, c[0]), jnp.where(empty, arrays.h, h[0])
+    if not options.return_sequence:
+        return last, None
+    ys = ys.swapaxes(0, 1)  # (T, B, H)
+    if options.reverse:
+        ys = recurrence.flip_sequences(ys, lengths)
+    return last, ys if arrays.valid is None else recurrence.zero_padding(ys, arrays.valid)
+
+
+def _refuse(options: Options, arrays: Arrays) -> None:
+    if jax.default_backend() != "gpu":
+        raise ValueError(f'implementation="cudnn" needs an NVIDIA GPU, found {jax.default_backend()}: use "auto"')
+    if any(array.dtype != jnp.float32 for array in arrays[:6]):
+        raise ValueError(f'implementation="cudnn" computes in float32, found {jnp.dtype(options.dtype)}: use "auto"')
+    if arrays.recurrent_mask is not None:
+        raise ValueError('implementation="cudnn" has no recurrent dropout: use "auto"')
