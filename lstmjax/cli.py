@@ -8,9 +8,9 @@ import itertools
 import json
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any
 
 import tyro
 
@@ -75,24 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: instead of those of the process.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    warnings.showwarning = _show_warning
-    try:
-        command = _parse(arguments)
-        match command:
-            case Train():
-                train(command)
-            case Evaluate():
-                evaluate(command)
-            case Predict():
-                predict(command)
-            case _:
-                assert_never(command)
-    except LstmjaxError as error:
-        print(f"lstmjax: error: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
-    except BrokenPipeError:
-        # Whoever read the output has seen enough.
-        sys.exit(0)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning  # type: ignore[assignment]  # whatever else it is given is not shown
+        try:
+            command = _parse(arguments)
+            _COMMANDS[type(command)](command)
+        except LstmjaxError as error:
+            print(f"lstmjax: error: {error}", file=sys.stderr)
+            sys.exit(MISTAKE)
 
 
 def train(command: Train) -> None:
@@ -144,6 +134,9 @@ def predict(command: Predict) -> None:
         print(forecast.to_csv(index=False), end="")
     else:
         write_table(forecast, command.out)
+
+
+_COMMANDS: dict[type, Callable[[Any], None]] = {Train: train, Evaluate: evaluate, Predict: predict}
 
 
 def _parse(arguments: list[str]) -> Train | Evaluate | Predict:

@@ -118,7 +118,7 @@ def test_missing_future_covariates_leave_no_forecast_and_a_word(tmp_path, capsys
         (b"ds,y\nsoon,1\nlater,2\n", "row 2, column 'ds'"),
         (b"ds,y\n2024-01-01,1\n2024-01-02,inf\n", "row 3, column 'y'"),
         (b"ds,y\n2024-01-01,\n2024-01-02,\n2024-01-03,\n", "y"),
-        (b"ds,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,2\n", "data.h"),
+        (b"ds,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,2\n", "data.val_size"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_one_line_and_leaves_nothing(contents, expected, tmp_path, capsys):
@@ -178,6 +178,7 @@ def test_a_run_directory_that_is_there_is_refused_unless_told(run, csv, capsys, 
     assert (run / "metrics.json").read_bytes() == before
 
 
+@pytest.mark.filterwarnings("default::lstmjax.data.table.DataWarning")
 def test_a_gap_is_masked_with_a_warning_or_refused(tmp_path, capsys):
     hourly().drop(index=[50, 51]).to_csv(tmp_path / "gap.csv", index=False)
     arguments = ["train", "--run-dir", tmp_path / "r", "--data.path", tmp_path / "gap.csv", *SMALL]

@@ -168,5 +168,5 @@ def test_compressed_forecasts_are_the_same_bytes_for_the_same_table(tmp_path):
         directory.write_test_forecasts(table)
         contents.append((directory.path / "test_forecasts.csv.gz").read_bytes())
     assert contents[0] == contents[1]
-    assert pd.read_csv(directory.path / "test_forecasts.csv.gz", float_precision="round_trip").equals(table)
+    assert pd.read_csv(directory.path / "test_forecasts.csv.gz").equals(table)
     assert gzip.decompress(contents[0]).startswith(b"y\n")
