@@ -37,6 +37,8 @@ class Run(NamedTuple):
     directory: Path
     forecaster: Forecaster
     """The one that was evaluated."""
+    panel: Panel
+    """The data."""
     metrics: dict[str, Any]
     """What metrics.json holds."""
 
@@ -98,7 +100,7 @@ def train_run(
     forecast = _write_forecast(run, forecaster, panel, say)
     _draw(run, forecaster, panel, tested, forecast)
     say(f"run directory: {run.path}")
-    return Run(run.path, forecaster, metrics)
+    return Run(run.path, forecaster, panel, metrics)
 
 
 def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) -> str:
