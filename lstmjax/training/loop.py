@@ -15,9 +15,10 @@ from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.training.functional import Network, Weights, functional
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.plan import Plan, TrainingData, fill_members, make_plan
-from lstmjax.training.population import initializer
+from lstmjax.training.population import Members, initializer
 from lstmjax.training.report import Check, Status, TrainResult
 from lstmjax.training.state import TrainState, is_active
+from lstmjax.training.step import Span
 from lstmjax.training.validation import Scores
 
 CHUNK_SECONDS = 2.0
@@ -82,17 +83,17 @@ def train(
     pace = _Pace(config.chunk_steps)
     step = _common_step(current)
     interrupted = False
-    while step < end and np.any(_fetch(is_active(current), plan)):
+    while step < end and _any_active(current):
         due = min((step // every + 1) * every, config.max_steps)
         stop = min(due, end, step + pace.steps)
-        current = pace.time(stop - step, lambda: plan.programs.run((current, plan.hyper), plan.span(step, stop)))  # noqa: B023
+        current = pace.time(stop - step, plan.programs.run, (current, plan.hyper), plan.span(step, stop))
         step = stop
         on_chunk(_status(current, step, config.max_steps, pace.rate, plan))
-        if step == due and np.any(_fetch(is_active(current), plan)):
+        if step == due and _any_active(current):
             current, scores = plan.programs.check((current, plan.hyper), plan.held)
             on_check(_checked(current, scores, step, time.monotonic() - began, pace.rate, plan))
         if should_stop():
-            interrupted = step < end
+            interrupted = step < end and _any_active(current)
             break
     return TrainResult(
         network=structure,
@@ -113,10 +114,10 @@ class _Pace:
         self.rate = 0.0
         self._compiled = False
 
-    def time(self, steps: int, chunk: Callable[[], TrainState]) -> TrainState:
+    def time(self, steps: int, run: Callable[[Members, Span], TrainState], members: Members, span: Span) -> TrainState:
         """Runs a chunk, and learns from how long it took. The first is mostly compilation, and teaches nothing."""
         began = time.monotonic()
-        state = jax.block_until_ready(chunk())
+        state = jax.block_until_ready(run(members, span))
         seconds = max(time.monotonic() - began, 1e-9)
         if self._compiled:
             self.rate = steps / seconds
@@ -138,6 +139,10 @@ def _rest_fillers(state: TrainState, members: int) -> TrainState:
     filler = np.arange(len(state.stopped)) >= members
     stopped = jax.device_put(np.asarray(jax.device_get(state.stopped)) | filler, state.stopped.sharding)
     return state._replace(stopped=stopped)
+
+
+def _any_active(state: TrainState) -> bool:
+    return bool(np.any(jax.device_get(is_active(state))))
 
 
 def _common_step(state: TrainState) -> int:
