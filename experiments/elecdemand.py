@@ -14,7 +14,7 @@ weeks before decide when training stops; the recipe, too, was chosen by the erro
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,7 @@ CONFIG = RunConfig().replace(
     }
 )
 KNOWN, ORACLE = "temperature known up to the cut-off", "oracle: temperature known ahead"
-COVARIATES = {
+COVARIATES: dict[str, dict[str, Any]] = {
     KNOWN: {"data.futr_exog": ("workday",), "data.hist_exog": ("temperature",)},
     ORACLE: {"data.futr_exog": ("workday", "temperature"), "data.hist_exog": ()},
 }
@@ -72,7 +72,7 @@ def main(experiment: Experiment) -> None:
     for variant, covariates in COVARIATES.items():
         print(f"\n{variant}")
         # The oracle is not asked beyond the end: nobody knows that temperature.
-        known = {"data.futr_path": str(directory / "future.csv")} if variant == KNOWN else {}
+        known: dict[str, Any] = {"data.futr_path": str(directory / "future.csv")} if variant == KNOWN else {}
         config = experiment.options.replace(covariates | known)
         name = variant.split(":")[0].split()[0]
         runs = [
@@ -83,11 +83,7 @@ def main(experiment: Experiment) -> None:
         for seed, run in zip(experiment.seeds, runs, strict=True):
             print(f"seed {seed}: MAE {run.metrics['test']['mae']:.4f} GW after {run.metrics['best_step']} steps")
         means[variant] = scores.mean().to_dict()
-        results[variant] = {
-            "test": means[variant],
-            "deviation": scores.std(ddof=1).to_dict(),
-            "seeds": experiment.seeds,
-        }
+        results[variant] = {"test": means[variant], "deviation": scores.std(ddof=1).to_dict()}
         if variant == KNOWN:
             picture = draw(runs[0], directory / "forecast.png")
     baselines = runs[0].metrics["baselines"]
