@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstmjax.config import DataConfig
-from lstmjax.data import datasets, frames, panel, scaling, split, windows
+from lstmjax.data import datasets, frames, panel_from_table, scaling, split, windows
 from lstmjax.evaluation import metrics
 from lstmjax.evaluation.baselines import BASELINES
 
@@ -12,7 +12,7 @@ from lstmjax.evaluation.baselines import BASELINES
 def evaluated(name):
     """Config, panel, split and test windows of a named dataset with its own settings."""
     config = DataConfig(dataset=name, **datasets.settings(name))
-    table = panel.panel_from_table(datasets.load(name), config)
+    table = panel_from_table(datasets.load(name), config)
     parts, _, _ = split.split_panel(table, config, with_test=True)
     return config, table, parts, windows.test_windows(parts, h=config.h)
 
