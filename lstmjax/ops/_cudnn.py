@@ -34,7 +34,6 @@ def cudnn(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
             num_layers=1,
             dropout=0.0,
             bidirectional=False,
-            precision=jax.lax.Precision.HIGHEST,
         )
     except NotImplementedError as error:
         raise ValueError('implementation="cudnn" runs one model at a time: use "auto" under vmap') from error
