@@ -200,9 +200,8 @@ class LSTMCell(nnx.RNNCellBase):
             deterministic: as in `__call__`.
         """
         c, h = carry
-        if recurrent_mask is not None:
-            h = h * recurrent_mask
-        i, f, g, o = self._preactivations(x, h)
+        h_in = h if recurrent_mask is None else h * recurrent_mask.astype(h.dtype)
+        i, f, g, o = self._preactivations(x, h_in)
         if self.peephole is not None:
             *p_i, p_f, p_o = self.peephole[...]
             i, f = (i + p_i[0] * c if p_i else i), f + p_f * c
@@ -215,9 +214,8 @@ class LSTMCell(nnx.RNNCellBase):
         if self.projection is not None:
             h_new = product(h_new, self.projection[...], self.compute_dtype(x))
         keys = (None, None) if zoneout_key is None else jax.random.split(zoneout_key)
-        c_old, h_old = carry
-        c_new = self.cell_zoneout(c_new.astype(c.dtype), c_old, key=keys[0], deterministic=deterministic)
-        h_new = self.hidden_zoneout(h_new.astype(h.dtype), h_old, key=keys[1], deterministic=deterministic)
+        c_new = self.cell_zoneout(c_new.astype(c.dtype), c, key=keys[0], deterministic=deterministic)
+        h_new = self.hidden_zoneout(h_new.astype(h.dtype), h, key=keys[1], deterministic=deterministic)
         return (c_new, h_new), h_new
 
     def compute_dtype(self, x: Array) -> Any:
