@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from lstmjax.nn.initializers import Initializer, chrono_bias, forget_gate_bias, orthogonal_gates
-from lstmjax.nn.regularization import Rate, Rngs, Zoneout, draw_key, is_zero
+from lstmjax.nn.regularization import Rate, Rngs, Zoneout, check_rate, draw_key, is_zero
 from lstmjax.ops import LSTMWeights
 from lstmjax.ops.precision import product, wide
 
@@ -132,8 +132,8 @@ class LSTMCell(nnx.RNNCellBase):
         self.cell_scale = param(jnp.ones(hidden_features)) if layer_norm else None
         self.cell_bias = param(jnp.zeros(hidden_features)) if layer_norm else None
         self.projection = param(kernel_init(rngs.params(), (hidden_features, proj_size))) if proj_size else None
-        self.cell_zoneout = Zoneout(cell_zoneout)
-        self.hidden_zoneout = Zoneout(hidden_zoneout)
+        self.cell_zoneout = Zoneout(check_rate(cell_zoneout, "cell_zoneout"))
+        self.hidden_zoneout = Zoneout(check_rate(hidden_zoneout, "hidden_zoneout"))
 
     @property
     def is_plain(self) -> bool:

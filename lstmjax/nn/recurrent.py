@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from lstmjax import ops
 from lstmjax.nn.cell import Carry, CellOptions, LSTMCell
-from lstmjax.nn.regularization import Dropout, Rate, Rngs, draw_key, is_zero
+from lstmjax.nn.regularization import Dropout, Rate, Rngs, check_rate, draw_key, is_zero
 from lstmjax.ops import recurrence
 from lstmjax.ops.lstm import Implementation
 from lstmjax.ops.precision import wide
@@ -69,8 +69,8 @@ class LSTM(nnx.Module):
         self.cell = LSTMCell(in_features, hidden_features, rngs=rngs, **cell_options)
         self.reverse = reverse
         self.time_major = time_major
-        self.input_dropout = Dropout(input_dropout)
-        self.recurrent_dropout = Dropout(recurrent_dropout)
+        self.input_dropout = Dropout(check_rate(input_dropout, "input_dropout"))
+        self.recurrent_dropout = Dropout(check_rate(recurrent_dropout, "recurrent_dropout"))
         self.unroll = unroll
         self.remat = remat
         self.implementation = implementation

@@ -128,7 +128,7 @@ class Zoneout(nnx.Module):
     """
 
     def __init__(self, rate: Rate, *, deterministic: bool = False) -> None:
-        self.rate = check_rate(rate, "zoneout")
+        self.rate = check_rate(rate, "rate")
         self.deterministic = deterministic
 
     def __call__(

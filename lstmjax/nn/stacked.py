@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from lstmjax.nn.recurrent import LSTM, LayerOptions
-from lstmjax.nn.regularization import Dropout, Rate, Rngs
+from lstmjax.nn.regularization import Dropout, Rate, Rngs, check_rate
 from lstmjax.ops import recurrence
 
 
@@ -63,7 +63,7 @@ class StackedLSTM(nnx.Module):
                 self.backward.append(LSTM(features, hidden_features, time_major=True, rngs=rngs, **layer_options))
             features = self.forward[-1].cell.out_features * (2 if bidirectional else 1)
         self.out_features = features
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(check_rate(dropout, "dropout"))
 
     def __call__(
         self,
