@@ -12,7 +12,9 @@ rounds of the peer's time by lstmjax's of the same round: above 1, lstmjax is fa
 - lstmjax: `lstmjax.nn.LSTM`, the batch split over one XLA CPU device a core and the gradients summed, as training
   does. On an accelerator, one device.
 - flax: `nnx.RNN(nnx.OptimizedLSTMCell)` as its users run it: `jax.jit` of the gradient, one device.
-- torch: `torch.nn.LSTM(batch_first=True)`, on as many threads as there are cores. CPU only.
+- torch: `torch.nn.LSTM(batch_first=True)`, on as many threads as there are cores. CPU only. Its threads sleep while
+  they wait (OMP_WAIT_POLICY=PASSIVE, unless set otherwise): threads that spin would take the cores from the next
+  contestant, and beside any other process make PyTorch itself ten times slower.
 - peak: the products of square matrices, the best of JAX and PyTorch.
 
 Memory is what a call needs beyond its arguments: of JAX the temporary arrays of the compiled program, on all devices
@@ -320,6 +322,7 @@ def main(
         reference: show how much slower PyTorch is here than in the design's table (two cores of an AMD EPYC): a row
             above 1.3 is void there, and has to be measured again.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported
     parallel.configure_devices()
     chosen = SHAPES.get(shapes) or (tuple(int(size) for size in shapes.split(",")),)
     rows = []
