@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from lstmjax import data, evaluation, models, nn, ops, parallel, plots, training
     from lstmjax.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
     from lstmjax.errors import CheckpointError, ConfigError, DataError, LstmjaxError
-    from lstmjax.forecaster import Forecaster, fit_seeds
+    from lstmjax.forecaster import Forecaster
     from lstmjax.parallel import configure_devices
+    from lstmjax.seeds import fit_seeds
     from lstmjax.window import Forecast, WindowBatch, WindowSpec
 
 __version__ = "0.1.0"
@@ -16,8 +17,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "config": ("DataConfig", "ModelConfig", "OptimizerConfig", "RunConfig", "TrainConfig"),
     "errors": ("CheckpointError", "ConfigError", "DataError", "LstmjaxError"),
-    "forecaster": ("Forecaster", "fit_seeds"),
+    "forecaster": ("Forecaster",),
     "parallel": ("configure_devices",),
+    "seeds": ("fit_seeds",),
     "window": ("Forecast", "WindowBatch", "WindowSpec"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

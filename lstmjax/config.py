@@ -6,15 +6,13 @@ the choices an option has; the dict from name to function lives where the functi
 """
 
 import dataclasses
-import difflib
 import json
-import math
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from lstmjax.errors import ConfigError
+from lstmjax.options import check_fields, check_name, option
 
 FORMAT_VERSION = 1
 """Version of the stored form of a config. A newer one is refused, never guessed at."""
@@ -29,11 +27,6 @@ BaselineName = Literal["none", "naive", "seasonal_naive"]
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
 ScheduleName = Literal["constant", "cosine", "exponential", "step", "onecycle", "plateau"]
 LossName = Literal["mse", "mae", "huber"]
-
-
-def _option(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None) -> Any:
-    """A field whose number must satisfy low <= value <= high and value > above, where those are given."""
-    return field(default=default, metadata={"low": low, "above": above, "high": high})
 
 
 @dataclass(frozen=True)
@@ -63,16 +56,16 @@ class DataConfig:
     """Names of covariates that are constant within a series."""
     freq: str | None = None
     """Pandas frequency alias, e.g. "h" or "30min"; a number as text ("1") for integer times. Inferred if not given."""
-    season_length: int | None = _option(None, low=1)
+    season_length: int | None = option(None, low=1)
     """Rows in one season, for seasonal naive and MASE; by frequency if not given."""
-    h: int = _option(24, low=1)
+    h: int = option(24, low=1)
     """Horizon: rows to forecast."""
-    input_size: int = _option(96, low=1)
+    input_size: int = option(96, low=1)
     """Lookback: rows a forecast sees."""
-    val_size: int | None = _option(None, low=0)
+    val_size: int | None = option(None, low=0)
     """Rows held out for validation, before the test rows of each series. Default: a tenth of the median series, at
     least h."""
-    test_size: int | None = _option(None, low=0)
+    test_size: int | None = option(None, low=0)
     """Rows held out for the test, at the end of each series. Default: a fifth of the median series, at least h;
     `Forecaster.fit` holds none out."""
     train_end: str | None = None
@@ -85,11 +78,11 @@ class DataConfig:
     """One set of statistics a series, or one for all."""
     gaps: GapsPolicy = "mask"
     """A missing timestamp becomes a masked step (with a warning), or an error."""
-    step_size: int = _option(1, low=1)
+    step_size: int = option(1, low=1)
     """Stride between training windows, in rows. Evaluation always uses every window."""
 
     def __post_init__(self) -> None:
-        _check_fields(self, "data")
+        check_fields(self, "data")
         if self.dataset is not None and self.path is not None:
             raise ConfigError(f"data.path is {self.path!r} and data.dataset is {self.dataset!r}: give one of the two")
         if not self.target_cols:
@@ -118,13 +111,13 @@ class ModelConfig:
 
     name: ModelName = "direct"
     """Which network."""
-    hidden_size: int = _option(128, low=1)
+    hidden_size: int = option(128, low=1)
     """Hidden features of the LSTM."""
-    num_layers: int = _option(1, low=1)
+    num_layers: int = option(1, low=1)
     """LSTM layers, one upon the other."""
-    dropout: float = _option(0.0, low=0.0, high=1.0)
+    dropout: float = option(0.0, low=0.0, high=1.0)
     """Probability of dropping a feature between layers and before the head."""
-    head_size: int = _option(128, low=0)
+    head_size: int = option(128, low=0)
     """Hidden features of the head; 0 for a linear head."""
     residual: BaselineName = "none"
     """A baseline the network learns the difference to."""
@@ -132,7 +125,7 @@ class ModelConfig:
     """Name of the forecast's column."""
 
     def __post_init__(self) -> None:
-        _check_fields(self, "model")
+        check_fields(self, "model")
 
 
 @dataclass(frozen=True)
@@ -141,62 +134,62 @@ class OptimizerConfig:
 
     name: OptimizerName = "adam"
     """Which optimiser; the defaults of its other numbers are Optax's."""
-    learning_rate: float = _option(1e-3, above=0.0)
+    learning_rate: float = option(1e-3, above=0.0)
     """Peak learning rate."""
     schedule: ScheduleName = "constant"
     """How the learning rate goes after the warm-up."""
-    warmup_steps: int = _option(0, low=0)
+    warmup_steps: int = option(0, low=0)
     """Steps over which the learning rate rises linearly from 0."""
-    decay_rate: float = _option(0.9, above=0.0, high=1.0)
+    decay_rate: float = option(0.9, above=0.0, high=1.0)
     """exponential: factor every decay_steps; step: factor every epoch; plateau: factor after the patience."""
-    decay_steps: int = _option(1000, low=1)
+    decay_steps: int = option(1000, low=1)
     """exponential: steps over which the learning rate falls by decay_rate."""
-    decay_start_epoch: int = _option(0, low=0)
+    decay_start_epoch: int = option(0, low=0)
     """step: epochs before the first decay."""
-    final_fraction: float = _option(0.0, low=0.0, high=1.0)
+    final_fraction: float = option(0.0, low=0.0, high=1.0)
     """cosine: the last learning rate, as a fraction of the peak."""
-    plateau_patience: int = _option(3, low=1)
+    plateau_patience: int = option(3, low=1)
     """plateau: validation checks without improvement before the learning rate falls."""
-    momentum: float = _option(0.0, low=0.0, high=1.0)
+    momentum: float = option(0.0, low=0.0, high=1.0)
     """sgd, rmsprop: decay of the accumulated gradient."""
-    weight_decay: float = _option(0.0, low=0.0)
+    weight_decay: float = option(0.0, low=0.0)
     """adamw, lion: decoupled decay; the others: added to the gradient (L2)."""
-    clip_norm: float | None = _option(1.0, above=0.0)
+    clip_norm: float | None = option(1.0, above=0.0)
     """Largest global norm of the gradient; None for no clipping."""
-    clip_value: float | None = _option(None, above=0.0)
+    clip_value: float | None = option(None, above=0.0)
     """Largest absolute value of any element of the gradient; None for no clipping."""
 
     def __post_init__(self) -> None:
-        _check_fields(self, "optimizer")
+        check_fields(self, "optimizer")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How long to train, on what, and when to stop."""
 
-    max_steps: int = _option(1000, low=1)
+    max_steps: int = option(1000, low=1)
     """Updates at most."""
-    batch_size: int = _option(64, low=1)
+    batch_size: int = option(64, low=1)
     """Windows an update."""
-    val_check_steps: int = _option(100, low=1)
+    val_check_steps: int = option(100, low=1)
     """Updates between validation checks."""
-    early_stop_patience_steps: int = _option(5, low=-1)
+    early_stop_patience_steps: int = option(5, low=-1)
     """Validation checks without improvement before training stops (in checks, as in neuralforecast); -1: never."""
     loss: LossName = "mse"
     """What training minimises and validation watches, in scaled units."""
-    huber_delta: float = _option(1.0, above=0.0)
+    huber_delta: float = option(1.0, above=0.0)
     """huber: where the loss turns from quadratic to linear."""
-    seed: int = _option(0, low=0)
+    seed: int = option(0, low=0)
     """Seed of the initial weights, the order of the windows and the dropout masks."""
-    batch_shards: int | None = _option(None, low=1)
+    batch_shards: int | None = option(None, low=1)
     """Devices over which a batch is split. Resolved once and stored: equal values give equal bytes."""
-    chunk_steps: int | None = _option(None, low=1)
+    chunk_steps: int | None = option(None, low=1)
     """Updates in one call of the compiled program; about two seconds' worth if not given. Never changes a byte."""
     refit_all: bool = False
     """After the evaluation, train again on all rows, for the steps that were best, before forecasting the future."""
 
     def __post_init__(self) -> None:
-        _check_fields(self, "train")
+        check_fields(self, "train")
 
 
 @dataclass(frozen=True)
@@ -229,7 +222,7 @@ class RunConfig:
         """
         sections: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
-            _check_name(name, option_names())
+            check_name(name, option_names())
             section, option = name.split(".")
             sections.setdefault(section, {})[option] = value
         changed = {name: dataclasses.replace(getattr(self, name), **options) for name, options in sections.items()}
@@ -264,12 +257,12 @@ class RunConfig:
             )
         values: dict[str, Any] = {}
         for section, options in stored.items():
-            _check_name(section, [f.name for f in dataclasses.fields(cls)], source)
+            check_name(section, [f.name for f in dataclasses.fields(cls)], source)
             if not isinstance(options, dict):
                 raise ConfigError(f"{source}: {section} is {options!r}, expected an object of options")
             values |= {f"{section}.{option}": value for option, value in options.items()}
         for name in values:
-            _check_name(name, option_names(), source)
+            check_name(name, option_names(), source)
         try:
             return cls().replace(values)
         except ConfigError as error:
@@ -279,63 +272,7 @@ class RunConfig:
 def option_names() -> list[str]:
     """The dotted names of all options, e.g. ``"optimizer.learning_rate"``."""
     return [
-        f"{section.name}.{option.name}"
+        f"{section.name}.{named.name}"
         for section in dataclasses.fields(RunConfig)
-        for option in dataclasses.fields(typing.cast(type, section.type))
+        for named in dataclasses.fields(typing.cast(type, section.type))
     ]
-
-
-def _check_name(name: str, known: list[str], source: str | None = None) -> None:
-    if name in known:
-        return
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f": did you mean {nearest[0]!r}?" if nearest else f": the options are {', '.join(known)}"
-    raise ConfigError(f"{source + ': ' if source else ''}unknown option {name!r}{hint}")
-
-
-def _check_fields(config: Any, section: str) -> None:
-    """Brings every field to its declared type (lists to tuples, whole floats to ints) or raises `ConfigError`."""
-    hints = typing.get_type_hints(type(config))
-    for option in dataclasses.fields(config):
-        name = f"{section}.{option.name}"
-        value = _as_type(getattr(config, option.name), hints[option.name], name)
-        object.__setattr__(config, option.name, value)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            _check_bounds(value, name, **option.metadata)
-
-
-def _check_bounds(
-    value: float, name: str, low: float | None = None, above: float | None = None, high: float | None = None
-) -> None:
-    if not math.isfinite(value):
-        raise ConfigError(f"{name} is {value}: expected a finite number")
-    if low is not None and value < low:
-        raise ConfigError(f"{name} is {value}: expected at least {low}")
-    if above is not None and value <= above:
-        raise ConfigError(f"{name} is {value}: expected more than {above}")
-    if high is not None and value > high:
-        raise ConfigError(f"{name} is {value}: expected at most {high}")
-
-
-def _as_type(value: Any, hint: Any, name: str) -> Any:
-    """`value` as the type `hint` says, or a `ConfigError` that says what is allowed."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        if value is None and type(None) in typing.get_args(hint):
-            return None
-        (hint,) = (argument for argument in typing.get_args(hint) if argument is not type(None))
-    if typing.get_origin(hint) is Literal:
-        if value in typing.get_args(hint):
-            return value
-        raise ConfigError(f"{name} is {value!r}: expected one of {', '.join(typing.get_args(hint))}")
-    if typing.get_origin(hint) is tuple:
-        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise ConfigError(f"{name} is {value!r}: expected a list of names")
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    kinds = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    raise ConfigError(f"{name} is {value!r}: expected {kinds[hint]}")

@@ -1,17 +1,20 @@
 """What training leaves: all a forecaster needs in order to forecast, as named arrays and JSON for a checkpoint."""
 
 import dataclasses
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, NamedTuple, Self
 
+import jax
 import numpy as np
 
 from lstmjax import checkpoint
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
-from lstmjax.data.prepare import Prepared
+from lstmjax.data.prepare import Prepared, window_spec
 from lstmjax.data.scaling import Scaling
-from lstmjax.training import TrainResult, Weights
+from lstmjax.training import Network, TrainResult, Weights, functional
+from lstmjax.window import WindowSpec
 
 NEVER = np.iinfo(np.int64).min
 """Stands in `Fitted.fit_end` for a series that was neither trained nor validated on."""
@@ -105,12 +108,12 @@ class Fitted(NamedTuple):
         return arrays, metadata
 
     @classmethod
-    def from_arrays(cls, stored: checkpoint.Checkpoint, template: Weights) -> Self:
+    def from_arrays(cls, stored: checkpoint.Checkpoint, network: Callable[[WindowSpec], Network]) -> Self:
         """The forecaster that `to_arrays` took apart.
 
         Args:
             stored: a checkpoint.
-            template: weights of the same network, or their shapes.
+            network: gives the network for windows of some sizes, whose weights have the shapes of those stored.
 
         Raises:
             CheckpointError: the checkpoint holds the weights of another network.
@@ -120,10 +123,14 @@ class Fitted(NamedTuple):
             return {key.removeprefix(f"{name}/"): a for key, a in stored.arrays.items() if key.startswith(f"{name}/")}
 
         metadata = stored.metadata
+        config = RunConfig.from_json(metadata["config"], "the checkpoint's config")
+        tail = Panel.from_arrays(group("tail"), metadata["tail"])
+        _, first = functional(network(window_spec(tail, config.data)))
+        template = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
         return cls(
-            config=RunConfig.from_json(metadata["config"], "the checkpoint's config"),
+            config=config,
             network=metadata["network"],
-            tail=Panel.from_arrays(group("tail"), metadata["tail"]),
+            tail=tail,
             fit_end=stored.arrays["fit_end"],
             scaling=Scaling.from_arrays(group("scaling"), metadata["scaling"]),
             weights=checkpoint.unflatten("weights", template, stored.arrays),

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-import jax
 import numpy as np
 import pandas as pd
 from flax import nnx
@@ -25,7 +24,7 @@ from lstmjax.errors import CheckpointError, ConfigError, DataError
 from lstmjax.evaluation.baselines import BASELINES
 from lstmjax.evaluation.windows import Evaluation, evaluate
 from lstmjax.fitted import Fitted
-from lstmjax.training import Check, Status, TrainingData, Weights, functional, predict, train
+from lstmjax.training import Check, Status, TrainingData, functional, predict, train
 from lstmjax.window import WindowSpec
 
 NetworkMaker = Callable[..., nnx.Module]
@@ -120,10 +119,38 @@ class Forecaster:
             on_check: called after every validation check.
             on_chunk: called after every chunk of steps.
         """
-        (self._fitted,) = self._train(
-            prepared, [self.config.train.seed], until=until, on_check=on_check, on_chunk=on_chunk
-        )
+        seeds = [self.config.train.seed]
+        (fitted,) = self.train_members(prepared, seeds, until=until, on_check=on_check, on_chunk=on_chunk)
+        return self.with_fitted(fitted)
+
+    def with_fitted(self, fitted: Fitted) -> Self:
+        """Takes what was trained elsewhere; returns the forecaster itself."""
+        self._fitted = fitted
         return self
+
+    def train_members(
+        self,
+        prepared: Prepared,
+        seeds: Sequence[int],
+        *,
+        until: int | None = None,
+        on_check: Callable[[Check], None] = lambda check: None,
+        on_chunk: Callable[[Status], None] = lambda status: None,
+    ) -> list[Fitted]:
+        """Trains one member a seed, as one population; see `fit_prepared` for the arguments."""
+        data = TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec)
+        result = train(
+            self._network(prepared.spec),
+            data,
+            self.config.optimizer,
+            self.config.train,
+            seeds=seeds,
+            until=until,
+            on_check=on_check,
+            on_chunk=on_chunk,
+        )
+        name = self._network_name()
+        return [Fitted.of(self.config, name, prepared, result, member) for member in range(len(seeds))]
 
     def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
         """Forecasts the ``h`` rows after the last observation of every series.
@@ -252,38 +279,7 @@ class Forecaster:
         if theirs != ours:
             hint = "pass it as network=" if network is None else f"not with {ours}"
             raise CheckpointError(f"{directory} was trained with the network {theirs}: {hint}")
-        tail = Panel.from_arrays(
-            {name.removeprefix("tail/"): array for name, array in stored.arrays.items() if name.startswith("tail/")},
-            stored.metadata["tail"],
-        )
-        _, first = functional(forecaster._network(window_spec(tail, forecaster.config.data)))
-        template = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
-        forecaster._fitted = Fitted.from_arrays(stored, template)
-        return forecaster
-
-    def _train(
-        self,
-        prepared: Prepared,
-        seeds: Sequence[int],
-        *,
-        until: int | None = None,
-        on_check: Callable[[Check], None] = lambda check: None,
-        on_chunk: Callable[[Status], None] = lambda status: None,
-    ) -> list[Fitted]:
-        """Trains one member a seed, as one population."""
-        data = TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec)
-        result = train(
-            self._network(prepared.spec),
-            data,
-            self.config.optimizer,
-            self.config.train,
-            seeds=seeds,
-            until=until,
-            on_check=on_check,
-            on_chunk=on_chunk,
-        )
-        name = self._network_name()
-        return [Fitted.of(self.config, name, prepared, result, member) for member in range(len(seeds))]
+        return forecaster.with_fitted(Fitted.from_arrays(stored, forecaster._network))
 
     def _forecast(self, panel: Panel, windows: Windows, scaling: Scaling) -> Float[np.ndarray, "W H C"]:
         """The network's forecasts in the table's units."""
@@ -314,42 +310,3 @@ class _Draw:
 
     def __call__(self, key: PRNGKeyArray) -> nnx.Module:
         return self.maker(self.spec, rngs=nnx.Rngs(key))
-
-
-def fit_seeds(
-    config: RunConfig,
-    df: pd.DataFrame | Prepared,
-    seeds: Sequence[int],
-    *,
-    val_size: int | None = None,
-    futr_df: pd.DataFrame | None = None,
-    on_check: Callable[[Check], None] = lambda check: None,
-    on_chunk: Callable[[Status], None] = lambda status: None,
-) -> list[Forecaster]:
-    """Trains the same forecaster from several seeds at once, as one population in one compiled program.
-
-    Args:
-        config: all options; ``train.seed`` is not used.
-        df: the table, or data prepared already.
-        seeds: one for each forecaster.
-        val_size: as in `Forecaster.fit`.
-        futr_df: as in `Forecaster.fit`.
-        on_check: called after every validation check, with the numbers of all members.
-        on_chunk: called after every chunk of steps.
-
-    Returns:
-        One trained forecaster a seed, in their order.
-    """
-    if isinstance(df, pd.DataFrame):
-        data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
-        prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
-    else:
-        prepared = df
-    forecasters = [Forecaster(config.replace({"train.seed": seed})) for seed in seeds]
-    for forecaster, fitted in zip(
-        forecasters,
-        forecasters[0]._train(prepared, seeds, on_check=on_check, on_chunk=on_chunk),
-        strict=True,
-    ):
-        forecaster._fitted = fitted._replace(config=fitted.config.replace({"train.seed": forecaster.config.train.seed}))
-    return forecasters
