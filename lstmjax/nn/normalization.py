@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 
@@ -41,7 +42,7 @@ class ReversibleNorm(nnx.Module):
     """
 
     def __init__(
-        self, features: int, *, affine: bool = True, epsilon: float = 1e-5, param_dtype: jnp.dtype | type = jnp.float32
+        self, features: int, *, affine: bool = True, epsilon: float = 1e-5, param_dtype: DTypeLike = jnp.float32
     ) -> None:
         if features < 1:
             raise ValueError(f"features is {features}: expected at least 1")
