@@ -20,7 +20,7 @@ print(hashlib.sha256("\0".join(told).encode()).hexdigest())')"
 
   # One that another Python made, or whose making was interrupted, is made anew.
   if [[ $(.venv/bin/python -c 'import pip, sys; print(sys.version)' 2>/dev/null) != \
-    $("$python" -c 'import sys; print(sys.version)') ]]; then
+    "$("$python" -c 'import sys; print(sys.version)')" ]]; then
     echo "Making .venv with $("$python" -V)"
     # Some distributions ship Python without ensurepip; then pip comes from outside.
     "$python" -m venv --clear .venv >/dev/null 2>&1 || {
