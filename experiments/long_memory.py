@@ -1,6 +1,12 @@
 """Four tests of long memory, with forget bias 1 and with chrono initialisation, by an optax loop of one's own.
 
 Command:  python experiments/long_memory.py [--tasks adding order reber copy] [--json FILE]
+Runtime:  on two cores some minutes for each of the first three; copy memory, 520 steps a sequence, takes hours
+Score:    with chrono initialisation all seeds solve adding within 15,000 training sequences, temporal order within
+          10,000, the embedded Reber grammar within 8,440. Measured: 4,500-6,000, 2,000-6,500 and 2,000-4,000; with
+          forget bias 1: 15,000-18,000, not in 40,000, and 1,500-4,500. Results: `results/long_memory.json`
+Source:   Hochreiter & Schmidhuber (1997), "Long short-term memory", Neural Computation 9(8);
+          Tallec & Ollivier (2018), "Can recurrent neural networks warp time?", ICLR
 """
 
 import functools
@@ -27,8 +33,8 @@ TESTS, TESTS_AT_ONCE = 2560, 128
 """Fresh sequences at each check."""
 AVERAGED = 0.9
 """Decay, a step, of the average of the weights that is tested."""
-CHECKS_A_CALL = 8
-"""Checks in one call of the compiled program, after which progress is reported."""
+STEPS_A_CALL = 250
+"""Training steps in one call of the compiled program, after which progress is reported."""
 
 Initialisation = Literal["forget", "chrono"]
 
@@ -37,7 +43,9 @@ class Network(nnx.Module):
     """One LSTM and a linear layer."""
 
     def __init__(self, features: int, task: Task, *, rngs: nnx.Rngs, **options: Any) -> None:
-        self.lstm = nn.LSTM(features, task.hidden, rngs=rngs, **options)
+        # One input at a time is not zero, so that their number, by which usual initialisers divide, does not matter.
+        unit = nnx.initializers.normal(1.0)
+        self.lstm = nn.LSTM(features, task.hidden, kernel_init=unit, rngs=rngs, **options)
         self.head = nnx.Linear(task.hidden, task.outputs, rngs=rngs)
         self.every_step = task.every_step
 
@@ -65,7 +73,7 @@ def programs(task: Task) -> tuple[Callable[[Any, Any], Member], Callable[[Member
     features = jax.eval_shape(lambda: task.draw(jax.random.key(0), 1)).x.shape[-1]
     build = functools.partial(Network, features, task)
     graph = nnx.graphdef(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0))))
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(task.learning_rate))
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(task.learning_rate, b2=0.99))
 
     def outputs(params: Any, batch: Batch) -> Array:
         return nnx.merge(graph, params)(batch.x, batch.lengths)
@@ -125,18 +133,19 @@ def run(task: Task, seeds: int, initialisations: Sequence[Initialisation], max_s
 
     start, stop, last = time.perf_counter(), 0, max_sequences // BATCH
     while stop < last and not np.all(members.solved):
-        stop = min(stop + CHECKS_A_CALL * task.check_every, last)
+        stop = min(stop + STEPS_A_CALL, last)
         members = train(parallel.place_members(members, mesh), jnp.int32(stop))
         taken: dict[str, list[int | None]] = {name: [] for name in initialisations}
-        for (_, name), solved, step in zip(pairs, *map(np.asarray, (members.solved, members.step)), strict=False):
-            taken[name].append(int(step) * BATCH if solved else None)
+        trained = (np.asarray(members.step) * BATCH).tolist()
+        for (_, name), solved, count in zip(pairs, np.asarray(members.solved), trained, strict=False):
+            taken[name].append(count if solved else None)
         yield {
             "task": task.name,
             "limit": task.limit,
             "published": task.published,
             "sequences": taken,
             "scores": np.asarray(members.score[: len(pairs)]).astype(float).tolist(),
-            "trained_up_to": stop * BATCH,
+            "trained_up_to": max(trained),
             "seconds": round(time.perf_counter() - start),
         }
 

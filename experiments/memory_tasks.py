@@ -238,9 +238,10 @@ def copy_memory(wait: int = 500) -> Task:
         outputs=9,
         every_step=True,
         memory=3 * wait // 2,
-        hidden=64,
-        max_sequences=200_000,
-        check_every=100,
+        hidden=128,
+        max_sequences=400_000,
+        learning_rate=5e-3,
+        check_every=250,
     )
 
 

@@ -139,4 +139,4 @@ def test_the_command_writes_its_results_beside_those_of_other_tests(long_memory,
     results = json.loads(file.read_text())
     assert results["other"] == other
     assert results["reber"]["sequences"] == {"forget": [None], "chrono": [None]}
-    assert "| embedded Reber grammar | none of 1 in 20 | none of 1 in 20 | 8,440 | 8,440 |" in capsys.readouterr().out
+    assert "| embedded Reber grammar | none of 1 in 500 | none of 1 in 500 | 8,440 | 8,440 |" in capsys.readouterr().out
