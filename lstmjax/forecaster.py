@@ -24,11 +24,9 @@ from lstmjax.errors import CheckpointError, ConfigError, DataError
 from lstmjax.evaluation.baselines import BASELINES
 from lstmjax.evaluation.windows import Evaluation, evaluate
 from lstmjax.fitted import Fitted
+from lstmjax.models.own import NetworkMaker, OwnBuilder, own_name
 from lstmjax.training import Check, Status, TrainingData, functional, predict, train
 from lstmjax.window import WindowSpec
-
-NetworkMaker = Callable[..., nnx.Module]
-"""``(spec: WindowSpec, *, rngs: nnx.Rngs) -> module``"""
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -292,21 +290,7 @@ class Forecaster:
         """What `training.train` draws networks from; equal for equal arguments, so that programs serve again."""
         if self.network is None:
             return models.Builder(spec, self.config.model)
-        return self.network if isinstance(self.network, nnx.Module) else _Draw(self.network, spec)
+        return self.network if isinstance(self.network, nnx.Module) else OwnBuilder(self.network, spec)
 
     def _network_name(self) -> str:
-        if self.network is None:
-            return self.config.model.name
-        own = type(self.network) if isinstance(self.network, nnx.Module) else self.network
-        return getattr(own, "__qualname__", type(own).__qualname__)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Draw:
-    """A user's network maker as a function of a key alone, equal to others of the same maker and sizes."""
-
-    maker: NetworkMaker
-    spec: WindowSpec
-
-    def __call__(self, key: PRNGKeyArray) -> nnx.Module:
-        return self.maker(self.spec, rngs=nnx.Rngs(key))
+        return self.config.model.name if self.network is None else own_name(self.network)
