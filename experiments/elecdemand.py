@@ -32,7 +32,7 @@ CONFIG = RunConfig().replace(
         "data.h": 96,
         "data.input_size": 96,
         "model.hidden_size": 64,
-        "model.dropout": 0.3,
+        "model.dropout": 0.1,
         "optimizer.learning_rate": 2e-3,
         "optimizer.schedule": "cosine",
         "optimizer.warmup_steps": 50,
