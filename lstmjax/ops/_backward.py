@@ -89,9 +89,10 @@ HOIST_FROM = 256
 This is the one place where shape and platform decide. Before the scan the projection is one large product, which
 keeps an accelerator busy where step after step would start a small one. On a CPU the small product is as fast, and
 holding all pre-activations only costs traffic to memory (a tenth to a third of the time), until the inputs are so
-wide that both are equal on one core, and the large product can have the others too. The branch is on I (never on B or T, which may be symbolic in an exported program) and on the platform that
-is compiled for (not the one that traces). Activations are stored at every shape: recomputing the gates by large
-products was slower by a sixth to a third on CPU; where memory is short, `remat` runs whole chunks again.
+wide that both are equal on one core, and the large product can have the others too. The branch is on I (never on B
+or T, which may be symbolic in an exported program) and on the platform that is compiled for (not the one that
+traces). Activations are stored at every shape: recomputing the gates by large products was slower by a sixth to a
+third on CPU; where memory is short, `remat` runs whole chunks again.
 """
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 from flax.nnx import bridge
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 from lstmjax.nn import LSTM, StackedLSTM
 
@@ -149,3 +151,23 @@ def test_vmapped_layers_equal_each_alone() -> None:
     for number in range(2):
         alone = LSTM(4, 5, rngs=nnx.Rngs(params=keys[number]))(X, seq_lengths=LENGTHS)
         np.testing.assert_allclose(together[number], alone, atol=1e-6)
+
+
+def test_a_variant_in_shard_map_with_its_checks_equals_one_device() -> None:
+    layer = LSTM(4, 5, peepholes=True, cell_zoneout=0.2, remat=3, rngs=nnx.Rngs(0))
+    graphdef, params = nnx.split(layer)
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
+    x, lengths = jnp.concatenate([X, X[:1]]), jnp.array([6, 1, 4, 0])
+
+    def gradients(params: Any, x: jax.Array, lengths: jax.Array) -> Any:
+        def loss(params: Any) -> jax.Array:
+            ys = nnx.merge(graphdef, params)(x, seq_lengths=lengths, deterministic=True)
+            return jnp.sum(ys * ys)
+
+        return jax.grad(loss)(params)
+
+    split = jax.shard_map(gradients, mesh=mesh, in_specs=(P(), P("batch"), P("batch")), out_specs=P())
+    found = jax.jit(split)(params, x, lengths)
+    expected = jax.jit(gradients)(params, x, lengths)
+    assert jax.tree.leaves(expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected)
