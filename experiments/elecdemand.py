@@ -1,14 +1,18 @@
 """Electricity demand of Victoria, half-hourly, two days ahead; the working day is known ahead.
 
 Command:  python experiments/elecdemand.py [--seeds 0 1 2] [--run-dir DIR] [--json FILE] [any option of RunConfig]
-Runtime:  RUNTIME
-Score:    SCORE
+Runtime:  about four minutes on two cores
+Score:    mean absolute error over every window of the test rows, mean of three seeds: 0.2605 GW (deviation 0.0051);
+          the oracle 0.1891 GW (0.0012); seasonal naive, one week back, 0.3335 GW. Results: `results/elecdemand.json`
 Source:   fpp2::elecdemand, 17,520 rows of 2014 (Hyndman & Athanasopoulos, Forecasting: Principles and Practice)
 
 The same network twice: once with the temperature known up to the cut-off only, which is what a forecaster has; once
 with the temperature of the two days known ahead, an oracle, which bounds what a perfect weather forecast could add.
 The forecast beyond the end of the year comes from the first. The last six weeks of the year are the test, the six
-weeks before decide when training stops; the recipe, too, was chosen by the error on those.
+weeks before decide when training stops. The recipe was chosen on those, too, among sixteen (lookback 48, 96, 192;
+dropout 0, 0.1, 0.3, 0.5; learning rate 2e-3, 4e-3, 5e-3; hidden size 64, 128; a smaller head; weight decay), one seed
+each: validation errors went from 0.2174 to 0.2308 GW, and say little about Christmas, where demand falls: the test
+errors of the same runs went from 0.252 to 0.281 GW, in another order.
 """
 
 import dataclasses
@@ -33,7 +37,7 @@ CONFIG = RunConfig().replace(
         "data.input_size": 96,
         "model.hidden_size": 64,
         "model.dropout": 0.1,
-        "optimizer.learning_rate": 2e-3,
+        "optimizer.learning_rate": 4e-3,
         "optimizer.schedule": "cosine",
         "optimizer.warmup_steps": 50,
         "train.loss": "mae",
