@@ -236,10 +236,9 @@ class Forecaster:
             DataError: the table cannot be used, or its columns or frequency are others.
         """
         fitted = self.fitted
-        only = str(fitted.tail.ids[0])
-        # Without the training frequency, so that a table of another one is told as what it is.
-        own = dataclasses.replace(fitted.config.data, freq=None)
-        panel = panel_from_table(df, own, source=source, futr=futr_df, series_id=only)
+        # A table without an id column is the one series there was, or else one that training did not see.
+        only = str(fitted.tail.ids[0]) if len(fitted.tail.ids) == 1 else "series"
+        panel = panel_from_table(df, fitted.config.data, source=source, futr=futr_df, series_id=only)
         check_compatible(fitted.tail.schema, panel.schema, source=source)
         return panel
 

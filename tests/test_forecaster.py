@@ -281,6 +281,13 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_good_weights(table):
     assert all(np.isfinite(leaf).all() for leaf in weights_of(forecaster))
 
 
+def test_a_few_rows_with_a_gap_are_enough_to_forecast_from(trained):
+    rows = wave("new").iloc[[0, 1, 3]]
+    with pytest.warns(DataWarning, match="1 missing time step"):
+        forecast = trained.predict(rows)
+    assert forecast["ds"].iloc[0] == pd.Timestamp("2024-01-01 04:00")
+
+
 def test_new_data_must_have_the_columns_and_the_frequency_of_training(trained, table):
     with pytest.raises(DataError, match="frequency '2h'.*'h'"):
         trained.predict(wave().iloc[::2])
