@@ -175,11 +175,12 @@ def _recurrence_bwd(
 def _gradients(arrays: Arrays, h: jax.Array, dz: jax.Array, dc: jax.Array, dh: jax.Array, dtype: DTypeLike) -> Arrays:
     """The gradients of all arrays from those of the gates; what nobody asks for, the compiler leaves out.
 
-    Written as einsums over time and batch, not as a reshape to T*B rows: with the batch split over devices the
-    compiler then adds up each weight gradient in place and exchanges nothing else.
+    The weight gradients are sums over time and batch (tbi,tbg->ig), not over a reshape to T*B rows: with the batch
+    split over devices the compiler then adds each up in place and exchanges nothing else. Time comes first in the
+    sum, as it does in memory: `einsum` sums in alphabetical order, and would have `dz` transposed for it.
     """
     recurrent_mask = arrays.recurrent_mask
-    weight_gradient = functools.partial(jnp.einsum, "tbi,tbg->ig", preferred_element_type=wide(dtype))
+    weight_gradient = functools.partial(jnp.tensordot, axes=((0, 1), (0, 1)), preferred_element_type=wide(dtype))
     dmask = None
     if recurrent_mask is not None:
         dh_in = product(dz, arrays.recurrent_kernel.T, dtype)
