@@ -24,11 +24,14 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from lstmjax import RunConfig, configure_devices, plots
-from lstmjax.data import Windows, forecast_windows
+from lstmjax import Forecaster, RunConfig, configure_devices, fit_seeds, plots
+from lstmjax.data import Panel, Windows, forecast_windows
+from lstmjax.data.prepare import prepare
+from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.evaluation.table import render_metrics
-from lstmjax.run import Run, train_run, windows_to_draw
+from lstmjax.run import windows_to_draw
 from lstmjax.run_directory import default_path
+from lstmjax.training import ProgressDisplay
 
 CONFIG = RunConfig().replace(
     {
@@ -60,9 +63,9 @@ class Experiment:
 
     options: Annotated[RunConfig, tyro.conf.arg(name="")] = CONFIG
     seeds: tuple[int, ...] = (0, 1, 2)
-    """One training run each."""
+    """One forecaster each."""
     run_dir: Path | None = None
-    """Where to leave the runs. Default: runs/ and the time."""
+    """Where to leave the forecasters. Default: runs/ and the time."""
     json: Path | None = None
     """A file for the results."""
 
@@ -79,21 +82,21 @@ def main(experiment: Experiment) -> None:
         known: dict[str, Any] = {"data.futr_path": str(directory / "future.csv")} if variant == KNOWN else {}
         config = experiment.options.replace(covariates | known)
         name = variant.split(":")[0].split()[0]
-        runs = [
-            train_run(config.replace({"train.seed": seed}), directory / f"{name}-{seed}", say=lambda line: None)
-            for seed in experiment.seeds
-        ]
-        scores = pd.DataFrame([run.metrics["test"] for run in runs])
-        for seed, run in zip(experiment.seeds, runs, strict=True):
-            print(f"seed {seed}: MAE {run.metrics['test']['mae']:.4f} GW after {run.metrics['best_step']} steps")
+        panel, forecasters = train(config, experiment.seeds)
+        evaluations = [forecaster.evaluate_panel(panel) for forecaster in forecasters]
+        scores = pd.DataFrame([evaluation.metrics["test"] for evaluation in evaluations])
+        for seed, forecaster, mae in zip(experiment.seeds, forecasters, scores["mae"], strict=True):
+            forecaster.save(directory / f"{name}-{seed}")
+            print(f"seed {seed}: MAE {mae:.4f} GW after {forecaster.fitted.summary['best_step']} steps")
         means[variant] = scores.mean().to_dict()
         results[variant] = {"test": means[variant], "deviation": scores.std(ddof=1).to_dict()}
         if variant == KNOWN:
-            picture = draw(runs[0], directory / "forecast.png")
-    baselines = runs[0].metrics["baselines"]
+            forecasters[0].predict_panel(panel).to_csv(directory / "forecast.csv", index=False)
+            picture = draw(forecasters[0], panel, directory / "forecast.png")
+    baselines = evaluations[0].metrics["baselines"]
     print(f"\nTwo days ahead, every window of the last six weeks of 2014, mean of {len(experiment.seeds)} seeds:\n")
     print(render_metrics(means | baselines, unit="GW"))
-    print(f"picture: {picture}\nruns: {directory}")
+    print(f"picture: {picture}\nforecasters: {directory}")
     if experiment.json is not None:
         found = {"seeds": experiment.seeds, "variants": results, "baselines": baselines}
         experiment.json.write_text(json.dumps(found, indent=2) + "\n")
@@ -105,9 +108,17 @@ def working_days(path: Path) -> None:
     pd.DataFrame({"ds": times, "workday": (times.day == 2).astype(int)}).to_csv(path, index=False)
 
 
-def draw(run: Run, path: Path) -> Path:
+def train(config: RunConfig, seeds: tuple[int, ...]) -> tuple[Panel, list[Forecaster]]:
+    """The data, and one forecaster a seed, trained together: every core has seeds of its own."""
+    data = with_dataset_settings(config.data)
+    panel = load_source(data).panel(data)
+    with ProgressDisplay() as display:
+        prepared = prepare(panel, data, with_test=True)
+        return panel, fit_seeds(config, prepared, seeds, on_check=display.on_check, on_chunk=display.on_chunk)
+
+
+def draw(forecaster: Forecaster, panel: Panel, path: Path) -> Path:
     """Draws a forecast before Christmas, one across it, and the one beyond the end of the data."""
-    forecaster, panel = run.forecaster, run.panel
     times = panel.timestamps(np.zeros(panel.observed[0], np.int64), np.arange(panel.observed[0]))
     origins = [times.get_loc(pd.Timestamp(start)) for start in ("2014-12-16", "2014-12-24")]
     windows = [Windows(np.zeros(2, np.int32), np.array(origins, np.int32)), forecast_windows(panel)]
