@@ -1,0 +1,128 @@
+"""Where a study is kept: any relational database that Optuna knows, and the lock under which several workers share it."""
+
+import contextlib
+import fcntl
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+
+from lstmjax.errors import ConfigError
+
+SERVERS = ("postgresql", "mysql", "mariadb")
+"""Databases that workers on several hosts may share."""
+
+_WAIT = 60.0  # seconds that SQLite waits for another process that writes
+_PAUSES = (0.1, 0.5, 1.0, 3.0, 10.0)  # seconds between attempts
+
+
+class Storage:
+    """A database of studies.
+
+    Whatever takes several steps, such as claiming a block of trials, is done under `exclusive`, so that no two workers
+    ever see half of each other's work. The lock dies with the process that holds it: a file lock beside an SQLite file,
+    a row lock in a server.
+
+    Args:
+        url: address of the database, as SQLAlchemy has it: ``sqlite:///study.db``, ``postgresql://user@host/name``.
+
+    Raises:
+        ConfigError: there is no such database, it cannot be reached, or it is of a kind that is not supported.
+    """
+
+    def __init__(self, url: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        try:
+            parsed = sqlalchemy.make_url(url)
+        except ArgumentError:
+            raise ConfigError(
+                f"--storage is {url!r}: expected the address of a database, such as sqlite:///study.db or "
+                "postgresql://user@host/name"
+            ) from None
+        self.name = parsed.render_as_string(hide_password=True)
+        self.kind = parsed.get_backend_name()
+        self._file = Path(parsed.database or "") if self.kind == "sqlite" else None
+        if self.kind not in (*SERVERS, "sqlite"):
+            raise ConfigError(f"--storage is {self.name!r}: expected sqlite, postgresql or mysql")
+        if self._file is not None and parsed.database in (None, "", ":memory:"):
+            raise ConfigError(f"--storage is {self.name!r}: name a file, for what is in memory dies with the process")
+        arguments = {"timeout": _WAIT} if self._file is not None else {}
+        with self._reached():
+            self.rdb = self._open(url, {"connect_args": arguments, "pool_pre_ping": self._file is None})
+
+    @property
+    def shared_by_hosts(self) -> bool:
+        """Whether workers on several hosts may use it."""
+        return self._file is None
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """No other process is in here at the same time. Not to be nested.
+
+        Raises:
+            ConfigError: the database cannot be reached (any more).
+        """
+        with self._reached(), self._file_lock() if self._file is not None else self._row_lock():
+            yield
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Says in the user's words what is wrong with the database."""
+        try:
+            yield
+        except ImportError as error:
+            missing = error.name or (error.__cause__.name if isinstance(error.__cause__, ImportError) else None)
+            raise ConfigError(
+                f"--storage is {self.name!r}, which needs the driver {missing or 'of that database'}: install it"
+            ) from None
+        except (SQLAlchemyError, StorageInternalError) as error:
+            cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+            reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+            raise ConfigError(f"--storage is {self.name!r}, which cannot be used: {reason}") from None
+        except OSError as error:
+            raise ConfigError(f"--storage is {self.name!r}, which cannot be used: {error.strerror}") from None
+
+    def _open(self, url: str, engine: dict) -> RDBStorage:
+        """Makes the tables where they are not there yet. Several workers that do so at once get into each other's way."""
+        for pause in _PAUSES:
+            try:
+                if self._file is None:
+                    return _rdb(url, engine)
+                with self._file_lock():
+                    return _rdb(url, engine)
+            except (IntegrityError, ProgrammingError, OperationalError) as error:
+                if isinstance(error, OperationalError) and "already exists" not in str(error):
+                    raise
+                time.sleep(pause)
+            except RuntimeError as error:  # made by another version of Optuna: its own words say what to do
+                raise ConfigError(f"--storage is {self.name!r}: {error}") from None
+        return _rdb(url, engine)
+
+    @contextlib.contextmanager
+    def _file_lock(self) -> Iterator[None]:
+        assert self._file is not None
+        with Path(f"{self._file}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
+    def _row_lock(self) -> Iterator[None]:
+        """Locks the one row of Optuna's table of versions, which nothing else ever does."""
+        version = sqlalchemy.table("version_info", sqlalchemy.column("schema_version"))
+        with self.rdb.engine.begin() as connection:
+            connection.execute(sqlalchemy.select(version.c.schema_version).with_for_update())
+            yield
+
+
+def _rdb(url: str, engine: dict) -> RDBStorage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return RDBStorage(url, engine_kwargs=engine)
