@@ -22,7 +22,9 @@ LayoutName = Literal["long", "wide"]
 ScalerName = Literal["standard", "minmax", "robust", "none"]
 ScalerScope = Literal["series", "global"]
 GapsPolicy = Literal["mask", "error"]
-ModelName = Literal["direct"]
+ModelName = Literal["direct", "segment"]
+InstanceNormName = Literal["none", "last", "mean", "median", "revin"]
+InstanceScaleName = Literal["none", "std", "mad", "mean_abs"]
 BaselineName = Literal["none", "naive", "seasonal_naive"]
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
 ScheduleName = Literal["constant", "cosine", "exponential", "step", "onecycle", "plateau"]
@@ -118,14 +120,41 @@ class ModelConfig:
     dropout: float = option(0.0, low=0.0, high=1.0)
     """Probability of dropping a feature between layers and before the head."""
     head_size: int = option(128, low=0)
-    """Hidden features of the head; 0 for a linear head."""
+    """direct: hidden features of the head; 0 for a linear head."""
+    segment_size: int = option(24, low=1)
+    """segment: rows in a segment, of the lookback and of the horizon. The first segment is padded, the last cut off."""
+    highway: bool = False
+    """segment: add a linear map from the normalised lookback to the horizon, one for all channels."""
     residual: BaselineName = "none"
     """A baseline the network learns the difference to."""
+    residual_season: int | None = option(None, low=1)
+    """Rows in a season of the baseline seasonal_naive; `data.season_length` if not given."""
+    instance_norm: InstanceNormName = "none"
+    """What is subtracted from each window's targets and added to its forecast: the last observed value, the mean, the
+    median; revin: the mean, with the deviation divided out and a learned scale and shift for each channel."""
+    instance_scale: InstanceScaleName = "none"
+    """What each window's targets are divided by and its forecast multiplied with: the standard deviation, the mean
+    absolute deviation (both from the mean), the mean absolute value."""
+    instance_rows: int | None = option(None, low=1)
+    """Last rows of the lookback from which these statistics come; all if not given."""
+    series_embedding: int = option(0, low=0)
+    """Learned features of each series and channel; a series that was not trained on has the mean of all."""
     alias: str = "lstm"
     """Name of the forecast's column."""
 
     def __post_init__(self) -> None:
         check_fields(self, "model")
+        if self.instance_norm == "revin":
+            if self.instance_scale != "none":
+                raise ConfigError(
+                    f"model.instance_scale is {self.instance_scale!r} and model.instance_norm is 'revin', which "
+                    "divides by the deviation itself: leave one of them out"
+                )
+            if self.instance_rows is not None:
+                raise ConfigError(
+                    f"model.instance_rows is {self.instance_rows} and model.instance_norm is 'revin', which looks at "
+                    "the whole lookback: leave one of them out"
+                )
 
 
 @dataclass(frozen=True)

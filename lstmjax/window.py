@@ -9,7 +9,7 @@ import dataclasses
 from typing import NamedTuple
 
 import jax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 class WindowBatch(NamedTuple):
@@ -33,6 +33,8 @@ class WindowBatch(NamedTuple):
     """True where the known-future covariate was given."""
     stat_exog: Float[Array, "B Fs"]
     """Covariates that do not change with time."""
+    series: Int[Array, " B"] | None = None
+    """The number of each window's series among those trained on; -1 for one that was not."""
 
 
 class Target(NamedTuple):
@@ -42,6 +44,8 @@ class Target(NamedTuple):
     """The values after the cut-off; 0 where missing."""
     mask: Bool[Array, "B H C"]
     """True where the value was observed: only there does it count in a loss."""
+    weight: Float[Array, "B H"] | None = None
+    """How much each step counts in the training loss; None: all alike."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,7 @@ class WindowSpec:
         futr_exog: number of known-future covariates Ff.
         stat_exog: number of static covariates Fs.
         season_length: rows in one season.
+        series: number of series trained on.
     """
 
     input_size: int
@@ -65,6 +70,7 @@ class WindowSpec:
     futr_exog: int = 0
     stat_exog: int = 0
     season_length: int = 1
+    series: int = 1
 
     @property
     def in_features(self) -> int:

@@ -8,9 +8,10 @@ from jaxtyping import PRNGKeyArray
 
 from lstmjax.config import ModelConfig
 from lstmjax.models.direct import DirectNetwork as DirectNetwork
+from lstmjax.models.segment import SegmentNetwork as SegmentNetwork
 from lstmjax.window import WindowSpec
 
-NETWORKS: dict[str, Callable[..., nnx.Module]] = {"direct": DirectNetwork}
+NETWORKS: dict[str, Callable[..., nnx.Module]] = {"direct": DirectNetwork, "segment": SegmentNetwork}
 """Networks by the name ``model.name`` gives them."""
 
 

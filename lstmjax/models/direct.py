@@ -7,8 +7,7 @@ from jaxtyping import Array, Float
 
 from lstmjax import nn
 from lstmjax.config import ModelConfig
-from lstmjax.errors import ConfigError
-from lstmjax.ops.naive import repeat_last, seasonal_naive
+from lstmjax.models.instance import Residual, make_norm, normalize, restore
 from lstmjax.window import Forecast, WindowBatch, WindowSpec, lookback_features
 
 STEP_FEATURES = 16
@@ -39,13 +38,9 @@ class DirectNetwork(nnx.Module):
     """
 
     def __init__(self, spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
-        if config.residual == "seasonal_naive" and spec.season_length > spec.input_size:
-            raise ConfigError(
-                f"model.residual is seasonal_naive, and a season is {spec.season_length} rows: "
-                f"data.input_size is {spec.input_size}, expected at least a season"
-            )
         self.spec = spec
-        self.residual = config.residual
+        self.residual = Residual.of(spec, config)
+        self.norm = make_norm(spec, config)
         # One variable for all places that drop, so that a sweep can trace it. A rate of 0 is compiled in: no masks.
         self.dropout = nn.Hyperparameter(jnp.float32(config.dropout)) if config.dropout > 0.0 else 0.0
         self.encoder = nn.StackedLSTM(
@@ -53,7 +48,9 @@ class DirectNetwork(nnx.Module):
         )
         self.state_dropout = nn.Dropout(self.dropout)
         future = 2 * spec.futr_exog
-        features = self.encoder.out_features + spec.stat_exog + spec.h * future
+        embedded = config.series_embedding
+        self.series = nn.SeriesEmbedding(spec.series, spec.targets, embedded, rngs=rngs) if embedded else None
+        features = self.encoder.out_features + spec.stat_exog + spec.targets * embedded + spec.h * future
         self.hidden = nnx.Linear(features, config.head_size, rngs=rngs) if config.head_size else None
         features = config.head_size or features
         if not future:
@@ -78,12 +75,18 @@ class DirectNetwork(nnx.Module):
         Returns:
             A point forecast, parameters of shape (B, H, C, 1), scaled units.
         """
+        window, statistics = normalize(self.norm, window)
         steps = lookback_features(window)
         state = self.encoder(steps, return_sequence=False, rngs=rngs, deterministic=deterministic)  # (B, hidden)
         state = self.state_dropout(state, rngs=rngs, deterministic=deterministic)
         future = _future_features(window)  # (B, H, 2 Ff)
         batch = state.shape[0]
-        context = jnp.concatenate([state, window.stat_exog, future.reshape(batch, -1)], axis=-1)
+        context = [state, window.stat_exog, future.reshape(batch, -1)]
+        if self.series is not None:
+            if window.series is None:
+                raise ValueError("window.series is None: a series embedding needs the series' numbers")
+            context.append(self.series(window.series).reshape(batch, -1))
+        context = jnp.concatenate(context, axis=-1)
         if self.hidden is not None:
             context = jax.nn.relu(self.hidden(context))
         steps = self.horizon(context).reshape(batch, self.spec.h, -1)  # (B, H, C or step features)
@@ -92,15 +95,7 @@ class DirectNetwork(nnx.Module):
             if self.step_hidden is not None:
                 steps = jax.nn.relu(self.step_hidden(steps))
             steps = self.step(steps)
-        return Forecast((steps + self._baseline(window))[..., None])
-
-    def _baseline(self, window: WindowBatch) -> Float[Array, "B H C"] | float:
-        """What the network learns the difference to, in scaled units."""
-        if self.residual == "naive":
-            return repeat_last(window.y, window.y_mask, self.spec.h)
-        if self.residual == "seasonal_naive":
-            return seasonal_naive(window.y, window.y_mask, self.spec.h, self.spec.season_length)
-        return 0.0
+        return Forecast(restore(self.norm, steps + self.residual(window), statistics)[..., None])
 
 
 def _future_features(window: WindowBatch) -> Float[Array, "B H F"]:

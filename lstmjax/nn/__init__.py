@@ -5,7 +5,9 @@ from lstmjax.nn.convert import from_flax as from_flax
 from lstmjax.nn.convert import from_keras as from_keras
 from lstmjax.nn.convert import from_torch as from_torch
 from lstmjax.nn.convert import to_torch as to_torch
+from lstmjax.nn.embedding import SeriesEmbedding as SeriesEmbedding
 from lstmjax.nn.normalization import ReversibleNorm as ReversibleNorm
+from lstmjax.nn.normalization import WindowNorm as WindowNorm
 from lstmjax.nn.recurrent import LSTM as LSTM
 from lstmjax.nn.regularization import Dropout as Dropout
 from lstmjax.nn.regularization import Hyperparameter as Hyperparameter

@@ -1,5 +1,6 @@
 """Normalisation of a window by its own statistics, undone on the forecast."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -88,3 +89,98 @@ class ReversibleNorm(nnx.Module):
         if self.scale is not None and self.shift is not None:
             y = (y - self.shift[...]) / self.scale[...]
         return y * statistics.deviation + statistics.mean
+
+
+class WindowNorm(nnx.Module):
+    """Takes a level out of each window, and a size, and puts them back into the forecast; it learns nothing.
+
+    A window of one value only has size 0: what is divided by is at least √epsilon.
+
+    Args:
+        center: what is subtracted: "last" (the last observed value), "mean", "median", or "none".
+        scale: what is divided by: "std" (population deviation), "mad" (mean absolute deviation from the mean),
+            "mean_abs" (mean absolute value), or "none".
+        rows: last steps of the window from which both come; default all. Where none of them was observed, the whole
+            window serves.
+        epsilon: added to the square of the size.
+
+    >>> norm = WindowNorm(center="last", scale="mad")
+    >>> normalized, statistics = norm(jnp.array([[[10.0], [12.0], [14.0], [12.0]]]))
+    >>> [round(value, 2) for value in normalized[0, :, 0].tolist()]
+    [-2.0, 0.0, 2.0, 0.0]
+    >>> float(norm.inverse(jnp.zeros((1, 1, 1)), statistics)[0, 0, 0])
+    12.0
+    """
+
+    def __init__(
+        self, *, center: str = "mean", scale: str = "std", rows: int | None = None, epsilon: float = 1e-5
+    ) -> None:
+        for name, value, known in (("center", center, CENTERS), ("scale", scale, SCALES)):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}: expected one of {', '.join(known)}")
+        if rows is not None and rows < 1:
+            raise ValueError(f"rows is {rows}: expected at least 1")
+        self.center = center
+        self.scale = scale
+        self.rows = rows
+        self.epsilon = epsilon
+
+    def __call__(
+        self, x: Float[Array, "B T C"], mask: Bool[Array, "B T C"] | None = None
+    ) -> tuple[Float[Array, "B T C"], WindowStatistics]:
+        """Normalises windows; arguments and results as those of `ReversibleNorm`."""
+        observed = jnp.ones_like(x, jnp.bool) if mask is None else mask
+        counted = observed
+        if self.rows is not None and self.rows < x.shape[1]:
+            recent = observed & (jnp.arange(x.shape[1]) >= x.shape[1] - self.rows)[None, :, None]
+            counted = jnp.where(jnp.any(recent, axis=1, keepdims=True), recent, observed)
+        some = jnp.any(observed, axis=1, keepdims=True)
+        center = jnp.where(some, CENTERS[self.center](x, counted), 0)
+        size = SCALES[self.scale](x, counted)
+        if self.scale != "none":
+            size = jnp.where(some, jnp.sqrt(size * size + self.epsilon), 1)
+        statistics = WindowStatistics(jax.lax.stop_gradient(center), jax.lax.stop_gradient(size))
+        return jnp.where(observed, (x - statistics.mean) / statistics.deviation, 0), statistics
+
+    def inverse(self, y: Float[Array, "B H C"], statistics: WindowStatistics) -> Float[Array, "B H C"]:
+        """Puts the level and size of the windows back; arguments and result as those of `ReversibleNorm.inverse`."""
+        return y * statistics.deviation + statistics.mean
+
+
+def _mean(x: Array, counted: Array) -> Array:
+    count = jnp.maximum(jnp.sum(counted, axis=1, keepdims=True), 1).astype(x.dtype)
+    return jnp.sum(jnp.where(counted, x, 0), axis=1, keepdims=True) / count
+
+
+def _last(x: Array, counted: Array) -> Array:
+    index = x.shape[1] - 1 - jnp.argmax(counted[:, ::-1], axis=1, keepdims=True)
+    return jnp.take_along_axis(x, index, axis=1)
+
+
+def _median(x: Array, counted: Array) -> Array:
+    ordered = jnp.sort(jnp.where(counted, x, jnp.inf), axis=1)
+    count = jnp.maximum(jnp.sum(counted, axis=1, keepdims=True), 1)
+    low, high = (jnp.take_along_axis(ordered, index, axis=1) for index in ((count - 1) // 2, count // 2))
+    return 0.5 * (low + high)
+
+
+def _zero(x: Array, counted: Array) -> Array:
+    return jnp.zeros_like(x[:, :1])
+
+
+def _one(x: Array, counted: Array) -> Array:
+    return jnp.ones_like(x[:, :1])
+
+
+_Statistic = Callable[[Array, Array], Array]
+
+CENTERS: dict[str, _Statistic] = {"none": _zero, "last": _last, "mean": _mean, "median": _median}
+"""Levels of windows (B, T, C) over the steps that count, (B, 1, C), by name."""
+
+SCALES: dict[str, _Statistic] = {
+    "none": _one,
+    "std": lambda x, counted: jnp.sqrt(_mean(jnp.square(x - _mean(x, counted)), counted)),
+    "mad": lambda x, counted: _mean(jnp.abs(x - _mean(x, counted)), counted),
+    "mean_abs": lambda x, counted: _mean(jnp.abs(x), counted),
+}
+"""Sizes of windows, likewise."""

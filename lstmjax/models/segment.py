@@ -1,0 +1,164 @@
+"""The segment network: an LSTM over stretches of the lookback, each channel by itself, and one step a stretch ahead."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from lstmjax import nn
+from lstmjax.config import ModelConfig
+from lstmjax.models.instance import Residual, make_norm, normalize, restore
+from lstmjax.ops import LSTMWeights
+from lstmjax.window import Forecast, WindowBatch, WindowSpec
+
+Carry = tuple[Float[Array, "B C 1 D"], Float[Array, "B C 1 D"]]
+
+
+class SegmentNetwork(nnx.Module):
+    """An LSTM that reads segments of w rows instead of rows, and forecasts all segments of the horizon at once.
+
+    Each channel is a sequence of its own, with the same weights. The lookback is cut into segments of w steps (padded
+    on the left with masked steps), each embedded by a linear layer; the LSTM runs over them, L / w steps instead of
+    L. Each segment of the horizon is then decoded by one step of the same LSTM from the carry after the *last*
+    segment, with a learned query that says which segment it is; so errors do not add up along the horizon. Covariates
+    of the lookback enter with their segments; those known ahead, the static ones and the series' embedding enter with
+    the queries.
+
+    Args:
+        spec: sizes of a window.
+        config: sizes of the network.
+        rngs: the initial weights come from its stream "params".
+
+    Raises:
+        ConfigError: a seasonal residual whose season does not fit into the lookback.
+
+    References:
+        Lin et al., `SegRNN: Segment Recurrent Neural Network for Long-Term Time Series Forecasting
+        <https://arxiv.org/abs/2308.11200>`_, 2023. The highway is that of Lai et al., `Modeling Long- and Short-Term
+        Temporal Patterns with Deep Neural Networks <https://arxiv.org/abs/1703.07015>`_, 2018.
+
+    >>> model = ModelConfig(name="segment", segment_size=4, hidden_size=8)
+    >>> network = SegmentNetwork(WindowSpec(input_size=10, h=6), model, rngs=nnx.Rngs(0))
+    >>> network.position.shape  # two segments reach over a horizon of six
+    (2, 8)
+    """
+
+    def __init__(self, spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
+        self.spec = spec
+        self.size = config.segment_size
+        self.segments = -(-spec.h // self.size)
+        self.residual = Residual.of(spec, config)
+        self.norm = make_norm(spec, config)
+        # One variable for all places that drop, so that a sweep can trace it. A rate of 0 is compiled in: no masks.
+        self.dropout = nn.Hyperparameter(jnp.float32(config.dropout)) if config.dropout > 0.0 else 0.0
+        hidden = config.hidden_size
+        shared = spec.hist_exog + spec.futr_exog
+        # Values and masks, side by side.
+        self.embed = nnx.Linear(2 * self.size, hidden, rngs=rngs)
+        self.embed_exog = nnx.Linear(2 * self.size * shared, hidden, use_bias=False, rngs=rngs) if shared else None
+        self.encoder = nn.StackedLSTM(hidden, hidden, config.num_layers, dropout=self.dropout, rngs=rngs)
+        self.position = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (self.segments, hidden)))
+        ahead = 2 * self.size * spec.futr_exog
+        self.query_future = nnx.Linear(ahead, hidden, rngs=rngs) if ahead else None
+        embedded = config.series_embedding
+        self.series = nn.SeriesEmbedding(spec.series, spec.targets, embedded, rngs=rngs) if embedded else None
+        static = spec.stat_exog + embedded
+        self.query_static = nnx.Linear(static, hidden, use_bias=False, rngs=rngs) if static else None
+        self.output_dropout = nn.Dropout(self.dropout)
+        self.output = nnx.Linear(hidden, self.size, rngs=rngs)
+        zeros = nnx.initializers.zeros
+        self.highway = nnx.Linear(spec.input_size, spec.h, kernel_init=zeros, rngs=rngs) if config.highway else None
+
+    def __call__(
+        self, window: WindowBatch, *, rngs: nnx.Rngs | None = None, deterministic: bool | None = None
+    ) -> Forecast:
+        """Forecasts a batch of windows.
+
+        Args:
+            window: what is known at the cut-offs.
+            rngs: where dropout masks come from (stream "dropout").
+            deterministic: no dropout; default as `train()` or `eval()` said.
+
+        Returns:
+            A point forecast, parameters of shape (B, H, C, 1), scaled units.
+        """
+        window, statistics = normalize(self.norm, window)
+        batch, _, channels = window.y.shape
+        steps = self._embedded(window).reshape(-1, batch * channels, self.embed.out_features)  # (n, B C, D)
+        carries = self.encoder(
+            steps, return_carry=True, return_sequence=False, time_major=True, rngs=rngs, deterministic=deterministic
+        )[0]
+        x = self._queries(window)
+        for layer, (c, h) in zip(self.encoder.forward, carries, strict=True):
+            if layer is not self.encoder.forward[0]:
+                x = self.encoder.dropout(x, rngs=rngs, deterministic=deterministic)
+            x = _step(layer.cell.weights, (c.reshape(batch, channels, 1, -1), h.reshape(batch, channels, 1, -1)), x)
+        x = self.output_dropout(x, rngs=rngs, deterministic=deterministic)
+        values = self.output(x).reshape(batch, channels, -1)[:, :, : self.spec.h]  # (B, C, S, w) -> (B, C, H)
+        if self.highway is not None:
+            values = values + self.highway(jnp.swapaxes(window.y, 1, 2))
+        values = jnp.swapaxes(values, 1, 2) + self.residual(window)
+        return Forecast(restore(self.norm, values, statistics)[..., None])
+
+    def _embedded(self, window: WindowBatch) -> Float[Array, "n B C D"]:
+        """The segments of the lookback, embedded."""
+        length = window.y.shape[1]
+        targets = _side_by_side(self._cut(window.y), self._cut(window.y_mask))  # (n, B, C, 2w)
+        embedded = self.embed(targets)
+        if self.embed_exog is not None:
+            exog = [
+                self._cut(part)
+                for part in (
+                    window.hist_exog,
+                    window.hist_mask,
+                    window.futr_exog[:, :length],
+                    window.futr_mask[:, :length],
+                )
+            ]
+            segments, batch = embedded.shape[:2]
+            exog_features = _side_by_side(*exog[:2]), _side_by_side(*exog[2:])
+            flat = jnp.concatenate([part.reshape(segments, batch, -1) for part in exog_features], axis=-1)
+            embedded = embedded + self.embed_exog(flat)[:, :, None]
+        return jax.nn.relu(embedded)
+
+    def _queries(self, window: WindowBatch) -> Float[Array, "_ _ S D"]:
+        """What each segment of the horizon is asked with; an axis along which it is the same for all has length 1."""
+        length, batch = window.y.shape[1], window.y.shape[0]
+        queries = self.position[...][None, None]  # (1, 1, S, D)
+        if self.query_static is not None:
+            static = jnp.broadcast_to(window.stat_exog[:, None], (batch, self.spec.targets, self.spec.stat_exog))
+            if self.series is not None:
+                if window.series is None:
+                    raise ValueError("window.series is None: a series embedding needs the series' numbers")
+                static = jnp.concatenate([static, self.series(window.series)], axis=-1)
+            queries = queries + self.query_static(static)[:, :, None]  # (B, C, 1, D)
+        if self.query_future is not None:
+            ahead = [self._cut(part[:, length:], before=False) for part in (window.futr_exog, window.futr_mask)]
+            known = _side_by_side(*ahead)  # (S, B, Ff, 2w)
+            known = jnp.moveaxis(known, 0, 1).reshape(batch, self.segments, -1)
+            queries = queries + jax.nn.relu(self.query_future(known))[:, None]  # (B, 1, S, D)
+        return queries
+
+    def _cut(self, x: Float[Array, "B T F"] | Array, *, before: bool = True) -> Array:
+        """Segments of w steps, (n, B, F, w); what is missing from the first (or the last) is 0."""
+        lack = -x.shape[1] % self.size
+        x = jnp.pad(x, ((0, 0), (lack, 0) if before else (0, lack), (0, 0)))
+        batch, length, features = x.shape
+        return x.reshape(batch, length // self.size, self.size, features).transpose(1, 0, 3, 2)
+
+
+def _side_by_side(values: Array, mask: Array) -> Array:
+    return jnp.concatenate([values, mask.astype(values.dtype)], axis=-1)
+
+
+def _step(weights: LSTMWeights, carry: Carry, x: Float[Array, "_ _ S I"]) -> Float[Array, "B C S D"]:
+    """The output of one LSTM step from each carry for each of S inputs.
+
+    The product with the state is made once for all of them, and that with inputs that all windows share once for all
+    windows: the cost is about that of a single step.
+    """
+    c, h = carry
+    z = x @ weights.kernel + h @ weights.recurrent_kernel + weights.bias
+    i, f, g, o = jnp.split(z, 4, axis=-1)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c)
