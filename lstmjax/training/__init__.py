@@ -6,6 +6,9 @@ from lstmjax.training.functional import Weights as Weights
 from lstmjax.training.functional import functional as functional
 from lstmjax.training.hyperparameters import Hyperparameters as Hyperparameters
 from lstmjax.training.loop import train as train
+from lstmjax.training.objective import METRICS as METRICS
+from lstmjax.training.objective import Objective as Objective
+from lstmjax.training.objective import Units as Units
 from lstmjax.training.plan import TrainingData as TrainingData
 from lstmjax.training.plan import resolve_batch as resolve_batch
 from lstmjax.training.predict import predict as predict

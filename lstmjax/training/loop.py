@@ -177,6 +177,7 @@ def _checked(state: TrainState, scores: Scores, step: int, seconds: float, rate:
         val_mae=found.mae,
         val_mse=found.mse,
         learning_rate=found.learning_rate,
+        objective=found.objective,
         best_step=best_step,
         best_loss=best_loss,
         active=active,

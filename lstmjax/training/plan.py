@@ -14,6 +14,7 @@ from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import DataError
 from lstmjax.training.functional import Functional
 from lstmjax.training.hyperparameters import Hyperparameters, stack
+from lstmjax.training.objective import Objective
 from lstmjax.training.population import Programs, programs
 from lstmjax.training.step import Setting, Span
 from lstmjax.training.validation import Held, fill_blocks
@@ -34,6 +35,8 @@ class TrainingData(NamedTuple):
     """Windows that decide when to stop and which weights to keep; may be empty."""
     spec: WindowSpec
     """Sizes of a window."""
+    objective: Objective | None = None
+    """What a sweep ranks by."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +105,11 @@ def make_plan(
         batch_shards=shards,
         steps_per_epoch=count // batch_size,
         block_size=-(-min(VALIDATION_BLOCK, max(1, len(data.validation.series))) // shards) * shards,
+        objective=None if data.objective is None else data.objective.metric,
     )
     validation, counts = fill_blocks(data.validation, setting.block_size)
-    arrays, windows, validation, counts = parallel.place_shared((data.arrays, data.train, validation, counts), mesh)
+    units = None if data.objective is None else data.objective.units
+    arrays, windows, *held = parallel.place_shared((data.arrays, data.train, validation, counts, units), mesh)
 
     def span(start: int, stop: int) -> Span:
         return Span(arrays, windows, *parallel.place_shared((np.int32(start), np.int32(stop)), mesh))
@@ -117,7 +122,7 @@ def make_plan(
         members=members,
         hyper=fill_members(stack(hyperparameters), members, mesh),
         span=span,
-        held=Held(arrays, validation, counts),
+        held=Held(arrays, *held),
     )
 
 

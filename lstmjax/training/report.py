@@ -41,6 +41,8 @@ class Check:
     """Mean squared error, scaled units."""
     learning_rate: Float[np.ndarray, " K"]
     """Learning rate of the next step."""
+    objective: Float[np.ndarray, " K"]
+    """What a sweep ranks by, see `lstmjax.training.objective`; NaN where nothing is ranked."""
     best_step: Int[np.ndarray, " K"]
     """Updates at the best check so far; -1 before any."""
     best_loss: Float[np.ndarray, " K"]

@@ -39,6 +39,7 @@ class Setting:
         batch_shards: parts of a batch.
         steps_per_epoch: steps in one pass through the training windows.
         block_size: windows that validation looks at together, over all parts.
+        objective: key of `METRICS`: what a sweep ranks by; None where nothing is ranked.
     """
 
     network: Functional
@@ -52,6 +53,7 @@ class Setting:
     batch_shards: int
     steps_per_epoch: int
     block_size: int
+    objective: str | None = None
 
 
 class Span(NamedTuple):
@@ -157,6 +159,7 @@ def _gradients(
 ) -> tuple[Float[Array, ""], dict[str, Array], dict[str, Array]]:
     """Loss and gradient of the whole batch, and the network's new state: the same on all parts."""
     window, target = gather(arrays, batch, input_size=setting.spec.input_size, h=setting.spec.h)
+    counts = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1)
     shard = lax.axis_index("batch")
     key = noise_key(hyper.seed, state.step, shard)
 
@@ -164,10 +167,10 @@ def _gradients(
         weights = Weights(params, state.model_state)
         forecast, model_state = setting.network.forecast_in_training(weights, window, key, shard)
         losses = LOSSES[setting.loss](forecast.mean(), target.y, hyper.huber_delta)
-        return jnp.sum(jnp.where(target.mask, losses, 0.0)), model_state
+        return jnp.sum(jnp.where(target.mask, losses, 0.0) * counts), model_state
 
     (total, model_state), gradients = jax.value_and_grad(loss_sum, has_aux=True)(state.params)
-    observed = jnp.sum(target.mask, dtype=jnp.float32)
+    observed = jnp.sum(target.mask * counts, dtype=jnp.float32)
     if setting.batch_shards > 1:
         # One sum for all, as every sum over devices costs a rendezvous.
         # Running statistics become the parts' mean; as changes, so that what did not change stays as it is.
@@ -178,7 +181,7 @@ def _gradients(
         }
         total, observed, gradients, changes = lax.psum((total, observed, gradients, changes), "batch")
         model_state = model_state | {name: state.model_state[name] + change for name, change in changes.items()}
-    weight = 1.0 / jnp.maximum(observed, 1.0)
+    weight = jnp.where(observed > 0.0, 1.0 / jnp.where(observed > 0.0, observed, 1.0), 0.0)
     return total * weight, jax.tree.map(lambda g: g * weight, gradients), model_state
 
 

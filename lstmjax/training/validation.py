@@ -12,6 +12,7 @@ from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.training.functional import Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.losses import LOSSES, absolute_error, squared_error
+from lstmjax.training.objective import METRICS, Units
 from lstmjax.training.state import TrainState, is_active
 from lstmjax.training.step import Setting, current_rate
 
@@ -30,6 +31,8 @@ class Scores(NamedTuple):
     """Mean of the batches' losses since the last check."""
     learning_rate: Float[Array, "*K"]
     """Learning rate of the next step."""
+    objective: Float[Array, "*K"]
+    """What a sweep ranks by, see `lstmjax.training.objective`; NaN where nothing is ranked."""
 
 
 class Held(NamedTuple):
@@ -40,6 +43,8 @@ class Held(NamedTuple):
     """All validation windows, filled up to whole blocks."""
     counts: Bool[Array, "W"]
     """False for windows that only fill a block."""
+    units: Units | None = None
+    """Of the objective; None where nothing is ranked."""
 
 
 def fill_blocks(windows: Windows, block_size: int) -> tuple[Windows, np.ndarray]:
@@ -73,11 +78,11 @@ def check(setting: Setting, member: tuple[TrainState, Hyperparameters], held: He
     def active(state: TrainState) -> tuple[TrainState, Scores]:
         train_loss = state.loss_sum / state.loss_count.astype(jnp.float32)
         state = state._replace(loss_sum=jnp.float32(0.0), loss_count=jnp.int32(0))
-        loss = mae = mse = not_a_number
+        loss = mae = mse = objective = not_a_number
         if held.counts.shape[0]:
-            loss, mae, mse = evaluate(setting, Weights(state.params, state.model_state), hyper, held)
+            loss, mae, mse, objective = evaluate(setting, Weights(state.params, state.model_state), hyper, held)
             state = _move_plateau(_move_early_stopping(state, hyper, loss), hyper, loss)
-        return state, Scores(loss, mae, mse, train_loss, current_rate(setting, state, hyper))
+        return state, Scores(loss, mae, mse, train_loss, current_rate(setting, state, hyper), objective)
 
     def resting(state: TrainState) -> tuple[TrainState, Scores]:
         return state, Scores(*(not_a_number,) * len(Scores._fields))
@@ -87,17 +92,17 @@ def check(setting: Setting, member: tuple[TrainState, Hyperparameters], held: He
 
 def evaluate(
     setting: Setting, weights: Weights, hyper: Hyperparameters, held: Held
-) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """Loss, MAE and MSE over all windows, a block at a time, each part of the batch taking its share of every block.
 
     Returns:
-        Means over the observed targets, in scaled units.
+        Means over the observed targets, in scaled units; and the objective, NaN where there is none.
     """
     size = setting.block_size // setting.batch_shards
     blocks = held.counts.shape[0] // setting.block_size
     spec = setting.spec
 
-    def add_block(block: Array, sums: Float[Array, "4"]) -> Float[Array, "4"]:
+    def add_block(block: Array, sums: Float[Array, "5"]) -> Float[Array, "5"]:
         first = block * setting.block_size + lax.axis_index("batch") * size
         windows, counts = jax.tree.map(
             lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts)
@@ -106,15 +111,28 @@ def evaluate(
         forecast = setting.network.forecast(weights, window).mean()
         mask = target.mask & counts[:, None, None]
         losses = LOSSES[setting.loss](forecast, target.y, hyper.huber_delta)
-        columns = (losses, absolute_error(forecast, target.y), squared_error(forecast, target.y))
+        errors = _objective_errors(setting, forecast, target.y, windows, held.units)
+        columns = (losses, absolute_error(forecast, target.y), squared_error(forecast, target.y), errors)
         new = [jnp.sum(jnp.where(mask, column, 0.0)) for column in columns]
         return sums + jnp.stack([*new, jnp.sum(mask, dtype=jnp.float32)])
 
-    sums = lax.fori_loop(0, blocks, add_block, jnp.zeros(4, jnp.float32))
+    sums = lax.fori_loop(0, blocks, add_block, jnp.zeros(5, jnp.float32))
     if setting.batch_shards > 1:
         sums = lax.psum(sums, "batch")
-    loss, mae, mse = sums[:3] / jnp.maximum(sums[3], 1.0)
-    return loss, mae, mse
+    loss, mae, mse, objective = sums[:4] / jnp.maximum(sums[4], 1.0)
+    if setting.objective is None:
+        return loss, mae, mse, jnp.float32(jnp.nan)
+    return loss, mae, mse, METRICS[setting.objective].finish(objective)
+
+
+def _objective_errors(
+    setting: Setting, forecast: Float[Array, "B H C"], y: Float[Array, "B H C"], windows: Windows, units: Units | None
+) -> Float[Array, "B H C"]:
+    """The objective's errors, weighted: of values in the table's units."""
+    if setting.objective is None or units is None:
+        return jnp.zeros_like(y)
+    center, spread, weight = (jnp.take(column, windows.series, axis=0, mode="clip")[:, None] for column in units)
+    return weight * METRICS[setting.objective].error(forecast * spread + center, y * spread + center)
 
 
 def _move_early_stopping(state: TrainState, hyper: Hyperparameters, loss: Float[Array, ""]) -> TrainState:

@@ -20,6 +20,7 @@ def check(step, val=(0.25,), best_step=(100,), rate=10.0):
         val_mae=numbers,
         val_mse=numbers,
         learning_rate=numbers,
+        objective=numbers,
         best_step=np.int32(best_step),
         best_loss=np.float32([0.125] * len(val)),
         active=np.array([True] * len(val)),
