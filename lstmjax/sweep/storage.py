@@ -1,8 +1,9 @@
-"""Where a study is kept: any relational database that Optuna knows, and the lock under which several workers share it."""
+"""Where a study is kept: any relational database that Optuna knows, and the lock under which workers share it."""
 
 import contextlib
 import fcntl
 import logging
+import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ SERVERS = ("postgresql", "mysql", "mariadb")
 
 _WAIT = 60.0  # seconds that SQLite waits for another process that writes
 _PAUSES = (0.1, 0.5, 1.0, 3.0, 10.0)  # seconds between attempts
+
+
+class StorageError(ConfigError):
+    """The database cannot be reached, or not be used."""
 
 
 class Storage:
@@ -68,9 +73,9 @@ class Storage:
         """No other process is in here at the same time. Not to be nested.
 
         Raises:
-            ConfigError: the database cannot be reached (any more).
+            StorageError: the database cannot be reached (any more).
         """
-        with self._reached(), self._file_lock() if self._file is not None else self._row_lock():
+        with self._reached(), self._row_lock() if self._file is None else self._file_lock():
             yield
 
     @contextlib.contextmanager
@@ -80,18 +85,16 @@ class Storage:
             yield
         except ImportError as error:
             missing = error.name or (error.__cause__.name if isinstance(error.__cause__, ImportError) else None)
-            raise ConfigError(
+            raise StorageError(
                 f"--storage is {self.name!r}, which needs the driver {missing or 'of that database'}: install it"
             ) from None
         except (SQLAlchemyError, StorageInternalError) as error:
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error
             reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
-            raise ConfigError(f"--storage is {self.name!r}, which cannot be used: {reason}") from None
-        except OSError as error:
-            raise ConfigError(f"--storage is {self.name!r}, which cannot be used: {error.strerror}") from None
+            raise StorageError(f"--storage is {self.name!r}, which cannot be used: {reason}") from None
 
     def _open(self, url: str, engine: dict) -> RDBStorage:
-        """Makes the tables where they are not there yet. Several workers that do so at once get into each other's way."""
+        """Makes the tables where they are not there yet; workers that do so at once get into each other's way."""
         for pause in _PAUSES:
             try:
                 if self._file is None:
@@ -108,10 +111,15 @@ class Storage:
 
     @contextlib.contextmanager
     def _file_lock(self) -> Iterator[None]:
-        assert self._file is not None
-        with Path(f"{self._file}.lock").open("w") as file:
+        try:
+            file = os.open(f"{self._file}.lock", os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise StorageError(f"--storage is {self.name!r}, which cannot be used: {error.strerror}") from None
+        try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(file)
 
     @contextlib.contextmanager
     def _row_lock(self) -> Iterator[None]:

@@ -1,0 +1,103 @@
+"""Workers that train nothing: a process that forks as many as it is told, so that tests can kill them.
+
+    python cheap_workers.py DIRECTORY STORAGE TOTAL SIZE
+
+reads lines from standard input: "start SECONDS" forks a worker whose blocks take so long and answers its process id;
+the end of input ends it. Every block that is begun and ended is a line in DIRECTORY/log.
+"""
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from lstmjax.sweep.block import Interrupted
+from lstmjax.sweep.storage import Storage
+from lstmjax.sweep.study import Study
+from lstmjax.sweep.trial import Outcome
+from lstmjax.sweep.worker import Plan, work
+
+DISTRIBUTIONS = {
+    "optimizer.learning_rate": FloatDistribution(1e-4, 1e-1, log=True),
+    "model.hidden_size": CategoricalDistribution([8, 16]),
+}
+
+
+def ask(study, number, before):
+    """A setting that depends on the trial's number alone."""
+    numbers = random.Random(number)
+    return {"optimizer.learning_rate": 10 ** numbers.uniform(-4, -1), "model.hidden_size": numbers.choice([8, 16])}
+
+
+def value(params):
+    """What a trial is worth, without training."""
+    return params["optimizer.learning_rate"] * params["model.hidden_size"]
+
+
+def outcomes(block):
+    """Successive halving in a nutshell: the better half is complete, the others are pruned, one in seven fails."""
+    worth = sorted(value(trial.params) for trial in block.trials)
+    return [_outcome(trial, worth[len(worth) // 2]) for trial in block.trials]
+
+
+def _outcome(trial, middle):
+    worth = value(trial.params)
+    if trial.number % 7 == 6:
+        return Outcome(trial.number, "FAIL", None, None, {10: worth}, 10, 0.5, "its loss was not finite", None)
+    if worth > middle:
+        return Outcome(trial.number, "PRUNED", worth, 0.1, {10: worth}, 10, 0.5, "pruned at step 10", None)
+    return Outcome(trial.number, "COMPLETE", worth, 0.1, {10: worth + 1, 20: worth}, 20, 1.0, None, None)
+
+
+def open_study(directory, storage):
+    return Study(Storage(storage), directory.name, {"space": "of the tests"}, DISTRIBUTIONS)
+
+
+def log(directory, what, block):
+    with (directory / "log").open("a") as file:
+        file.write(f"{what} {block.index} {os.getpid()}\n")
+
+
+def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda: False):
+    """One worker; its blocks take so many seconds, which a block that was cut off goes on with."""
+
+    def train(block, state, stop):
+        log(directory, "begun", block)
+        state.mkdir(exist_ok=True)
+        spent = state / "spent"
+        while (done := float(spent.read_text() or 0) if spent.exists() else 0.0) < seconds:
+            if stop():
+                raise Interrupted
+            time.sleep(0.05)
+            spent.write_text(str(done + 0.05))
+        log(directory, "ended", block)
+        return outcomes(block)
+
+    study = open_study(directory, storage)
+    work(study, directory, Plan(total, size, ask), train, grace=grace, should_stop=should_stop)
+    return study
+
+
+def main():
+    warnings.simplefilter("ignore")
+    directory, storage, total, size = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:5])
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    with tempfile.TemporaryDirectory() as elsewhere:  # so that every worker need not import what this does
+        run(Path(elsewhere), f"sqlite:///{elsewhere}/study.db", 1, 1, 0.0)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            run(directory, storage, total, size, float(line.split()[1]))
+            os._exit(0)
+        print(pid, flush=True)
+
+
+if __name__ == "__main__":
+    main()

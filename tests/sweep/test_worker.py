@@ -1,0 +1,241 @@
+"""Workers on one study: claimed, killed, taken over, restarted; what is left is what one worker alone would leave."""
+
+import collections
+import contextlib
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from lstmjax.sweep.block import Interrupted
+from lstmjax.sweep.presence import Obituaries, Presence, host
+
+SCRIPT = Path(__file__).parent / "cheap_workers.py"
+_spec = importlib.util.spec_from_file_location("cheap_workers", SCRIPT)
+cheap = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(cheap)
+
+TOTAL, SIZE = 22, 5  # five blocks, the last of two trials
+
+
+def storage(directory):
+    return f"sqlite:///{directory}/study.db"
+
+
+def table(study):
+    """What a sweep comes to: for each trial its state, value, parameters and the rest, without times."""
+    return [
+        (t.number, t.state.name, t.value, t.params, t.intermediate_values, *map(t.user_attrs.get, ("steps", "reason")))
+        for t in study.trials()
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("alone")
+    return table(cheap.run(directory, storage(directory), TOTAL, SIZE, 0.0))
+
+
+class Workers:
+    """Forks workers, which survive or are killed."""
+
+    def __init__(self, directory, total=TOTAL, size=SIZE):
+        command = [sys.executable, str(SCRIPT), str(directory), storage(directory), str(total), str(size)]
+        self.directory = directory
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "ready\n"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+    def start(self, seconds):
+        self.process.stdin.write(f"start {seconds}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def log(self):
+        """(what, block, process) of every block begun and ended."""
+        path = self.directory / "log"
+        if not path.exists():
+            return []
+        return [(what, int(block), int(pid)) for what, block, pid in map(str.split, path.read_text().splitlines())]
+
+    def wait_until(self, true, seconds=60.0):
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    def wait(self, *pids):
+        self.wait_until(lambda: not any(alive(pid) for pid in pids))
+
+
+def alive(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+def assert_each_block_ended_once(log):
+    ended = collections.Counter(block for what, block, _ in log if what == "ended")
+    assert ended == dict.fromkeys(range(5), 1)
+
+
+def test_one_worker_leaves_a_study_that_optuna_reads(alone):
+    assert [row[0] for row in alone] == list(range(TOTAL))
+    assert {row[1] for row in alone} == {"COMPLETE", "PRUNED", "FAIL"}
+    for number, state, value, params, intermediate, _, reason in alone:
+        assert set(params) == set(cheap.DISTRIBUTIONS)
+        assert (value is None) == (state == "FAIL") == (number % 7 == 6)
+        assert (reason is None) == (state == "COMPLETE")
+        assert intermediate[10] >= cheap.value(params)
+
+
+def test_of_four_workers_one_is_killed_while_all_hold_running_trials(tmp_path, alone):
+    with Workers(tmp_path) as workers:
+        pids = [workers.start(1.5) for _ in range(4)]
+        workers.wait_until(lambda: len({pid for _, _, pid in workers.log()}) == 4)
+        study = cheap.open_study(tmp_path, storage(tmp_path))
+        running = [trial for trial in study.trials() if trial.state == TrialState.RUNNING]
+        assert len({trial.user_attrs["block"] for trial in running}) == 4
+        os.kill(pids[0], signal.SIGKILL)
+        workers.wait(*pids)
+        log = workers.log()
+    assert_each_block_ended_once(log)
+    (lost,) = [block for what, block, pid in log if pid == pids[0]]
+    assert len({pid for what, block, pid in log if block == lost}) == 2
+    assert table(cheap.open_study(tmp_path, storage(tmp_path))) == alone
+
+
+def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, alone):
+    moments = random.Random(5)
+    with Workers(tmp_path) as workers:
+        for _ in range(5):
+            pid = workers.start(0.3)
+            time.sleep(moments.uniform(0.05, 0.8))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            workers.wait(pid)
+        workers.wait(workers.start(0.3))
+        log = workers.log()
+    assert_each_block_ended_once(log)
+    assert len({pid for _, _, pid in log}) > 2
+    assert table(cheap.open_study(tmp_path, storage(tmp_path))) == alone
+
+
+def test_a_stopped_worker_frees_its_block_for_the_next(tmp_path, alone):
+    calls = []
+
+    def should_stop():
+        calls.append(None)
+        return len(calls) > 3
+
+    with pytest.raises(Interrupted):
+        cheap.run(tmp_path, storage(tmp_path), TOTAL, SIZE, 60.0, should_stop=should_stop)
+    assert not list((tmp_path / "workers").iterdir())
+    assert table(cheap.run(tmp_path, storage(tmp_path), TOTAL, SIZE, 0.0)) == alone
+
+
+def test_a_sweep_may_be_given_more_trials(tmp_path, alone):
+    cheap.run(tmp_path, storage(tmp_path), 12, SIZE, 0.0)
+    grown = table(cheap.run(tmp_path, storage(tmp_path), TOTAL, SIZE, 0.0))
+    assert [row[3] for row in grown] == [row[3] for row in alone]
+    assert [row[0] for row in grown] == list(range(TOTAL))
+
+
+def taken(worker, dead):
+    return lambda study: study.claim(worker, dead, cheap.ask, total=TOTAL, size=SIZE)
+
+
+def test_outcomes_of_a_worker_taken_for_dead_are_dropped(tmp_path):
+    study = cheap.open_study(tmp_path, storage(tmp_path))
+    mine = taken("a", lambda *_: False)(study)
+    theirs = taken("b", lambda worker, pulse: worker == "a")(study)
+    assert theirs == mine
+    assert not study.beat(mine, "a", 1)
+    assert not study.finish(mine, "a", cheap.outcomes(mine))
+    assert not any(trial.state.is_finished() for trial in study.trials())
+    assert study.beat(theirs, "b", 1)
+    assert study.finish(theirs, "b", cheap.outcomes(theirs))
+    assert all(trial.state.is_finished() for trial in study.trials())
+
+
+def test_a_block_whose_recording_was_cut_off_is_recorded_to_its_end(tmp_path):
+    study = cheap.open_study(tmp_path, storage(tmp_path))
+    block = taken("a", lambda *_: False)(study)
+    outcomes = cheap.outcomes(block)
+    study._record(study.trials()[2], outcomes[2])
+    again = taken("b", lambda *_: True)(study)
+    assert again == block
+    assert study.finish(again, "b", outcomes)
+    assert [trial.value for trial in study.trials()] == [outcome.value for outcome in outcomes]
+
+
+def test_a_block_whose_making_was_cut_off_is_made_to_its_end(tmp_path):
+    study = cheap.open_study(tmp_path, storage(tmp_path))
+
+    def cut_off(study, number, before):
+        if number == 3:
+            raise KeyboardInterrupt
+        return cheap.ask(study, number, before)
+
+    with pytest.raises(KeyboardInterrupt):
+        study.claim("a", lambda *_: False, cut_off, total=TOTAL, size=SIZE)
+    assert len(study.trials()) == 3
+    block = taken("b", lambda *_: True)(study)
+    assert (block.first, block.size) == (0, SIZE)
+    assert [trial.params for trial in block.trials] == [cheap.ask(None, number, []) for number in range(SIZE)]
+
+
+def test_every_trial_of_a_block_needs_an_outcome(tmp_path):
+    study = cheap.open_study(tmp_path, storage(tmp_path))
+    block = taken("a", lambda *_: False)(study)
+    with pytest.raises(ValueError, match="one outcome for each"):
+        study.finish(block, "a", cheap.outcomes(block)[1:])
+
+
+def test_presence_ends_with_its_worker(tmp_path):
+    obituaries = Obituaries(tmp_path, grace=60.0)
+    with Presence(tmp_path) as worker:
+        assert not obituaries.dead(worker.name, 0)
+    assert obituaries.dead(worker.name, 0)
+
+
+def test_on_another_host_a_worker_is_dead_when_its_pulse_rests(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    obituaries = Obituaries(tmp_path, grace=60.0)
+    assert not obituaries.dead("elsewhere_1", 7)
+    clock[0] = 59.0
+    assert not obituaries.dead("elsewhere_1", 7)
+    clock[0] = 61.0
+    assert not obituaries.dead("elsewhere_1", 8)
+    clock[0] = 122.0
+    assert obituaries.dead("elsewhere_1", 8)
+    assert "_" not in host()
+
+
+def test_sqlite_is_not_shared_by_hosts(tmp_path, monkeypatch):
+    from lstmjax.errors import ConfigError
+
+    study = cheap.open_study(tmp_path, storage(tmp_path))
+    theirs = taken("elsewhere_1", lambda *_: False)(study)
+    mine = taken("b", lambda *_: False)
+    assert mine(study) is None  # it may be alive or dead
+    study.beat(theirs, "elsewhere_1", 1)
+    with pytest.raises(ConfigError, match="in use on the host elsewhere.*postgresql"):
+        mine(study)
+    assert taken("b", lambda worker, pulse: worker == "elsewhere_1")(cheap.open_study(tmp_path, storage(tmp_path)))
