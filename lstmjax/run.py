@@ -84,7 +84,27 @@ def train_run(
             display.on_check(check)
 
         forecaster.fit_prepared(prepared, on_check=on_check, on_chunk=display.on_chunk)
-    fitted = forecaster.fitted
+    metrics = conclude(run, forecaster, panel, prepared, say=say)
+    say(f"run directory: {run.path}")
+    return Run(run.path, forecaster, panel, metrics)
+
+
+def conclude(
+    run: RunDirectory, forecaster: Forecaster, panel: Panel, prepared: Prepared, *, say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Evaluates a trained forecaster, forecasts, draws, and leaves all of it and the forecaster in a run directory.
+
+    Args:
+        run: the directory, made already.
+        forecaster: what was trained.
+        panel: the data.
+        prepared: the data as it was trained on.
+        say: where to tell how it goes, a line at a time.
+
+    Returns:
+        What metrics.json holds.
+    """
+    config, fitted = forecaster.config, forecaster.fitted
     if fitted.summary["failure"]:
         say(fitted.summary["failure"])
     forecaster.save(run.path, overwrite=True)
@@ -99,8 +119,7 @@ def train_run(
     run.write_metrics(metrics)
     forecast = _write_forecast(run, forecaster, panel, say)
     _draw(run, forecaster, panel, tested, forecast)
-    say(f"run directory: {run.path}")
-    return Run(run.path, forecaster, panel, metrics)
+    return metrics
 
 
 def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) -> str:

@@ -92,10 +92,10 @@ class RunDirectory:
         """Writes config.json."""
         self._write(CONFIG_FILE, config.to_json())
 
-    def append_check(self, check: Check) -> None:
-        """Adds a validation check to metrics.jsonl."""
+    def append_check(self, check: Check, member: int = 0) -> None:
+        """Adds a validation check of one member to metrics.jsonl."""
         with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(check.metrics()) + "\n")
+            file.write(json.dumps(check.metrics(member)) + "\n")
 
     def checks(self) -> list[dict[str, Any]]:
         """The validation checks so far."""
