@@ -21,6 +21,8 @@ DatasetName = Literal["elecdemand", "etth1", "etth2", "m4_hourly", "m4_weekly", 
 LayoutName = Literal["long", "wide"]
 ScalerName = Literal["standard", "minmax", "robust", "none"]
 ScalerScope = Literal["series", "global"]
+TransformName = Literal["none", "log"]
+CalendarName = Literal["minute", "hour", "weekday", "day", "dayofyear", "week", "month", "quarter"]
 GapsPolicy = Literal["mask", "error"]
 ModelName = Literal["direct", "segment"]
 InstanceNormName = Literal["none", "last", "mean", "median", "revin"]
@@ -56,6 +58,11 @@ class DataConfig:
     """Names of covariates known up to the cut-off only."""
     stat_exog: tuple[str, ...] = ()
     """Names of covariates that are constant within a series."""
+    calendar: tuple[CalendarName, ...] = ()
+    """Covariates made from the timestamps, known ahead without any table: each becomes a sine and a cosine."""
+    weight_col: str | None = None
+    """Name of the column that says how much a row counts in the training loss; all alike if not given. Validation and
+    metrics count all rows alike."""
     freq: str | None = None
     """Pandas frequency alias, e.g. "h" or "30min"; a number as text ("1") for integer times. Inferred if not given."""
     season_length: int | None = option(None, low=1)
@@ -74,6 +81,8 @@ class DataConfig:
     """Last timestamp of the training rows, instead of val_size."""
     val_end: str | None = None
     """Last timestamp of the validation rows, instead of test_size."""
+    transform: TransformName = "none"
+    """log: targets, which must be positive, are modelled by their logarithm; it is undone on the forecast."""
     scaler: ScalerName = "standard"
     """How targets are scaled, with statistics of the training rows only."""
     scaler_scope: ScalerScope = "series"
@@ -98,6 +107,13 @@ class DataConfig:
                         f"data.{role} names {column!r}, which data.{seen[column]} names too: a column has one role"
                     )
                 seen[column] = role
+        if self.weight_col is not None and self.weight_col in seen:
+            raise ConfigError(
+                f"data.weight_col names {self.weight_col!r}, which data.{seen[self.weight_col]} names too: "
+                "a column has one role"
+            )
+        if len(set(self.calendar)) < len(self.calendar):
+            raise ConfigError(f"data.calendar is {', '.join(self.calendar)}: expected each name once")
         if self.train_end is not None and self.val_size is not None:
             raise ConfigError("data.train_end and data.val_size both say where training ends: give one of the two")
         if self.val_end is not None and self.test_size is not None:

@@ -1,35 +1,31 @@
 """`Forecaster`: the one class that joins data, network, training and checkpoint."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from flax import nnx
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Float
 
-from lstmjax import checkpoint, models
+from lstmjax import checkpoint, forecasting
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
-from lstmjax.data.frames import forecast_frame
-from lstmjax.data.future import require_future, with_future
+from lstmjax.data.future import with_future
 from lstmjax.data.panel import Panel, check_compatible
-from lstmjax.data.prepare import Prepared, prepare, window_spec
-from lstmjax.data.scaling import Scaling, align, scale, unscale
-from lstmjax.data.split import Split
-from lstmjax.data.windows import Windows, forecast_windows, test_windows
-from lstmjax.errors import CheckpointError, ConfigError, DataError
+from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.windows import Windows
+from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.evaluation.baselines import BASELINES
-from lstmjax.evaluation.windows import Evaluation, evaluate
+from lstmjax.evaluation.windows import Evaluation
 from lstmjax.fitted import Fitted
-from lstmjax.models.own import NetworkMaker, OwnBuilder, own_name
-from lstmjax.training import Check, Status, TrainingData, functional, predict, train
+from lstmjax.models.own import NetworkMaker
+from lstmjax.resume import new_run, old_run, write_config
+from lstmjax.trainer import CHECKPOINTS, Keeping, Watcher, network_for, network_name, train_members
+from lstmjax.training import Check, Network, Status, Weights
 from lstmjax.window import WindowSpec
-
-CONFIG_FILE = "config.json"
-CHECKPOINTS = "checkpoints"
 
 
 class Forecaster:
@@ -79,6 +75,7 @@ class Forecaster:
         *,
         val_size: int | None = None,
         futr_df: pd.DataFrame | None = None,
+        directory: Path | str | None = None,
         on_check: Callable[[Check], None] = lambda check: None,
     ) -> Self:
         """Trains afresh, and keeps the weights of the best validation check.
@@ -88,6 +85,8 @@ class Forecaster:
             val_size: rows at the end of each series to validate on, 0 for none. Default: ``data.val_size``. Test rows
                 are held out only where ``data.test_size`` or ``data.val_end`` says so.
             futr_df: known-future covariates beyond the last observed row, for `predict`.
+            directory: a new folder for a checkpoint at every validation check, for `resume` and `load`. Default:
+                nothing is written.
             on_check: called after every validation check.
 
         Returns:
@@ -96,59 +95,112 @@ class Forecaster:
         Raises:
             DataError: the table cannot be used.
             ConfigError: an option does not fit the table.
+            CheckpointError: the folder is in use, holds a run already, or cannot be written.
         """
-        data = self.config.data if val_size is None else dataclasses.replace(self.config.data, val_size=val_size)
-        panel = panel_from_table(df, data, futr=futr_df)
-        return self.fit_prepared(prepare(panel, data, with_test=False), on_check=on_check)
+        prepared = self._prepare(df, val_size, futr_df)
+        with new_run(directory, self.config, prepared) as keeping:
+            return self.fit_prepared(prepared, keeping=keeping, on_check=on_check)
+
+    def resume(
+        self,
+        directory: Path | str,
+        df: pd.DataFrame | None = None,
+        *,
+        futr_df: pd.DataFrame | None = None,
+        on_check: Callable[[Check], None] = lambda check: None,
+    ) -> Self:
+        """Goes on with a run that was interrupted; it ends with the bytes of one that was not.
+
+        Args:
+            directory: what `fit` was given, or a run directory.
+            df: the table the run was given. Default: what its config names.
+            futr_df: the known-future covariates the run was given.
+            on_check: called after every validation check.
+
+        Returns:
+            The forecaster itself, which takes the run's config: its own must be the same, or `RunConfig()`.
+
+        Raises:
+            CheckpointError: there is no run, its checkpoints do not verify, or the table is another.
+            ConfigError: this forecaster's config is another; names the options.
+        """
+        with old_run(directory, self.config, df, futr_df) as (self.config, prepared, keeping):
+            return self.fit_prepared(prepared, keeping=keeping, on_check=on_check)
+
+    def finetune(
+        self,
+        df: pd.DataFrame,
+        *,
+        options: Mapping[str, Any] | None = None,
+        val_size: int | None = None,
+        futr_df: pd.DataFrame | None = None,
+        directory: Path | str | None = None,
+        on_check: Callable[[Check], None] = lambda check: None,
+    ) -> Self:
+        """Starts a new run from the trained weights, on the same or on other series.
+
+        Statistics of the scaler are fitted anew, on the training rows of the new table.
+
+        Args:
+            df: the table.
+            options: options to change by dotted name, e.g. ``{"optimizer.learning_rate": 1e-4}``; those that give the
+                network its shape cannot.
+            val_size: as in `fit`.
+            futr_df: as in `fit`.
+            directory: as in `fit`.
+            on_check: called after every validation check.
+
+        Returns:
+            The forecaster itself.
+
+        Raises:
+            CheckpointError: nothing was trained yet; otherwise as in `fit`.
+            ConfigError: a network of these options does not fit the weights.
+            DataError: the table cannot be used.
+        """
+        start = self.fitted.weights
+        self.config = self.fitted.config.replace({"train.batch_shards": None} | dict(options or {}))
+        prepared = self._prepare(df, val_size, futr_df)
+        with new_run(directory, self.config, prepared) as keeping:
+            return self.fit_prepared(prepared, start=start, keeping=keeping, on_check=on_check)
 
     def fit_prepared(
         self,
         prepared: Prepared,
         *,
         until: int | None = None,
+        start: Weights | None = None,
+        keeping: Keeping | None = None,
         on_check: Callable[[Check], None] = lambda check: None,
         on_chunk: Callable[[Status], None] = lambda status: None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> Self:
-        """Trains afresh on data that is split, scaled and windowed already.
+        """Trains on data that is split, scaled and windowed already.
 
         Args:
             prepared: from `lstmjax.data.prepare.prepare`.
             until: stop at this step, short of ``train.max_steps``; the schedule goes as if training went on.
+            start: weights to begin with. Default: drawn from ``train.seed``.
+            keeping: where to save, and what to go on from. Default: nothing is saved.
             on_check: called after every validation check.
             on_chunk: called after every chunk of steps.
+            should_stop: asked after every chunk of steps.
+
+        Raises:
+            Interrupted: ``should_stop`` said so, and the state is saved.
+            CheckpointError: the last state cannot be saved.
         """
+        watcher = Watcher(on_check, on_chunk, should_stop)
         seeds = [self.config.train.seed]
-        (fitted,) = self.train_members(prepared, seeds, until=until, on_check=on_check, on_chunk=on_chunk)
+        (fitted,) = train_members(
+            self.config, self.network, prepared, seeds, until=until, start=start, keeping=keeping, watcher=watcher
+        )
         return self.with_fitted(fitted)
 
     def with_fitted(self, fitted: Fitted) -> Self:
         """Takes what was trained elsewhere; returns the forecaster itself."""
         self._fitted = fitted
         return self
-
-    def train_members(
-        self,
-        prepared: Prepared,
-        seeds: Sequence[int],
-        *,
-        until: int | None = None,
-        on_check: Callable[[Check], None] = lambda check: None,
-        on_chunk: Callable[[Status], None] = lambda status: None,
-    ) -> list[Fitted]:
-        """Trains one member a seed, as one population; see `fit_prepared` for the arguments."""
-        data = TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec)
-        result = train(
-            self._network(prepared.spec),
-            data,
-            self.config.optimizer,
-            self.config.train,
-            seeds=seeds,
-            until=until,
-            on_check=on_check,
-            on_chunk=on_chunk,
-        )
-        name = self._network_name()
-        return [Fitted.of(self.config, name, prepared, result, member) for member in range(len(seeds))]
 
     def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
         """Forecasts the ``h`` rows after the last observation of every series.
@@ -173,11 +225,7 @@ class Forecaster:
 
     def predict_panel(self, panel: Panel) -> pd.DataFrame:
         """`predict` for a panel."""
-        fitted, data = self.fitted, self.fitted.config.data
-        require_future(panel, data.h)
-        windows = forecast_windows(panel)
-        values = self.forecast_windows(panel, windows)
-        return forecast_frame(panel, windows, {fitted.config.model.alias: values}, cutoff=False)
+        return forecasting.forecast_future(self.fitted, self._network, panel)
 
     def evaluate(self, df: pd.DataFrame) -> pd.DataFrame:
         """Forecasts every window of the rows that were neither trained nor validated on.
@@ -197,32 +245,11 @@ class Forecaster:
 
     def evaluate_panel(self, panel: Panel) -> Evaluation:
         """`evaluate` for a panel, with the metrics."""
-        fitted, data = self.fitted, self.fitted.config.data
-        seen = fitted.rows_seen(panel)
-        # A forecast needs at least one row to look back upon; of new series only whole lookbacks are used.
-        first_row = np.minimum(np.where(seen < 0, data.input_size, np.maximum(seen, 1)), panel.observed)
-        windows = test_windows(Split(first_row, first_row, panel.observed), h=data.h)
-        if not len(windows.series):
-            raise DataError(
-                f"there is nothing to evaluate: no series has {data.h} rows (data.h) after those trained and validated "
-                "on; hold rows out with data.test_size, or give a table that goes on"
-            )
-        # The statistics of new series are those of the rows before the first forecast.
-        before = dataclasses.replace(panel, observed=first_row)
-        scaling = align(fitted.scaling, fitted.tail.ids, before)
-        return evaluate(
-            panel,
-            windows,
-            self._forecast(panel, windows, scaling),
-            model=fitted.config.model.alias,
-            first_row=first_row,
-            scaling=scaling,
-            season_length=data.season_length or 1,
-        )
+        return forecasting.evaluate_unseen(self.fitted, self._network, panel)
 
     def forecast_windows(self, panel: Panel, windows: Windows) -> Float[np.ndarray, "W H C"]:
         """Forecasts of any windows of a panel, in the table's units."""
-        return self._forecast(panel, windows, align(self.fitted.scaling, self.fitted.tail.ids, panel))
+        return forecasting.forecast_values(self.fitted, self._network, panel, windows)
 
     def panel(self, df: pd.DataFrame, futr_df: pd.DataFrame | None = None, *, source: str = "the table") -> Panel:
         """A new table as a panel, checked against the training data.
@@ -238,7 +265,8 @@ class Forecaster:
         fitted = self.fitted
         # A table without an id column is the one series there was, or else one that training did not see.
         only = str(fitted.tail.ids[0]) if len(fitted.tail.ids) == 1 else "series"
-        panel = panel_from_table(df, fitted.config.data, source=source, futr=futr_df, series_id=only)
+        data = dataclasses.replace(fitted.config.data, weight_col=None)  # weights matter to training only
+        panel = panel_from_table(df, data, source=source, futr=futr_df, series_id=only)
         check_compatible(fitted.tail.schema, panel.schema, source=source)
         return panel
 
@@ -253,43 +281,43 @@ class Forecaster:
             CheckpointError: a forecaster is there already, or the folder cannot be written.
         """
         fitted, directory = self.fitted, Path(directory)
-        if not overwrite and checkpoint.steps(directory / CHECKPOINTS):
+        before = checkpoint.steps(directory / CHECKPOINTS)
+        if before and not overwrite:
             raise CheckpointError(f"{directory} holds a trained forecaster: name another folder, or say overwrite=True")
         arrays, metadata = fitted.to_arrays()
-        checkpoint.save(directory / CHECKPOINTS, fitted.summary["steps"], arrays, metadata)
-        (directory / CONFIG_FILE).write_text(fitted.config.to_json())
+        step = fitted.summary["steps"]
+        checkpoint.save(directory / CHECKPOINTS, step, arrays, metadata)
+        for other in set(before) - {step}:
+            checkpoint.remove(directory / CHECKPOINTS, other)
+        write_config(directory, fitted.config)
 
     @classmethod
-    def load(cls, directory: Path | str, *, network: nnx.Module | NetworkMaker | None = None) -> Self:
-        """A trained forecaster from what `save` or ``lstmjax train`` wrote.
+    def load(
+        cls, directory: Path | str, *, network: nnx.Module | NetworkMaker | None = None, member: int = 0
+    ) -> Self:
+        """A trained forecaster from what `save`, `fit` or ``lstmjax train`` wrote.
 
         Args:
-            directory: where it was written.
+            directory: where it was written. Of a run that has not ended, the best weights so far are taken.
             network: the network of your own that it was trained with.
+            member: which, where several were trained together.
 
         Raises:
             CheckpointError: nothing is there, it does not verify, or it was trained with another network.
         """
         stored = checkpoint.load(Path(directory) / CHECKPOINTS)
         forecaster = cls(RunConfig.from_json(stored.metadata["config"], f"{directory}"), network=network)
-        theirs, ours = stored.metadata["network"], forecaster._network_name()
+        theirs, ours = stored.metadata["network"], network_name(network, forecaster.config)
         if theirs != ours:
             hint = "pass it as network=" if network is None else f"not with {ours}"
             raise CheckpointError(f"{directory} was trained with the network {theirs}: {hint}")
-        return forecaster.with_fitted(Fitted.from_arrays(stored, forecaster._network))
+        fitted = Fitted.from_arrays(stored, forecaster._network, member)
+        forecaster.config = fitted.config
+        return forecaster.with_fitted(fitted)
 
-    def _forecast(self, panel: Panel, windows: Windows, scaling: Scaling) -> Float[np.ndarray, "W H C"]:
-        """The network's forecasts in the table's units."""
-        spec = window_spec(panel, self.fitted.config.data)
-        network, _ = functional(self._network(spec))
-        scaled = predict(network, self.fitted.weights, scale(panel, scaling), windows, spec)
-        return unscale(scaled, np.asarray(windows.series), scaling)
+    def _prepare(self, df: pd.DataFrame, val_size: int | None, futr_df: pd.DataFrame | None) -> Prepared:
+        data = self.config.data if val_size is None else dataclasses.replace(self.config.data, val_size=val_size)
+        return prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
 
-    def _network(self, spec: WindowSpec) -> nnx.Module | Callable[[PRNGKeyArray], nnx.Module]:
-        """What `training.train` draws networks from; equal for equal arguments, so that programs serve again."""
-        if self.network is None:
-            return models.Builder(spec, self.config.model)
-        return self.network if isinstance(self.network, nnx.Module) else OwnBuilder(self.network, spec)
-
-    def _network_name(self) -> str:
-        return self.config.model.name if self.network is None else own_name(self.network)
+    def _network(self, spec: WindowSpec) -> Network:
+        return network_for(self.network, self.config, spec)

@@ -76,6 +76,9 @@ def _as_type(value: Any, hint: Any, name: str) -> Any:
             return value
         raise ConfigError(f"{name} is {value!r}: expected one of {', '.join(typing.get_args(hint))}")
     if typing.get_origin(hint) is tuple:
+        choices = typing.get_args(typing.get_args(hint)[0])
+        if choices and isinstance(value, (list, tuple)):
+            return tuple(_as_type(item, Literal[choices], name) for item in value)
         if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise ConfigError(f"{name} is {value!r}: expected a list of names")

@@ -25,6 +25,8 @@ DEFAULTS = {
         "futr_exog": [],
         "hist_exog": [],
         "stat_exog": [],
+        "calendar": [],
+        "weight_col": None,
         "freq": None,
         "season_length": None,
         "h": 24,
@@ -33,6 +35,7 @@ DEFAULTS = {
         "test_size": None,
         "train_end": None,
         "val_end": None,
+        "transform": "none",
         "scaler": "standard",
         "scaler_scope": "series",
         "gaps": "mask",
@@ -136,6 +139,7 @@ BAD_VALUES = {
     "data.step_size": ("two", "data.step_size is 'two': expected a whole number"),
     "data.target_cols": ("y", "data.target_cols is 'y': expected a list of names"),
     "data.futr_exog": ([1], "data.futr_exog is [1]: expected a list of names"),
+    "data.calendar": (["hour", "noon"], "data.calendar is 'noon': expected one of minute, hour, weekday"),
     "data.scaler": ("z", "data.scaler is 'z': expected one of standard, minmax, robust, none"),
     "data.dataset": ("etth3", "data.dataset is 'etth3': expected one of elecdemand, etth1"),
     "data.layout": (["long"], "data.layout is ['long']: expected one of long, wide"),
@@ -174,6 +178,8 @@ def test_bad_value_is_refused_in_one_line_that_names_it(name):
         ({"hist_exog": ["y"]}, "data.hist_exog names 'y', which data.target_cols names too: a column has one role"),
         ({"target_cols": ["y", "y"]}, "data.target_cols names 'y', which data.target_cols names too"),
         ({"time_col": "y"}, "data.target_cols names 'y', which data.time_col names too"),
+        ({"weight_col": "y"}, "data.weight_col names 'y', which data.target_cols names too: a column has one role"),
+        ({"calendar": ["hour", "hour"]}, "data.calendar is hour, hour: expected each name once"),
         ({"train_end": "2020", "val_size": 3, "val_end": "2021"}, "data.train_end and data.val_size both say where"),
         ({"train_end": "2020", "val_end": "2021", "test_size": 3}, "data.val_end and data.test_size both say where"),
         ({"train_end": "2020"}, "data.val_end is missing: data.train_end and data.val_end are given together"),
@@ -184,6 +190,12 @@ def test_options_that_contradict_each_other(values, message):
     with pytest.raises(ConfigError) as error:
         DataConfig(**values)
     assert str(error.value).startswith(message)
+
+
+def test_revin_brings_its_own_scale():
+    for values in ({"instance_scale": "std"}, {"instance_rows": 24}):
+        with pytest.raises(ConfigError, match="model.instance_norm is 'revin', which"):
+            ModelConfig(instance_norm="revin", **values)
 
 
 @pytest.mark.parametrize(
@@ -234,8 +246,11 @@ def test_every_option_is_described():
 
 def test_choices_are_those_the_code_offers():
     from lstmjax.data import datasets
+    from lstmjax.data.calendar import CALENDAR
     from lstmjax.data.scaling import SCALERS
+    from lstmjax.data.transform import TRANSFORMS
     from lstmjax.models import NETWORKS
+    from lstmjax.nn.normalization import CENTERS, SCALES
     from lstmjax.training.losses import LOSSES
     from lstmjax.training.optimizer import OPTIMIZERS
     from lstmjax.training.schedules import SCHEDULES
@@ -247,6 +262,10 @@ def test_choices_are_those_the_code_offers():
         options.ScheduleName: SCHEDULES,
         options.DatasetName: datasets.NAMES,
         options.ScalerName: SCALERS,
+        options.TransformName: TRANSFORMS,
+        options.CalendarName: CALENDAR,
+        options.InstanceScaleName: SCALES,
     }
+    assert set(typing.get_args(options.InstanceNormName)) == {*CENTERS, "revin"}
     for choices, functions in offered.items():
         assert set(typing.get_args(choices)) == set(functions)

@@ -7,6 +7,7 @@ import pandas as pd
 from jaxtyping import Float64, Int64, Shaped
 
 from lstmjax.config import DataConfig
+from lstmjax.data.calendar import check_calendar
 from lstmjax.data.frequency import Frequency, as_index, infer_frequency, parse_frequency
 from lstmjax.data.panel import Panel, Schema, row_ranges
 from lstmjax.data.rows import Columns, Rows, Table, join_future, read_future, read_rows
@@ -53,6 +54,7 @@ def panel_from_table(
     """
     main = read_rows(table, config, source, series_id)
     frequency = _frequency(main, config, freq)
+    check_calendar(config.calendar, frequency, source, config.time_col)
     rows = main.rows if futr is None else join_future(main, read_future(futr, config, main.ids), config)
     clock = rows.wall if frequency.wall_clock else rows.utc
     starts = clock[~rows.follows]
@@ -66,11 +68,13 @@ def panel_from_table(
         stat_exog=config.stat_exog,
         freq=frequency.text,
         layout=config.layout,
+        calendar=config.calendar,
         time_zone=main.zone,
     )
     panel = _laid_out(schema, main.ids, starts, at, rows, Columns.of(config))
     _check_gaps(panel, rows, at, config, has_future=futr is not None)
-    return panel
+    # What the calendar says of the rows that will be forecast is known: let there be such rows.
+    return panel.reaching(panel.observed + config.h) if config.calendar else panel
 
 
 def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
@@ -155,7 +159,18 @@ def _laid_out(
         hist=np.ascontiguousarray(cells[:, columns.hist]),
         futr=np.ascontiguousarray(cells[:, columns.futr]),
         stat=_static(rows, ids, columns.stat, schema),
+        weight=_weights(rows, columns, schema, cells),
     )
+
+
+def _weights(rows: Rows, columns: Columns, schema: Schema, cells: np.ndarray) -> Float64[np.ndarray, "R Fw"]:
+    """The weights of all rows; every row of the table with a target must have one, of 0 or more."""
+    given, y = rows.cells[:, columns.weight], rows.cells[:, columns.y]
+    wrong = np.flatnonzero((~(given >= 0)).any(axis=1) & ~np.isnan(y).all(axis=1))
+    if len(wrong):
+        found = "empty" if np.isnan(given[wrong[0], 0]) else f"{given[wrong[0], 0]:g}"
+        raise DataError(f"{rows.name(int(wrong[0]))}: the weight is {found}: expected a number of at least 0")
+    return np.ascontiguousarray(cells[:, columns.weight])
 
 
 def _static(rows: Rows, ids: Shaped[np.ndarray, " N"], group: slice, schema: Schema) -> Float64[np.ndarray, "N Fs"]:

@@ -1,12 +1,10 @@
 """The known future of a panel: whether it reaches as far as a forecast needs, and rows that a table adds to it."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 
 from lstmjax.config import DataConfig
-from lstmjax.data.panel import Panel, row_ranges
+from lstmjax.data.panel import Panel
 from lstmjax.data.rows import read_future
 from lstmjax.errors import DataError
 
@@ -49,17 +47,9 @@ def with_future(panel: Panel, futr: pd.DataFrame, config: DataConfig) -> Panel:
     first = panel.y.shape[1] + panel.hist.shape[1]
     lengths = panel.lengths.copy()
     np.maximum.at(lengths, series, number + 1)
-    offsets = row_ranges(lengths)
-    old = np.arange(len(panel.y)) + np.repeat(offsets[:-1] - panel.offsets[:-1], panel.lengths)
-
-    def longer(values: np.ndarray) -> np.ndarray:
-        grown = np.full((offsets[-1], values.shape[1]), np.nan)
-        grown[old] = values
-        return grown
-
-    futr_values = longer(panel.futr)
-    futr_values[offsets[series] + number] = values[:, first : first + width]
-    return dataclasses.replace(panel, offsets=offsets, y=longer(panel.y), hist=longer(panel.hist), futr=futr_values)
+    longer = panel.reaching(lengths)
+    longer.futr[longer.offsets[series] + number] = values[:, first : first + width]  # new arrays: no one else's
+    return longer
 
 
 def require_future(panel: Panel, h: int) -> None:

@@ -29,6 +29,7 @@ class Schema:
         stat_exog: covariates constant within a series.
         freq: pandas frequency alias, or a whole number as text.
         layout: long or wide.
+        calendar: covariates made from the timestamps: see `lstmjax.data.calendar`.
         time_zone: name of the timestamps' zone; None for those without one.
     """
 
@@ -40,6 +41,7 @@ class Schema:
     stat_exog: tuple[str, ...]
     freq: str
     layout: str = "long"
+    calendar: tuple[str, ...] = ()
     time_zone: str | None = None
 
     @property
@@ -68,6 +70,7 @@ class Panel:
         hist: (R, Fh) historic covariates, NaN where missing.
         futr: (R, Ff) known-future covariates, NaN where missing.
         stat: (N, Fs) static covariates.
+        weight: (R, 1) how much each row counts in the training loss; (R, 0) where all count alike.
     """
 
     schema: Schema
@@ -79,6 +82,7 @@ class Panel:
     hist: Float64[np.ndarray, "R Fh"]
     futr: Float64[np.ndarray, "R Ff"]
     stat: Float64[np.ndarray, "N Fs"]
+    weight: Float64[np.ndarray, "R Fw"]
 
     @property
     def lengths(self) -> Int64[np.ndarray, " N"]:
@@ -115,11 +119,36 @@ class Panel:
             y=self.y[keep],
             hist=self.hist[keep],
             futr=self.futr[keep],
+            weight=self.weight[keep],
+        )
+
+    def reaching(self, lengths: Int64[np.ndarray, " N"]) -> "Panel":
+        """The panel with empty rows after the last ones of each series, up to so many in all.
+
+        Args:
+            lengths: (N,) rows that each series should have; longer ones stay as they are.
+        """
+        lengths = np.maximum(lengths, self.lengths)
+        offsets = row_ranges(lengths)
+        old = np.arange(len(self.y)) + np.repeat(offsets[:-1] - self.offsets[:-1], self.lengths)
+
+        def longer(values: np.ndarray) -> np.ndarray:
+            grown = np.full((offsets[-1], values.shape[1]), np.nan)
+            grown[old] = values
+            return grown
+
+        return dataclasses.replace(
+            self,
+            offsets=offsets,
+            y=longer(self.y),
+            hist=longer(self.hist),
+            futr=longer(self.futr),
+            weight=longer(self.weight),
         )
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The panel as named arrays of numbers and JSON-able metadata, from which `from_arrays` makes it again."""
-        names = ("start", "offsets", "observed", "y", "hist", "futr", "stat")
+        names = ("start", "offsets", "observed", "y", "hist", "futr", "stat", "weight")
         metadata = {"schema": dataclasses.asdict(self.schema), "ids": self.ids.tolist()}
         return {name: getattr(self, name) for name in names}, metadata
 

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from lstmjax.config import DataConfig
+from lstmjax.data.calendar import WIDTH
 from lstmjax.data.frequency import season_length
 from lstmjax.data.panel import Panel
 from lstmjax.data.scaling import Scaling, fit_scaling, scale
@@ -62,13 +63,14 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
 
 
 def window_spec(panel: Panel, config: DataConfig) -> WindowSpec:
-    """The sizes of a window cut from a panel; ``config`` as `prepare` filled it in."""
+    """The sizes of a window cut from the panel that is trained on; ``config`` as `prepare` filled it in."""
     return WindowSpec(
         input_size=config.input_size,
         h=config.h,
         targets=panel.y.shape[1],
         hist_exog=panel.hist.shape[1],
-        futr_exog=panel.futr.shape[1],
+        futr_exog=panel.futr.shape[1] + WIDTH * len(panel.schema.calendar),
         stat_exog=panel.stat.shape[1],
         season_length=config.season_length or 1,
+        series=len(panel.ids),
     )

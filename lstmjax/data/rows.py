@@ -19,12 +19,19 @@ class Columns(NamedTuple):
     hist: slice
     futr: slice
     stat: slice
+    weight: slice
 
     @classmethod
     def of(cls, config: DataConfig) -> "Columns":
         """The groups one after the other, as wide as the config names columns."""
         targets = 1 if config.layout == "wide" else len(config.target_cols)
-        widths = (targets, len(config.hist_exog), len(config.futr_exog), len(config.stat_exog))
+        widths = (
+            targets,
+            len(config.hist_exog),
+            len(config.futr_exog),
+            len(config.stat_exog),
+            int(config.weight_col is not None),
+        )
         ends = np.cumsum(widths).tolist()
         return cls(*(slice(end - width, end) for end, width in zip(ends, widths, strict=True)))
 
@@ -85,7 +92,8 @@ def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: s
         DataWarning: rows of a series are not sorted by time.
     """
     table = _prepared(table, config)
-    columns = (*config.target_cols, *config.hist_exog, *config.futr_exog, *config.stat_exog)
+    weight = () if config.weight_col is None else (config.weight_col,)
+    columns = (*config.target_cols, *config.hist_exog, *config.futr_exog, *config.stat_exog, *weight)
     require_columns(table, (config.time_col, *columns), source)
     if table.empty:
         raise DataError(f"{source} has no rows")
@@ -122,7 +130,7 @@ def read_future(futr: pd.DataFrame, config: DataConfig, ids: Shaped[np.ndarray, 
         every = read.rows.take(np.tile(np.arange(len(futr)), len(ids)))
         read = read._replace(rows=every._replace(series=np.repeat(np.arange(len(ids)), len(futr))))
     columns = Columns.of(config)
-    cells = np.full((len(read.rows.number), columns.stat.stop), np.nan)
+    cells = np.full((len(read.rows.number), columns.weight.stop), np.nan)
     cells[:, columns.futr] = read.rows.cells
     read = read._replace(rows=read.rows._replace(cells=cells))
     return read._replace(rows=_sorted(read, config))

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Shaped
+from jaxtyping import Float, Float64, Int, Int64, Shaped
 
-from lstmjax.config import DataConfig, ScalerName
+from lstmjax.config import DataConfig, ScalerName, TransformName
+from lstmjax.data.calendar import calendar_features
 from lstmjax.data.panel import Panel
 from lstmjax.data.split import Split
 from lstmjax.data.table import DataWarning
+from lstmjax.data.transform import TRANSFORMS, transformed
 from lstmjax.data.windows import PanelArrays
 
 _NAMED = 5  # series named in a warning; the others are counted
@@ -24,7 +26,10 @@ Statistics = tuple[np.ndarray, np.ndarray]
 class Scaling:
     """Statistics with which ``scaled = (value - center) / scale``. N rows for the targets, or 1 for all series alike.
 
+    Targets are transformed before.
+
     Attributes:
+        transform: what targets are transformed by.
         scaler: how the statistics of targets are made.
         per_series: True where the targets have a row of statistics for each series.
         y_center: (N or 1, C)
@@ -35,8 +40,10 @@ class Scaling:
         futr_scale: (Ff,)
         stat_center: (Fs,)
         stat_scale: (Fs,)
+        series: (N,) the number of each series among those trained on; -1 for others.
     """
 
+    transform: TransformName
     scaler: ScalerName
     per_series: bool
     y_center: Float64[np.ndarray, "M C"]
@@ -47,11 +54,12 @@ class Scaling:
     futr_scale: Float64[np.ndarray, " Ff"]
     stat_center: Float64[np.ndarray, " Fs"]
     stat_scale: Float64[np.ndarray, " Fs"]
+    series: Int64[np.ndarray, " N"]
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The statistics as named arrays and JSON-able metadata, from which `from_arrays` makes them again."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        metadata = {name: arrays.pop(name) for name in ("scaler", "per_series")}
+        metadata = {name: arrays.pop(name) for name in ("transform", "scaler", "per_series")}
         return arrays, metadata
 
     @classmethod
@@ -77,9 +85,13 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
     Returns:
         The statistics.
 
+    Raises:
+        DataError: a target that is not positive, and ``config.transform`` is log.
+
     Warns:
         DataWarning: a series whose training rows are all equal; its scale is 1.
     """
+    panel = transformed(panel, config.transform)
     train_rows = _first_rows(panel, split.train_end)
     statistic = SCALERS[config.scaler]
     if config.scaler_scope == "series":
@@ -92,6 +104,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
     stat_center, stat_scale = _each_column(panel.stat, _covariate)
     _warn_constant(panel, split)
     return Scaling(
+        transform=config.transform,
         scaler=config.scaler,
         per_series=config.scaler_scope == "series",
         y_center=y_center,
@@ -102,11 +115,14 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
         futr_scale=futr_scale,
         stat_center=stat_center,
         stat_scale=stat_scale,
+        series=np.arange(len(panel.ids)),
     )
 
 
 def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
     """The panel in scaled units, ready for the device: float32, 0 where missing.
+
+    The covariates of the calendar come behind the known-future ones.
 
     Args:
         panel: the data. Its series are those of the statistics: see `align`.
@@ -114,14 +130,20 @@ def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
 
     Returns:
         NumPy arrays.
+
+    Raises:
+        DataError: a target that is not positive is to be transformed by log.
     """
+    panel = transformed(panel, scaling.transform)
     series = np.repeat(np.arange(len(panel.ids)), panel.lengths)
     center, spread = _target_statistics(scaling, series)
     y, y_mask = _masked((panel.y - center) / spread)
     hist, hist_mask = _masked((panel.hist - scaling.hist_center) / scaling.hist_scale)
-    futr, futr_mask = _masked((panel.futr - scaling.futr_center) / scaling.futr_scale)
+    futr, futr_mask = _masked(_with_calendar(panel, series, (panel.futr - scaling.futr_center) / scaling.futr_scale))
     stat = ((panel.stat - scaling.stat_center) / scaling.stat_scale).astype(np.float32)
-    return PanelArrays(y, y_mask, hist, hist_mask, futr, futr_mask, stat, panel.offsets.astype(np.int32))
+    weight = np.nan_to_num(panel.weight[:, 0]).astype(np.float32) if panel.weight.shape[1] else None
+    offsets, numbers = panel.offsets.astype(np.int32), scaling.series.astype(np.int32)
+    return PanelArrays(y, y_mask, hist, hist_mask, futr, futr_mask, stat, offsets, numbers, weight)
 
 
 def unscale(
@@ -138,7 +160,7 @@ def unscale(
         (W, H, C) float64.
     """
     center, spread = _target_statistics(scaling, np.asarray(series))
-    return np.asarray(values, np.float64) * spread[:, None] + center[:, None]
+    return TRANSFORMS[scaling.transform].inverse(np.asarray(values, np.float64) * spread[:, None] + center[:, None])
 
 
 def scale_targets(
@@ -155,7 +177,8 @@ def scale_targets(
         (W, H, C) float64.
     """
     center, spread = _target_statistics(scaling, np.asarray(series))
-    return (np.asarray(values, np.float64) - center[:, None]) / spread[:, None]
+    values = TRANSFORMS[scaling.transform].forward(np.asarray(values, np.float64))
+    return (values - center[:, None]) / spread[:, None]
 
 
 def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], panel: Panel) -> Scaling:
@@ -169,17 +192,27 @@ def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], p
     Returns:
         Statistics in the order of the new panel's series.
     """
-    if not scaling.per_series:
-        return scaling
     known = {name: row for row, name in enumerate(old_ids)}
-    rows = np.array([known.get(name, -1) for name in panel.ids])
+    rows = np.array([known.get(name, -1) for name in panel.ids], np.int64)
+    if not scaling.per_series:
+        return dataclasses.replace(scaling, series=rows)
+    panel = transformed(panel, scaling.transform)
     own_center, own_scale = _by_series(panel, np.where(rows < 0, panel.observed, 0), SCALERS[scaling.scaler], scaling)
     kept = (rows >= 0)[:, None]
     return dataclasses.replace(
         scaling,
         y_center=np.where(kept, scaling.y_center[rows], own_center),
         y_scale=np.where(kept, scaling.y_scale[rows], own_scale),
+        series=rows,
     )
+
+
+def _with_calendar(panel: Panel, series: np.ndarray, futr: np.ndarray) -> np.ndarray:
+    """Known-future covariates with those that the timestamps tell."""
+    if not panel.schema.calendar:
+        return futr
+    times = panel.timestamps(series, np.arange(len(series)) - panel.offsets[series])
+    return np.concatenate([futr, calendar_features(times, panel.schema.calendar)], axis=1)
 
 
 def _standard(values: np.ndarray) -> tuple[float, float]:

@@ -33,6 +33,10 @@ class PanelArrays(NamedTuple):
     stat: Float[Array, "N Fs"] | Float[np.ndarray, "N Fs"]
     offsets: Int[Array, " N+1"] | Int[np.ndarray, " N+1"]
     """int32; series n holds the rows from offsets[n] up to offsets[n + 1]."""
+    series: Int[Array, " N"] | Int[np.ndarray, " N"] | None = None
+    """int32; the number of each series among those trained on, -1 for others. None: they are those trained on."""
+    weight: Float[Array, " R"] | Float[np.ndarray, " R"] | None = None
+    """How much each row counts in the training loss; None: all alike."""
 
 
 class Windows(NamedTuple):
@@ -73,8 +77,12 @@ def gather(arrays: PanelArrays, windows: Windows, *, input_size: int, h: int) ->
         futr_exog=futr,
         futr_mask=futr_mask,
         stat_exog=jnp.take(arrays.stat, windows.series, axis=0, mode="clip"),
+        series=jnp.take(arrays.series, windows.series, mode="clip")
+        if arrays.series is not None
+        else jnp.asarray(windows.series),
     )
-    return window, Target(y=y[:, input_size:], mask=y_mask[:, input_size:])
+    weight = None if arrays.weight is None else jnp.take(arrays.weight, rows[:, input_size:], mode="clip")
+    return window, Target(y=y[:, input_size:], mask=y_mask[:, input_size:], weight=weight)
 
 
 def _cut(

@@ -81,12 +81,12 @@ class DirectNetwork(nnx.Module):
         state = self.state_dropout(state, rngs=rngs, deterministic=deterministic)
         future = _future_features(window)  # (B, H, 2 Ff)
         batch = state.shape[0]
-        context = [state, window.stat_exog, future.reshape(batch, -1)]
+        known = [state, window.stat_exog, future.reshape(batch, -1)]
         if self.series is not None:
             if window.series is None:
                 raise ValueError("window.series is None: a series embedding needs the series' numbers")
-            context.append(self.series(window.series).reshape(batch, -1))
-        context = jnp.concatenate(context, axis=-1)
+            known.append(self.series(window.series).reshape(batch, -1))
+        context = jnp.concatenate(known, axis=-1)
         if self.hidden is not None:
             context = jax.nn.relu(self.hidden(context))
         steps = self.horizon(context).reshape(batch, self.spec.h, -1)  # (B, H, C or step features)

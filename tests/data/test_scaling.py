@@ -166,7 +166,10 @@ def test_new_data_keeps_the_statistics_of_known_series(series_of):
         aligned.y_scale[:, 0], [np.std([2, 4, 6, 8]), scaling.y_scale[1, 0], scaling.y_scale.mean()]
     )
     together = fit_scaling(old, _split((30, 35, 40), (30, 35, 40)), DataConfig(scaler_scope="global"))
-    assert align(together, old.ids, new) is together
+    aligned = align(together, old.ids, new)
+    assert aligned.y_center is together.y_center
+    assert aligned.y_scale is together.y_scale
+    assert aligned.series.tolist() == [-1, 1, -1]
 
 
 def test_arrays_and_json_make_the_same_statistics_again(series_of):
