@@ -21,8 +21,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-_INK, _GREY, _FAINT = "#22303c", "#6b7785", "#e6e9ec"
-_FORECAST, _HORIZON = "#d1495b", "#f6f2ea"
+INK, GREY, FAINT = "#22303c", "#6b7785", "#e6e9ec"
+ACCENT, _HORIZON = "#d1495b", "#f6f2ea"
 _BASELINES = ("#7f9bb3", "#c2a14d", "#8fae8b", "#a78bb0")
 _TIMES = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]  # labels of ticks at years, months, days, ...
 _WIDTH = 9.0  # inches
@@ -77,10 +77,10 @@ def forecasts(
     """
     if not windows:
         raise ValueError("windows is empty: expected at least one forecast to draw")
-    figure, axes = _figure(len(windows), height=2.1)
+    figure, axes = blank_figure(len(windows), height=2.1)
     for axis, window in zip(axes, windows, strict=True):
         _draw_window(axis, window, model)
-        axis.set_ylabel(f"{value} ({unit})" if unit else value, color=_GREY)
+        axis.set_ylabel(f"{value} ({unit})" if unit else value, color=GREY)
     figure.align_ylabels(axes)
     _legend(figure, axes, title)
     return figure
@@ -106,9 +106,9 @@ def learning_curve(
     """
     if not checks:
         raise ValueError("checks is empty: expected at least one validation check to draw")
-    figure, (axis,) = _figure(1, height=3.6)
+    figure, (axis,) = blank_figure(1, height=3.6)
     steps = np.array([check["step"] for check in checks])
-    for name, label, color in (("train_loss", "training", _GREY), ("val_loss", "validation", _FORECAST)):
+    for name, label, color in (("train_loss", "training", GREY), ("val_loss", "validation", ACCENT)):
         losses = np.array([check.get(name, np.nan) for check in checks], dtype=float)  # None becomes NaN
         losses[~np.isfinite(losses)] = np.nan
         if np.isnan(losses).all():
@@ -116,8 +116,8 @@ def learning_curve(
         axis.plot(steps, losses, color=color, linewidth=1.6, label=label, **_markers(len(steps)))
         if name == "val_loss" and best_step is not None and best_step in steps:
             _mark_best(axis, best_step, losses[steps == best_step][0], last_step=int(steps[-1]))
-    axis.set_xlabel("step", color=_GREY)
-    axis.set_ylabel(f"{loss} (scaled units)", color=_GREY)
+    axis.set_xlabel("step", color=GREY)
+    axis.set_ylabel(f"{loss} (scaled units)", color=GREY)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(figure, [axis], title)
     return figure
@@ -142,17 +142,22 @@ def save(figure: Figure, path: str | Path) -> None:
         raise
 
 
-def _figure(panels: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of some panels one below the other, with room for a title and a legend above them."""
+def blank_figure(panels: int, *, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of some panels one below the other, with room for a title and a legend above them.
+
+    Args:
+        panels: how many.
+        height: of each, in inches.
+    """
     figure = Figure(figsize=(_WIDTH, height * panels + 0.9), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(panels, 1, squeeze=False)[:, 0])
     for axis in axes:
         axis.spines[["top", "right", "left"]].set_visible(False)
-        axis.spines["bottom"].set_color(_FAINT)
-        axis.grid(axis="y", color=_FAINT, linewidth=0.8)
+        axis.spines["bottom"].set_color(FAINT)
+        axis.grid(axis="y", color=FAINT, linewidth=0.8)
         axis.set_axisbelow(True)
-        axis.tick_params(colors=_GREY, length=0, labelsize=9)
+        axis.tick_params(colors=GREY, length=0, labelsize=9)
         axis.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     return figure, axes
 
@@ -165,13 +170,13 @@ def _draw_window(axis: Axes, window: ForecastWindow, model: str) -> None:
     else:
         known_time, known = np.concatenate([history_time, time]), np.concatenate([window.history, window.truth])
     axis.axvspan(history_time[-1], time[-1], color=_HORIZON, linewidth=0, zorder=0)
-    axis.plot(known_time, known, color=_INK, linewidth=1.3, label="observed", **_markers(len(known)))
+    axis.plot(known_time, known, color=INK, linewidth=1.3, label="observed", **_markers(len(known)))
     for (name, values), color in zip(window.baselines.items(), itertools.cycle(_BASELINES), strict=False):
         axis.plot(time, values, color=color, linewidth=1.2, label=name.replace("_", " "), **_markers(horizon))
-    axis.plot(time, window.forecast, color=_FORECAST, linewidth=1.8, label=f"{model} forecast", **_markers(horizon))
+    axis.plot(time, window.forecast, color=ACCENT, linewidth=1.8, label=f"{model} forecast", **_markers(horizon))
     axis.margins(x=0.005)
-    axis.set_title(window.title, loc="left", fontsize=10, color=_INK)
-    axis.set_title(_years(window), loc="right", fontsize=9, color=_GREY)
+    axis.set_title(window.title, loc="left", fontsize=10, color=INK)
+    axis.set_title(_years(window), loc="right", fontsize=9, color=GREY)
 
 
 def _numbers(axis: Axes, times: pd.Index) -> np.ndarray:
@@ -205,8 +210,8 @@ def _markers(points: int) -> dict[str, Any]:
 def _mark_best(axis: Axes, step: int, loss: float, *, last_step: int) -> None:
     """A rule and a dot at the weights that were kept, their loss written on the side that has room."""
     early = step < last_step / 2
-    axis.axvline(step, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-    axis.plot([step], [loss], marker="o", markersize=7, color=_FORECAST, markeredgecolor="white", linestyle="none")
+    axis.axvline(step, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    axis.plot([step], [loss], marker="o", markersize=7, color=ACCENT, markeredgecolor="white", linestyle="none")
     axis.annotate(
         f"best: {loss:.4g} at step {step}",
         (step, loss),
@@ -214,7 +219,7 @@ def _mark_best(axis: Axes, step: int, loss: float, *, last_step: int) -> None:
         textcoords="offset points",
         ha="left" if early else "right",
         fontsize=9,
-        color=_INK,
+        color=INK,
     )
 
 
@@ -231,7 +236,7 @@ def _legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
         ncols=max(1, len(entries)),
         frameon=False,
         fontsize=9,
-        labelcolor=_INK,
+        labelcolor=INK,
         handlelength=1.6,
     )
-    legend.get_title().set_color(_INK)
+    legend.get_title().set_color(INK)

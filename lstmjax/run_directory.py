@@ -82,11 +82,15 @@ class RunDirectory:
             if overwrite and run.path.exists():
                 shutil.rmtree(run.path)
             run.path.mkdir(parents=True, exist_ok=True)
-            run.write_config(config)
-            run._write("run.json", _json(_description(data_digest)))
+            run.describe(config, data_digest=data_digest)
         except OSError as error:
             raise CheckpointError(f"{path}: cannot write the run ({error.strerror})") from None
         return run
+
+    def describe(self, config: RunConfig, *, data_digest: str) -> None:
+        """Writes config.json and run.json; arguments as in `create`."""
+        self.write_config(config)
+        self._write("run.json", _json(_description(data_digest)))
 
     def write_config(self, config: RunConfig) -> None:
         """Writes config.json."""
