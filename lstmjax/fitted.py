@@ -1,6 +1,5 @@
 """What training leaves: all a forecaster needs in order to forecast, as named arrays and JSON for a checkpoint."""
 
-import dataclasses
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, NamedTuple, Self
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import numpy as np
 
-from lstmjax import checkpoint
+from lstmjax import checkpoint, snapshot
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, window_spec
@@ -41,39 +40,24 @@ class Fitted(NamedTuple):
     """How training went: ``steps``, ``best_step``, ``seconds``, ``parameters``, ``failure`` (None, or one line)."""
 
     @classmethod
-    def of(cls, config: RunConfig, network: str, prepared: Prepared, result: TrainResult, member: int) -> Self:
-        """What to keep of one trained member.
+    def of(cls, config: RunConfig, network: str, prepared: Prepared) -> Self:
+        """What is known of a forecaster before it is trained; `weights` and `summary` are still empty.
 
         Args:
-            config: as the user gave it.
+            config: see the attribute.
             network: see the attribute.
-            prepared: what it was trained on.
-            result: what training left.
-            member: which member.
+            prepared: what it is trained on.
         """
         panel, last = prepared.panel, prepared.split.val_end - 1
         last_time = panel.schema.frequency.at(panel.start, np.maximum(last, 0))
-        state = result.state
-        # Without a validation check the weights kept are the latest.
-        steps, best = int(state.step[member]), int(state.best_step[member])
         return cls(
-            config=dataclasses.replace(
-                config,
-                data=prepared.config,
-                train=dataclasses.replace(config.train, batch_shards=result.batch_shards),
-            ),
+            config=config,
             network=network,
             tail=panel.tail(prepared.spec.input_size),
             fit_end=np.where(last < 0, NEVER, last_time),
             scaling=prepared.scaling,
-            weights=result.weights(member),
-            summary={
-                "steps": steps,
-                "best_step": best if best >= 0 else steps,
-                "seconds": round(result.seconds, 3),
-                "parameters": result.parameters,
-                "failure": result.failure(member),
-            },
+            weights=Weights({}, {}),
+            summary={},
         )
 
     def rows_seen(self, panel: Panel) -> np.ndarray:
@@ -90,13 +74,20 @@ class Fitted(NamedTuple):
         number, _ = panel.schema.frequency.number(np.maximum(end, panel.start), panel.start)
         return np.where(end == NEVER, -1, np.where(end < panel.start, 0, number + 1))
 
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """All of it as named arrays, and JSON-able metadata."""
+    def to_arrays(self, *, weights: bool = True) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """All of it as named arrays, and JSON-able metadata.
+
+        Args:
+            weights: whether to include the weights. A checkpoint of a run in training has them in its state, see
+                `snapshot`.
+        """
         tail, tail_metadata = self.tail.to_arrays()
         scaling, scaling_metadata = self.scaling.to_arrays()
         arrays = {f"tail/{name}": array for name, array in tail.items()}
         arrays |= {f"scaling/{name}": array for name, array in scaling.items()}
-        arrays |= {"fit_end": self.fit_end} | checkpoint.flatten("weights", self.weights)
+        arrays |= {"fit_end": self.fit_end}
+        if weights:
+            arrays |= checkpoint.flatten("weights", self.weights)
         metadata = {
             "config": self.config.to_json(),
             "network": self.network,
@@ -108,15 +99,18 @@ class Fitted(NamedTuple):
         return arrays, metadata
 
     @classmethod
-    def from_arrays(cls, stored: checkpoint.Checkpoint, network: Callable[[WindowSpec], Network]) -> Self:
-        """The forecaster that `to_arrays` took apart.
+    def from_arrays(
+        cls, stored: checkpoint.Checkpoint, network: Callable[[WindowSpec], Network], member: int = 0
+    ) -> Self:
+        """The forecaster in a checkpoint: one that `to_arrays` took apart, or the best of a training run so far.
 
         Args:
             stored: a checkpoint.
             network: gives the network for windows of some sizes, whose weights have the shapes of those stored.
+            member: which, where the checkpoint holds a population.
 
         Raises:
-            CheckpointError: the checkpoint holds the weights of another network.
+            CheckpointError: the checkpoint holds the weights of another network, or has no such member.
         """
 
         def group(name: str) -> dict[str, np.ndarray]:
@@ -124,18 +118,35 @@ class Fitted(NamedTuple):
 
         metadata = stored.metadata
         config = RunConfig.from_json(metadata["config"], "the checkpoint's config")
+        seeds = metadata.get("seeds", [config.train.seed])
+        if not 0 <= member < len(seeds):
+            raise CheckpointError(f"the checkpoint has no member {member}: it has {len(seeds)}, counted from 0")
+        config = config.replace({"train.seed": seeds[member]})
         tail = Panel.from_arrays(group("tail"), metadata["tail"])
-        _, first = functional(network(window_spec(tail, config.data)))
-        template = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
+        made = network(window_spec(tail, config.data))
+        weights, summary = _trained(stored, made, config, member)
         return cls(
             config=config,
             network=metadata["network"],
             tail=tail,
             fit_end=stored.arrays["fit_end"],
             scaling=Scaling.from_arrays(group("scaling"), metadata["scaling"]),
-            weights=checkpoint.unflatten("weights", template, stored.arrays),
-            summary=metadata["summary"],
+            weights=weights,
+            summary=summary,
         )
+
+
+def _trained(
+    stored: checkpoint.Checkpoint, network: Network, config: RunConfig, member: int
+) -> tuple[Weights, dict[str, Any]]:
+    """The weights to forecast with, and how training went."""
+    structure, first = functional(network)
+    if any(name.startswith("weights/") for name in stored.arrays):
+        template = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
+        return checkpoint.unflatten("weights", template, stored.arrays), stored.metadata["summary"]
+    state = snapshot.stored_state(stored, network, config.optimizer, config.train)
+    result = TrainResult(structure, state, False, stored.metadata["seconds"], 0, config.train.batch_shards or 1)
+    return result.weights(member), snapshot.summary(result, member)
 
 
 def versions() -> dict[str, str]:

@@ -292,9 +292,7 @@ class Forecaster:
         write_config(directory, fitted.config)
 
     @classmethod
-    def load(
-        cls, directory: Path | str, *, network: nnx.Module | NetworkMaker | None = None, member: int = 0
-    ) -> Self:
+    def load(cls, directory: Path | str, *, network: nnx.Module | NetworkMaker | None = None, member: int = 0) -> Self:
         """A trained forecaster from what `save`, `fit` or ``lstmjax train`` wrote.
 
         Args:

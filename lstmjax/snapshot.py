@@ -1,0 +1,95 @@
+"""The state of a training run as named arrays, and back: of one member or of a population, on any devices."""
+
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from lstmjax import checkpoint
+from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.data.panel import Panel
+from lstmjax.training import Hyperparameters, Network, TrainResult, TrainState, Weights, functional
+from lstmjax.training.state import first_state
+
+PREFIX = "state"
+"""What the names of a state's arrays begin with."""
+
+_TRAINED_FIELDS = ("params", "model_state", "opt_state", "best_params", "best_model_state")
+
+
+def state_arrays(state: TrainState) -> dict[str, Any]:
+    """A state's arrays by name; every one has a leading axis of members."""
+    return checkpoint.flatten(PREFIX, state)
+
+
+def is_trained(name: str) -> bool:
+    """Whether an array of this name must be finite. The best loss, say, is infinite before the first check."""
+    return name.startswith(tuple(f"{PREFIX}/.{field}" for field in _TRAINED_FIELDS))
+
+
+def state_template(network: Network, optimizer: OptimizerConfig, config: TrainConfig, members: int) -> TrainState:
+    """The shapes of a state.
+
+    Args:
+        network: as `training.train` takes it.
+        optimizer: of it, the name of the optimiser.
+        config: not used but for its seed.
+        members: how many.
+    """
+    _, first = functional(network)
+    hyper = Hyperparameters.from_config(optimizer, config)
+
+    def one(key: Any) -> TrainState:
+        weights = first if isinstance(first, Weights) else first(key)
+        return first_state(weights, optimizer.name, hyper)
+
+    shapes = jax.eval_shape(one, jax.random.key(0))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), shapes)
+
+
+def stored_state(
+    stored: checkpoint.Checkpoint, network: Network, optimizer: OptimizerConfig, config: TrainConfig
+) -> TrainState:
+    """The state in a checkpoint, as NumPy arrays: training goes on from it on any number of devices.
+
+    Args:
+        stored: a checkpoint of a training run.
+        network: as it was trained.
+        optimizer: as it was trained.
+        config: as it was trained.
+
+    Raises:
+        CheckpointError: the checkpoint holds the state of another network, or none.
+    """
+    name = f"{PREFIX}/.step"
+    members = len(stored.arrays[name]) if name in stored.arrays else 1
+    template = state_template(network, optimizer, config, members)
+    return checkpoint.unflatten(PREFIX, template, stored.arrays)
+
+
+def summary(result: TrainResult, member: int, *, seconds_before: float = 0.0) -> dict[str, Any]:
+    """How training went, so far, for one member.
+
+    Args:
+        result: what training left.
+        member: which.
+        seconds_before: what earlier processes spent on it.
+    """
+    return {
+        "steps": result.steps(member),
+        "best_step": result.best_step(member),
+        "seconds": round(seconds_before + result.seconds, 3),
+        "parameters": result.parameters,
+        "failure": result.failure(member),
+    }
+
+
+def panel_digest(panel: Panel) -> str:
+    """SHA-256 of a panel: of its values, its times, its identifiers and what its columns mean."""
+    arrays, metadata = panel.to_arrays()
+    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,228 @@
+"""A run that was stopped goes on to the bytes of one that was not; one that was changed is refused, in words."""
+
+import shutil
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from lstmjax import checkpoint, snapshot
+from lstmjax.checkpoint import CheckpointWarning
+from lstmjax.config import RunConfig
+from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.forecaster import Forecaster
+from lstmjax.lock import DirectoryLock
+from lstmjax.resume import agreed_config, new_run, take_member
+from lstmjax.seeds import fit_seeds, resume_seeds
+from lstmjax.trainer import CHECKPOINTS, Interrupted
+
+CONFIG = RunConfig().replace(
+    {
+        "data.h": 2,
+        "data.input_size": 4,
+        "data.val_size": 10,
+        "model.hidden_size": 4,
+        "model.head_size": 0,
+        "model.dropout": 0.2,
+        "optimizer.learning_rate": 1e-2,
+        "optimizer.warmup_steps": 3,
+        "train.max_steps": 14,
+        "train.val_check_steps": 4,
+        "train.batch_size": 16,
+        "train.batch_shards": 1,
+        "train.chunk_steps": 3,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """70 windows: four steps an epoch."""
+    t = np.arange(90)
+    noise = np.random.default_rng(0).normal(0, 0.1, len(t))
+    return pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=len(t), freq="h"), "y": np.sin(t / 3) + noise})
+
+
+@pytest.fixture(scope="module")
+def whole(table, tmp_path_factory):
+    """A run that nothing interrupted."""
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    Forecaster(CONFIG).fit(table, directory=directory)
+    return directory
+
+
+def stop_after(chunks, directory, table, forecaster=None):
+    """Leaves a run that was told to stop after some chunks of steps."""
+    forecaster = Forecaster(CONFIG) if forecaster is None else forecaster
+    asked = iter(range(1, 1000))
+    prepared = forecaster._prepare(table, None, None)
+    with new_run(directory, forecaster.config, prepared) as keeping, pytest.raises(Interrupted):
+        forecaster.fit_prepared(prepared, keeping=keeping, should_stop=lambda: next(asked) == chunks)
+
+
+def assert_same_end(one, other):
+    left, right = (checkpoint.load(directory / CHECKPOINTS) for directory in (one, other))
+    assert left.step == right.step
+    assert left.arrays.keys() == right.arrays.keys()
+    for name, array in left.arrays.items():
+        assert array.tobytes() == right.arrays[name].tobytes(), name
+    assert left.metadata | {"seconds": 0} == right.metadata | {"seconds": 0}
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 4, 6])
+def test_a_stopped_run_ends_with_the_bytes_of_one_that_was_not(chunks, whole, table, tmp_path):
+    stop_after(chunks, tmp_path / "r", table)
+    stopped = checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[-1]
+    assert 0 < stopped < 14
+    resumed = Forecaster().resume(tmp_path / "r", table)
+    assert_same_end(tmp_path / "r", whole)
+    assert resumed.predict().equals(Forecaster.load(whole).predict())
+    assert resumed.fitted.summary["steps"] == 14
+
+
+def test_a_run_that_saved_nothing_begins_again(whole, table, tmp_path):
+    prepared = Forecaster(CONFIG)._prepare(table, None, None)
+    with new_run(tmp_path / "r", CONFIG, prepared):
+        pass
+    Forecaster().resume(tmp_path / "r", table)
+    assert_same_end(tmp_path / "r", whole)
+
+
+def test_a_run_that_ended_stays_as_it_is(whole, table, tmp_path):
+    shutil.copytree(whole, tmp_path / "r")
+    seen = []
+    Forecaster().resume(tmp_path / "r", table, on_check=seen.append)
+    assert not seen
+    assert_same_end(tmp_path / "r", whole)
+
+
+def test_saving_changes_nothing(whole, table):
+    alone = Forecaster(CONFIG).fit(table)
+    for left, right in zip(*(jax.tree.leaves(f.fitted.weights) for f in (alone, Forecaster.load(whole))), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_an_unfinished_run_forecasts_with_its_best_weights_so_far(table, tmp_path):
+    stop_after(2, tmp_path / "r", table)
+    forecaster = Forecaster.load(tmp_path / "r")
+    assert forecaster.fitted.summary["best_step"] == 4
+    assert np.isfinite(forecaster.predict()["lstm"]).all()
+
+
+def test_more_steps_go_on_as_if_they_had_been_asked_for_at_first(whole, table, tmp_path):
+    longer = CONFIG.replace({"train.max_steps": 18})
+    Forecaster(longer).fit(table, directory=tmp_path / "longer")
+    shutil.copytree(whole, tmp_path / "r")
+    # The run of 14 steps made a check at 14, which one of 18 does not: so it goes back to 12.
+    Forecaster(longer).resume(tmp_path / "r", table)
+    assert_same_end(tmp_path / "r", tmp_path / "longer")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"model.hidden_size": 8}, r"model\.hidden_size \(was 4, now 8\).*--finetune-from"),
+        ({"train.seed": 1, "data.h": 3}, r"data\.h \(was 2, now 3\), train\.seed \(was 0, now 1\)"),
+        ({"train.max_steps": 5}, r"train\.max_steps \(was 14, now 5\)"),
+    ],
+)
+def test_other_options_are_refused_by_name(changes, expected, whole, table):
+    with pytest.raises(ConfigError, match=expected):
+        Forecaster(CONFIG.replace(changes)).resume(whole, table)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+def test_more_steps_are_refused_where_the_schedule_depends_on_them(schedule):
+    stored = CONFIG.replace({"optimizer.schedule": schedule})
+    with pytest.raises(ConfigError, match=rf"'{schedule}', which depends on train\.max_steps.*--finetune-from"):
+        agreed_config(stored, stored.replace({"train.max_steps": 20}), "r")
+
+
+def test_safe_changes_are_taken():
+    changes = {"data.path": "elsewhere.csv", "train.chunk_steps": 9, "train.refit_all": True, "train.max_steps": 15}
+    assert agreed_config(CONFIG, CONFIG.replace(changes), "r") == CONFIG.replace(changes)
+
+
+def test_other_data_are_refused(whole, table):
+    changed = table.copy()
+    changed.loc[3, "y"] += 1e-9
+    with pytest.raises(CheckpointError, match=r"not the data the run was trained on.*--finetune-from"):
+        Forecaster().resume(whole, changed)
+
+
+def test_other_versions_are_said(whole, table, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "r")
+    now = checkpoint.load(whole / CHECKPOINTS).metadata["versions"]
+    monkeypatch.setattr("lstmjax.resume.versions", lambda: now | {"jax": "99.0"})
+    with pytest.warns(CheckpointWarning, match=r"trained with jax \S+, now 99.0"):
+        Forecaster().resume(tmp_path / "r", table)
+
+
+def test_what_is_no_run_is_refused(tmp_path, whole, table):
+    with pytest.raises(CheckpointError, match="not a run directory"):
+        Forecaster().resume(tmp_path / "nowhere", table)
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        Forecaster(CONFIG).fit(table, directory=whole)
+    Forecaster.load(whole).save(tmp_path / "saved")
+    with pytest.raises(CheckpointError, match="no training to resume"):
+        Forecaster().resume(tmp_path / "saved", table)
+
+
+def test_a_directory_in_use_is_refused(whole, table):
+    with DirectoryLock(whole), pytest.raises(CheckpointError, match=r"in use by process \d+"):
+        Forecaster().resume(whole, table)
+    with DirectoryLock(whole):  # free again
+        pass
+
+
+def test_a_run_that_broke_keeps_finite_weights_and_says_so_again(table, tmp_path):
+    config = CONFIG.replace({"optimizer.learning_rate": 1e38})
+    first = Forecaster(config).fit(table, directory=tmp_path / "r")
+    assert "not finite" in first.fitted.summary["failure"]
+    stored = checkpoint.load(tmp_path / "r" / CHECKPOINTS)
+    assert stored.arrays["state/.failed_step"] >= 0
+    assert all(np.isfinite(array).all() for name, array in stored.arrays.items() if snapshot.is_trained(name))
+    again = Forecaster().resume(tmp_path / "r", table)
+    assert again.fitted.summary["failure"] == first.fitted.summary["failure"]
+    assert np.isfinite(again.predict()["lstm"]).all()
+
+
+@pytest.fixture(scope="module")
+def together(table, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "together"
+    return directory, fit_seeds(CONFIG, table, TestPopulation.seeds, directory=directory)
+
+
+class TestPopulation:
+    """Every member in one checkpoint; each can be taken out."""
+
+    seeds = (0, 3, 4)
+
+    def test_every_member_can_be_loaded(self, together):
+        directory, forecasters = together
+        for member, forecaster in enumerate(forecasters):
+            loaded = Forecaster.load(directory, member=member)
+            assert loaded.predict().equals(forecaster.predict())
+            assert loaded.config.train.seed == self.seeds[member]
+        with pytest.raises(CheckpointError, match="no member 3: it has 3"):
+            Forecaster.load(directory, member=3)
+
+    def test_it_is_resumed_as_one(self, together, table, tmp_path):
+        shutil.copytree(together[0], tmp_path / "r")
+        for step in (14, 12):
+            checkpoint.remove(tmp_path / "r" / CHECKPOINTS, step)
+        resume_seeds(tmp_path / "r", table, self.seeds)
+        assert_same_end(tmp_path / "r", together[0])
+        with pytest.raises(CheckpointError, match=r"seeds are \[0, 3, 4\], not \[1, 2\]"):
+            resume_seeds(tmp_path / "r", table, [1, 2])
+
+    def test_a_member_taken_out_goes_on_as_a_run_of_its_own(self, together, table, tmp_path):
+        alone = CONFIG.replace({"train.seed": 3})
+        Forecaster(alone).fit(table, directory=tmp_path / "alone")
+        shutil.copytree(together[0], tmp_path / "r")
+        for step in (14, 12):
+            checkpoint.remove(tmp_path / "r" / CHECKPOINTS, step)
+        take_member(tmp_path / "r", 1, tmp_path / "taken")
+        Forecaster().resume(tmp_path / "taken", table)
+        assert_same_end(tmp_path / "taken", tmp_path / "alone")
