@@ -69,7 +69,7 @@ def train_run(
         CheckpointError: the directory holds something already, or cannot be written.
     """
     RunDirectory.check_free(directory, overwrite=overwrite)
-    config = dataclasses.replace(config, data=_absolute_paths(with_dataset_settings(config.data)))
+    config = dataclasses.replace(config, data=absolute_paths(with_dataset_settings(config.data)))
     forecaster = Forecaster(config)
     source = load_source(config.data)
     panel = source.panel(config.data)
@@ -137,7 +137,7 @@ def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) 
     )
 
 
-def _absolute_paths(data: Any) -> Any:
+def absolute_paths(data: Any) -> Any:
     """Paths as they are from anywhere, for whoever reads the run's config later."""
     paths = {name: getattr(data, name) for name in ("path", "futr_path")}
     return dataclasses.replace(data, **{name: str(Path(p).resolve()) for name, p in paths.items() if p is not None})

@@ -39,7 +39,7 @@ def asker(space: Space, sampler: SearchName, seed: int, block: int) -> Ask:
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The searched options as Optuna has them."""
-    return {name: _OPTUNA[values.kind](values) for name, values in space.parameters if name in space.names}
+    return {name: _OPTUNA[values.kind](values) for name, values in space.parameters if values.searched}
 
 
 def encode(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,8 +75,8 @@ def _ask_tpe(
     for name, values in space.parameters:
         if not space.active(name, params):
             continue
-        if values.kind == "fixed":
-            params[name] = values.values[0]
+        if not values.searched:
+            params[name] = values.edges[0]
         elif name in shared:
             params[name] = shared[name]
         else:

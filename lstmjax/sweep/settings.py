@@ -9,6 +9,8 @@ from lstmjax.sweep.ask import SearchName
 from lstmjax.sweep.halving import Halving
 from lstmjax.sweep.space import Space
 
+_COUNTABLE = 100_000
+
 
 @dataclasses.dataclass(frozen=True)
 class SweepConfig:
@@ -33,6 +35,8 @@ class SweepConfig:
     storage: str | None = None
     """Database of the trials: a server's, such as postgresql://user@host/name, for workers on several hosts. Default:
     the SQLite file study.db in the run directory."""
+    study: str = "lstmjax"
+    """Name of the study, in a database that holds several."""
     mapping: MappingName | None = None
     """How members are run on a device: one after the other, or all in one product. Default: by platform."""
 
@@ -54,7 +58,9 @@ class SweepConfig:
         """
         if self.sampler != "grid":
             return self.trials
-        points = len(space.grid())
+        most = space.grid_size()
+        # Conditions may leave fewer; a grid of millions is not laid out to count them.
+        points = most if most > _COUNTABLE else len(space.grid())
         if points > self.trials:
             raise ConfigError(
                 f"the grid has {points} points, and sweep.trials is {self.trials}: raise --trials to {points}, or "

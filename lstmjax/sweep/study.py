@@ -183,7 +183,7 @@ class Study:
             if ours.get(part) != theirs.get(part):
                 raise ConfigError(
                     f"{where} of another {part}: go on with the command it was begun with, or name another "
-                    "--run-dir or --storage"
+                    "--run-dir (and --study, if there is a --storage)"
                 )
 
     def _elsewhere(self, trials: Sequence[FrozenTrial], dead: Dead) -> bool:
@@ -206,7 +206,7 @@ class Study:
 
     def _complete(self, block: Block, begun: Sequence[FrozenTrial], worker: str, ask: Ask) -> Block:
         """The block with its trials; those not made yet are."""
-        trials = [Trial(trial.number, _params(trial)) for trial in begun]
+        trials = [Trial(trial.number, params_of(trial)) for trial in begun]
         for number in range(block.first + len(trials), block.first + block.size):
             params = ask(self.optuna, number, trials)
             self._add(block, number, params, worker if not trials else None)
@@ -247,5 +247,6 @@ def _block(trial: FrozenTrial) -> Block:
     return Block(*trial.system_attrs[_BLOCK])
 
 
-def _params(trial: FrozenTrial) -> dict[str, Any]:
+def params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's parameters by dotted name, as the engine takes them: fixed ones included, lists as lists."""
     return json.loads(trial.system_attrs[_PARAMS])

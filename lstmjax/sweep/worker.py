@@ -154,7 +154,7 @@ def _pulse(study: Study, block: Block, worker: str, every: float) -> Iterator[th
 
 
 def _patiently(call: Callable[[], _T]) -> _T:
-    """A call that needs the storage, again if that cannot be reached for a moment; one that may be called repeatedly."""
+    """A call, which may be repeated, that needs the storage: again if that cannot be reached for a moment."""
     for pause in _PATIENCE:
         try:
             return call()

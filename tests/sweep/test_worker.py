@@ -123,9 +123,11 @@ def test_of_four_workers_one_is_killed_while_all_hold_running_trials(tmp_path, a
 def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, alone):
     moments = random.Random(5)
     with Workers(tmp_path) as workers:
-        for _ in range(5):
+        for attempt in range(5):
             pid = workers.start(0.3)
-            time.sleep(moments.uniform(0.05, 0.8))
+            if attempt:  # the first is killed before, or while, it makes the study
+                workers.wait_until(lambda pid=pid: not alive(pid) or pid in {worker for _, _, worker in workers.log()})
+            time.sleep(moments.uniform(0.0, 0.7))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             workers.wait(pid)
