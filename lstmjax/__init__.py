@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lstmjax import data, evaluation, models, nn, ops, parallel, plots, training
+    from lstmjax import data, evaluation, models, nn, ops, parallel, plots, sweep, training
     from lstmjax.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
     from lstmjax.errors import CheckpointError, ConfigError, DataError, LstmjaxError
     from lstmjax.forecaster import Forecaster
@@ -23,7 +23,7 @@ _HOMES = {
     "window": ("Forecast", "WindowBatch", "WindowSpec"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("data", "evaluation", "models", "nn", "ops", "parallel", "plots", "training")
+_MODULES = ("data", "evaluation", "models", "nn", "ops", "parallel", "plots", "sweep", "training")
 
 __all__ = [
     "CheckpointError",
@@ -48,6 +48,7 @@ __all__ = [
     "ops",
     "parallel",
     "plots",
+    "sweep",
     "training",
 ]
 

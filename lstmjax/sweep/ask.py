@@ -4,22 +4,24 @@ import functools
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
+from lstmjax.errors import ConfigError
 from lstmjax.sweep.samplers import draw
+from lstmjax.sweep.settings import SearchName, SweepConfig
 from lstmjax.sweep.space import Distribution, Kind, Space
 from lstmjax.sweep.study import Ask
 from lstmjax.sweep.trial import Trial
 
-SearchName = Literal["tpe", "random", "sobol", "grid"]
-
 STARTUP = 10
 """Trials that TPE wants finished before it learns from them; until then it draws at random."""
+
+_COUNTABLE = 100_000
 
 
 def asker(space: Space, sampler: SearchName, seed: int, block: int) -> Ask:
@@ -35,6 +37,25 @@ def asker(space: Space, sampler: SearchName, seed: int, block: int) -> Ask:
     if sampler == "tpe":
         return functools.partial(_ask_tpe, space, seed, block)
     return lambda study, number, before: draw(space, sampler, seed, number, block=block)
+
+
+def number_of_trials(settings: SweepConfig, space: Space) -> int:
+    """How many trials a sweep gets: as many as it is told, or all points of a grid.
+
+    Raises:
+        ConfigError: the grid has more points than there are trials.
+    """
+    if settings.sampler != "grid":
+        return settings.trials
+    most = space.grid_size()
+    # Conditions may leave fewer; a grid of millions is not laid out to count them.
+    points = most if most > _COUNTABLE else len(space.grid())
+    if points > settings.trials:
+        raise ConfigError(
+            f"the grid has {points} points, and sweep.trials is {settings.trials}: raise --trials to {points}, or "
+            "search a part of it with --sampler random"
+        )
+    return points
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

@@ -29,10 +29,11 @@ from lstmjax.forecaster import Forecaster
 from lstmjax.run import absolute_paths
 from lstmjax.run_directory import RunDirectory
 from lstmjax.sweep import pictures
-from lstmjax.sweep.ask import asker, distributions, encode
+from lstmjax.sweep.ask import asker, distributions, encode, number_of_trials
 from lstmjax.sweep.block import train_block
 from lstmjax.sweep.display import SweepDisplay
 from lstmjax.sweep.files import replace_file
+from lstmjax.sweep.halving import Halving
 from lstmjax.sweep.objective import check_metric
 from lstmjax.sweep.settings import SweepConfig
 from lstmjax.sweep.space import Space
@@ -100,13 +101,14 @@ def run(
     space, source_name = _space(space)
     space.check(base, source_name)
     check_metric(settings.metric)
-    total = settings.total(space)
+    total = number_of_trials(settings, space)
     base = dataclasses.replace(base, data=absolute_paths(with_dataset_settings(base.data)))
     source = load_source(base.data)
     panel = source.panel(base.data)
     prepare(panel, base.data, with_test=True)
     digest, directory = source.digest(), Path(run_dir)
     description = _describe(space, base, settings, digest)
+    halving = None if settings.halving is None else Halving(settings.halving, hyperband=settings.hyperband)
     server = None if settings.storage is None else Storage(settings.storage)
     identity = _make_directory(directory, base, digest, description)
     storage = server or Storage(f"sqlite:///{directory.resolve() / 'study.db'}")
@@ -122,7 +124,7 @@ def run(
                 space,
                 block.trials,
                 seeds=settings.seeds,
-                halving=settings.pruning,
+                halving=halving,
                 metric=settings.metric,
                 mapping=settings.mapping,
                 state_dir=state,

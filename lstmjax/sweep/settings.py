@@ -1,15 +1,14 @@
-"""How a sweep is run: all there is to say besides the space and the options of a single run."""
+"""How a sweep is run: all there is to say besides the space and the options of a single run. Light to import."""
 
 import dataclasses
+from typing import Literal
 
 from lstmjax.errors import ConfigError
 from lstmjax.options import check_fields, option
-from lstmjax.parallel import MappingName
-from lstmjax.sweep.ask import SearchName
-from lstmjax.sweep.halving import Halving
-from lstmjax.sweep.space import Space
 
-_COUNTABLE = 100_000
+SearchName = Literal["tpe", "random", "sobol", "grid"]
+MappingChoice = Literal["map", "vmap"]
+"""Keys of `lstmjax.parallel.MappingName`, which is not light; a test holds the two equal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +18,12 @@ class SweepConfig:
     trials: int = option(64, low=1)
     """Settings to try, at most; a grid may have fewer."""
     population: int = option(16, low=1)
-    """Settings that are trained, ranked and pruned together, at most: the unit that a worker takes. Of their members as
-    many are trained at once as the device's memory holds."""
+    """Settings that are trained, ranked and pruned together, at most: what a worker takes at a time. Of their members
+    as many are trained at once as the device's memory holds."""
     sampler: SearchName = "tpe"
     """How settings are chosen. tpe learns from those finished; the others depend on the seed and the number alone."""
     halving: int | None = option(None, low=2)
-    """At every rung the best of so many settings goes on, and the others are pruned. Default: none is."""
+    """At every rung one in so many settings goes on, the best, and the others are pruned. Default: none is."""
     hyperband: bool = False
     """Divide each population among Hyperband's brackets, which prune ever later."""
     seeds: int = option(1, low=1)
@@ -37,33 +36,10 @@ class SweepConfig:
     the SQLite file study.db in the run directory."""
     study: str = "lstmjax"
     """Name of the study, in a database that holds several."""
-    mapping: MappingName | None = None
+    mapping: MappingChoice | None = None
     """How members are run on a device: one after the other, or all in one product. Default: by platform."""
 
     def __post_init__(self) -> None:
         check_fields(self, "sweep")
         if self.hyperband and self.halving is None:
             raise ConfigError("sweep.hyperband needs sweep.halving: say how many settings one is kept of, e.g. 3")
-
-    @property
-    def pruning(self) -> Halving | None:
-        """How trials are pruned."""
-        return None if self.halving is None else Halving(self.halving, hyperband=self.hyperband)
-
-    def total(self, space: Space) -> int:
-        """How many trials there will be.
-
-        Raises:
-            ConfigError: the grid has more points than there are trials.
-        """
-        if self.sampler != "grid":
-            return self.trials
-        most = space.grid_size()
-        # Conditions may leave fewer; a grid of millions is not laid out to count them.
-        points = most if most > _COUNTABLE else len(space.grid())
-        if points > self.trials:
-            raise ConfigError(
-                f"the grid has {points} points, and sweep.trials is {self.trials}: raise --trials to {points}, or "
-                "search a part of it with --sampler random"
-            )
-        return points
