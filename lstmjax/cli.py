@@ -6,6 +6,8 @@ A user's mistake ends with exit status 2 and one line on standard error.
 import dataclasses
 import itertools
 import json
+import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +18,8 @@ import tyro
 
 from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError, LstmjaxError
+from lstmjax.interrupt import Interrupt, Interrupted
+from lstmjax.sweep.settings import SweepConfig
 
 MISTAKE = 2
 """Exit status of a mistake the user can mend."""
@@ -32,6 +36,34 @@ class Train:
     """A JSON file with options, such as the config.json of another run; flags win over it."""
     overwrite: bool = False
     """Replace a run that is in the run directory."""
+    resume: Path | None = None
+    """Go on with the run in this directory, to the same bytes as if it had not been interrupted. Options are the run's;
+    with --run-dir it goes on in a copy."""
+    finetune_from: Path | None = None
+    """Start a new run from the weights of the run in this directory. Options are that run's, where no flag is given."""
+
+    def __post_init__(self) -> None:
+        if self.resume is not None and (self.finetune_from is not None or self.overwrite):
+            other = "--overwrite" if self.overwrite else "--finetune-from"
+            raise ConfigError(f"--resume goes on with a run, {other} begins one: give one of the two")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Search for good options: train whole populations of settings at once, and keep the winner.
+
+    The same command goes on with a search that was interrupted, and several at once share the work.
+    """
+
+    space: tyro.conf.Positional[Path]
+    """A TOML file with a line for each searched option."""
+    search: Annotated[SweepConfig, tyro.conf.arg(name="")]
+    options: Annotated[RunConfig, tyro.conf.arg(name="")]
+    """Those that all settings share."""
+    run_dir: Path | None = None
+    """Where to leave the trials and the winner. Default: runs/ and the time."""
+    config: Path | None = None
+    """A JSON file with options; flags win over it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,17 +115,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except LstmjaxError as error:
             print(f"lstmjax: error: {error}", file=sys.stderr)
             sys.exit(MISTAKE)
+        except KeyboardInterrupt:
+            print("lstmjax: stopped by SIGINT", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
 
 
 def train(command: Train) -> None:
-    """``lstmjax train``."""
-    from lstmjax import parallel
-    from lstmjax.run import train_run
-    from lstmjax.run_directory import default_path
+    """``lstmjax train``. Signals are listened to from the first moment, as importing JAX takes seconds."""
+    directory = command.run_dir or command.resume
 
-    parallel.configure_devices()
-    directory = default_path() if command.run_dir is None else command.run_dir
-    train_run(command.options, directory, overwrite=command.overwrite)
+    def farewell() -> str:
+        if directory is None or not (directory / "config.json").exists():
+            return "nothing had begun"
+        return f"go on with: lstmjax train --resume {shlex.quote(str(directory))}"
+
+    with Interrupt(farewell) as interrupt:
+        from lstmjax import parallel
+        from lstmjax.run import resume_run, train_run
+        from lstmjax.run_directory import default_path
+
+        parallel.configure_devices()
+        directory = directory or default_path()
+        try:
+            if command.resume is not None:
+                resume_run(command.resume, command.options, into=command.run_dir, interrupt=interrupt)
+            else:
+                train_run(
+                    command.options,
+                    directory,
+                    overwrite=command.overwrite,
+                    finetune_from=command.finetune_from,
+                    interrupt=interrupt,
+                )
+        except Interrupted as stopped:
+            interrupt.leave(str(stopped))
 
 
 def evaluate(command: Evaluate) -> None:
@@ -123,7 +178,7 @@ def predict(command: Predict) -> None:
 
     parallel.configure_devices()
     # A run that was trained again on all rows forecasts with those weights.
-    directory = command.run / REFIT if (command.run / REFIT).is_dir() else command.run
+    directory = command.run / REFIT if (command.run / REFIT / "config.json").exists() else command.run
     forecaster = Forecaster.load(directory)
     if command.data.path is not None:
         forecast = forecaster.predict_panel(_panel(forecaster, command.data))
@@ -136,12 +191,20 @@ def predict(command: Predict) -> None:
         write_table(forecast, command.out)
 
 
-_COMMANDS: dict[type, Callable[[Any], None]] = {Train: train, Evaluate: evaluate, Predict: predict}
+_COMMANDS: dict[type, Callable[[Any], None]] = {
+    Train: train,
+    Sweep: sweep,
+    Evaluate: evaluate,
+    Predict: predict,
+}
 
 
-def _parse(arguments: list[str]) -> Train | Evaluate | Predict:
+def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict:
+    options = _defaults(arguments)
+    searching = Sweep(tyro.MISSING, SweepConfig(), options)
     commands = (
-        Annotated[Train, tyro.conf.subcommand("train", default=Train(_defaults(arguments)))]
+        Annotated[Train, tyro.conf.subcommand("train", default=Train(options))]
+        | Annotated[Sweep, tyro.conf.subcommand("sweep", default=searching)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
     )
@@ -149,16 +212,30 @@ def _parse(arguments: list[str]) -> Train | Evaluate | Predict:
 
 
 def _defaults(arguments: list[str]) -> RunConfig:
-    """The options' values where no flag gives them: those of the config file, if one is named."""
-    named = [value for flag, value in itertools.pairwise(arguments) if flag == "--config"]
-    named += [flag.removeprefix("--config=") for flag in arguments if flag.startswith("--config=")]
-    if not named:
-        return RunConfig()
+    """The options' values where no flag gives them: those of the config file, or of the run to go on from."""
+    if named := _values(arguments, "--config"):
+        return _config(Path(named[-1]))
+    if named := _values(arguments, "--resume"):
+        return _config(Path(named[-1]) / "config.json")
+    if named := _values(arguments, "--finetune-from"):
+        config = _config(Path(named[-1]) / "config.json").replace({"train.batch_shards": None})
+        given = {flag for flag in ("path", "dataset") if _values(arguments, f"--data.{flag}")}
+        return config.replace({"data.path": None, "data.dataset": None, "data.futr_path": None}) if given else config
+    return RunConfig()
+
+
+def _values(arguments: list[str], flag: str) -> list[str]:
+    """What follows a flag, as often as it is given."""
+    apart = [value for name, value in itertools.pairwise(arguments) if name == flag]
+    return apart + [name.removeprefix(f"{flag}=") for name in arguments if name.startswith(f"{flag}=")]
+
+
+def _config(path: Path) -> RunConfig:
     try:
-        text = Path(named[-1]).read_text()
+        text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{named[-1]}: cannot be read ({getattr(error, 'strerror', error)})") from None
-    return RunConfig.from_json(text, named[-1])
+        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
+    return RunConfig.from_json(text, str(path))
 
 
 def _panel(forecaster: Any, data: NewData) -> Any:
