@@ -61,8 +61,8 @@ class DataConfig:
     calendar: tuple[CalendarName, ...] = ()
     """Covariates made from the timestamps, known ahead without any table: each becomes a sine and a cosine."""
     weight_col: str | None = None
-    """Name of the column that says how much a row counts in the training loss; all alike if not given. Validation and
-    metrics count all rows alike."""
+    """Name of the column that says how much a row counts in the loss of training and validation; all alike if not
+    given. Metrics count all rows alike."""
     freq: str | None = None
     """Pandas frequency alias, e.g. "h" or "30min"; a number as text ("1") for integer times. Inferred if not given."""
     season_length: int | None = option(None, low=1)

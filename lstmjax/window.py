@@ -45,7 +45,7 @@ class Target(NamedTuple):
     mask: Bool[Array, "B H C"]
     """True where the value was observed: only there does it count in a loss."""
     weight: Float[Array, "B H"] | None = None
-    """How much each step counts in the training loss; None: all alike."""
+    """How much each step counts in the loss; None: all alike."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Panel:
         hist: (R, Fh) historic covariates, NaN where missing.
         futr: (R, Ff) known-future covariates, NaN where missing.
         stat: (N, Fs) static covariates.
-        weight: (R, 1) how much each row counts in the training loss; (R, 0) where all count alike.
+        weight: (R, 1) how much each row counts in the loss; (R, 0) where all count alike.
     """
 
     schema: Schema

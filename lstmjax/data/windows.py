@@ -36,7 +36,7 @@ class PanelArrays(NamedTuple):
     series: Int[Array, " N"] | Int[np.ndarray, " N"] | None = None
     """int32; the number of each series among those trained on, -1 for others. None: they are those trained on."""
     weight: Float[Array, " R"] | Float[np.ndarray, " R"] | None = None
-    """How much each row counts in the training loss; None: all alike."""
+    """How much each row counts in the loss; None: all alike."""
 
 
 class Windows(NamedTuple):

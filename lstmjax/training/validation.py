@@ -102,7 +102,7 @@ def evaluate(
     blocks = held.counts.shape[0] // setting.block_size
     spec = setting.spec
 
-    def add_block(block: Array, sums: Float[Array, "5"]) -> Float[Array, "5"]:
+    def add_block(block: Array, sums: Float[Array, "6"]) -> Float[Array, "6"]:
         first = block * setting.block_size + lax.axis_index("batch") * size
         windows, counts = jax.tree.map(
             lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts)
@@ -112,14 +112,16 @@ def evaluate(
         mask = target.mask & counts[:, None, None]
         losses = LOSSES[setting.loss](forecast, target.y, hyper.huber_delta)
         errors = _objective_errors(setting, forecast, target.y, windows, held.units)
-        columns = (losses, absolute_error(forecast, target.y), squared_error(forecast, target.y), errors)
+        share = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1): the loss's, as in training
+        columns = (losses * share, absolute_error(forecast, target.y), squared_error(forecast, target.y), errors)
         new = [jnp.sum(jnp.where(mask, column, 0.0)) for column in columns]
-        return sums + jnp.stack([*new, jnp.sum(mask, dtype=jnp.float32)])
+        return sums + jnp.stack([*new, jnp.sum(mask, dtype=jnp.float32), jnp.sum(mask * share, dtype=jnp.float32)])
 
-    sums = lax.fori_loop(0, blocks, add_block, jnp.zeros(5, jnp.float32))
+    sums = lax.fori_loop(0, blocks, add_block, jnp.zeros(6, jnp.float32))
     if setting.batch_shards > 1:
         sums = lax.psum(sums, "batch")
-    loss, mae, mse, objective = sums[:4] / jnp.maximum(sums[4], 1.0)
+    loss = sums[0] / jnp.where(sums[5] > 0.0, sums[5], 1.0)
+    mae, mse, objective = sums[1:4] / jnp.maximum(sums[4], 1.0)
     if setting.objective is None:
         return loss, mae, mse, jnp.float32(jnp.nan)
     return loss, mae, mse, METRICS[setting.objective].finish(objective)
