@@ -8,12 +8,14 @@ own (`configure_devices`), and inside a device members are trained one after the
 opposite: one device, and all members in one batched product.
 """
 
+import contextlib
 import functools
 import math
 import os
 import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -206,3 +208,30 @@ def place_members(tree: Any, mesh: Mesh) -> Any:
 def place_shared(tree: Any, mesh: Mesh) -> Any:
     """Puts arrays that all members share on every device of the mesh, once each."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def available_bytes() -> int | None:
+    """Bytes that each device has left for arrays; None where nothing tells.
+
+    CPU devices share the host's memory: what is available there, within the limit of the process's control group, is
+    divided among them.
+    """
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        host = _host_bytes()
+        return None if host is None else host // jax.local_device_count()
+    stats = device.memory_stats() or {}
+    limit = stats.get("bytes_limit")
+    return None if limit is None else limit - stats.get("bytes_in_use", 0)
+
+
+def _host_bytes() -> int | None:
+    """Memory available on a Linux host, in a container or not; elsewhere None."""
+    found = []
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with contextlib.suppress(OSError, ValueError):  # "max": no limit
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        found.append(limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    return min(found, default=None)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from lstmjax.data.prepare import Prepared
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation.metrics import seasonal_scale
-from lstmjax.training import Objective, Units
+from lstmjax.training import Measure, Objective, Units
 
 DEFAULT_METRIC = "scaled_mae"
 
@@ -38,7 +38,8 @@ def make_objective(metric: str, data: Prepared) -> Objective:
         raise ConfigError(
             "there is no validation window to rank trials by: give rows to data.val_size (at least data.h of them)"
         )
-    return Objective(metric, Units(center, spread, WEIGHTS[metric](data, counts).astype(np.float32)))
+    measure = Measure(metric, data.scaling.transform)
+    return Objective(measure, Units(center, spread, WEIGHTS[metric](data, counts).astype(np.float32)))
 
 
 def check_metric(metric: str) -> None:

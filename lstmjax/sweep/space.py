@@ -21,7 +21,7 @@ _SAME_DATA = "every trial is ranked on the same targets"
 UNSEARCHABLE = {
     f"data.{field.name}": _SAME_DATA
     for field in dataclasses.fields(DataConfig)
-    if field.name not in ("input_size", "scaler", "scaler_scope", "step_size")
+    if field.name not in ("input_size", "transform", "scaler", "scaler_scope", "step_size")
 } | {
     "model.alias": "it is a name",
     "train.max_steps": "trials are compared after equally many steps, and halving finds who deserves them",

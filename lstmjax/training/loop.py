@@ -12,7 +12,7 @@ import numpy as np
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
-from lstmjax.training.functional import Network, Weights, functional
+from lstmjax.training.functional import Initializer, Network, Weights, functional
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.plan import Plan, TrainingData, fill_members, make_plan
 from lstmjax.training.population import Members, initializer
@@ -128,8 +128,13 @@ class _Pace:
         return state
 
 
-def _first_state(plan: Plan, first: Any) -> TrainState:
-    draw, given = (None, first) if isinstance(first, Weights) else (first, None)
+def first_weights(first: Initializer | Weights) -> tuple[Initializer | None, Weights | None]:
+    """What draws the members' first weights, or the weights that they all begin with: one of the two is None."""
+    return (None, first) if isinstance(first, Weights) else (first, None)
+
+
+def _first_state(plan: Plan, first: Initializer | Weights) -> TrainState:
+    draw, given = first_weights(first)
     program = initializer(plan.setting.network, draw, plan.setting.optimizer, plan.mesh, plan.mapping)
     return program(plan.hyper, parallel.place_shared(given, plan.mesh))
 

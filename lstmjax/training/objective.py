@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 class Units(NamedTuple):
@@ -18,16 +18,43 @@ class Units(NamedTuple):
 
     center: Float[Array, "N C"] | Float[np.ndarray, "N C"]
     spread: Float[Array, "N C"] | Float[np.ndarray, "N C"]
-    """In the table's units a value is ``scaled * spread + center``."""
+    """In the table's units a value is ``scaled * spread + center``, its transform undone."""
     weight: Float[Array, "N C"] | Float[np.ndarray, "N C"]
     """By which an error counts."""
+
+
+class Measure(NamedTuple):
+    """Which metric, of targets transformed in which way. Hashable: it is compiled in."""
+
+    metric: str
+    """Key of `METRICS`."""
+    transform: str = "none"
+    """Key of `INVERSES`: ``data.transform``."""
+
+    def errors(
+        self, forecast: Float[Array, "B H C"], y: Float[Array, "B H C"], units: Units, series: Int[Array, " B"]
+    ) -> Float[Array, "B H C"]:
+        """The weighted errors of scaled forecasts.
+
+        Args:
+            forecast: scaled.
+            y: the truth, scaled.
+            units: what turns them into the table's units.
+            series: (B,) the series of each window.
+        """
+        center, spread, weight = (jnp.take(column, series, axis=0, mode="clip")[:, None] for column in units)
+        forecast, y = (INVERSES[self.transform](values * spread + center) for values in (forecast, y))
+        return weight * METRICS[self.metric].error(forecast, y)
+
+    def finish(self, mean: Float[Array, ""]) -> Float[Array, ""]:
+        """The metric from the mean of the weighted errors."""
+        return METRICS[self.metric].finish(mean)
 
 
 class Objective(NamedTuple):
     """A metric of the validation windows, for one panel."""
 
-    metric: str
-    """Key of `METRICS`."""
+    measure: Measure
     units: Units
 
 
@@ -66,3 +93,6 @@ METRICS: dict[str, Metric] = {
     "mase": Metric(_absolute),
 }
 """Metrics by the name a sweep gives them. What distinguishes those with the same error is the weights."""
+
+INVERSES: dict[str, Callable[[Array], Array]] = {"none": lambda values: values, "log": jnp.exp}
+"""What undoes a transform of targets, by the name ``data.transform`` gives it."""

@@ -105,7 +105,7 @@ def make_plan(
         batch_shards=shards,
         steps_per_epoch=count // batch_size,
         block_size=-(-min(VALIDATION_BLOCK, max(1, len(data.validation.series))) // shards) * shards,
-        objective=None if data.objective is None else data.objective.metric,
+        objective=None if data.objective is None else data.objective.measure,
     )
     validation, counts = fill_blocks(data.validation, setting.block_size)
     units = None if data.objective is None else data.objective.units

@@ -17,6 +17,7 @@ from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.losses import LOSSES
+from lstmjax.training.objective import Measure
 from lstmjax.training.optimizer import OPTIMIZERS, clip
 from lstmjax.training.schedules import learning_rate
 from lstmjax.training.state import TrainState, is_active, noise_key, order_key
@@ -39,7 +40,7 @@ class Setting:
         batch_shards: parts of a batch.
         steps_per_epoch: steps in one pass through the training windows.
         block_size: windows that validation looks at together, over all parts.
-        objective: key of `METRICS`: what a sweep ranks by; None where nothing is ranked.
+        objective: what a sweep ranks by; None where nothing is ranked.
     """
 
     network: Functional
@@ -53,7 +54,7 @@ class Setting:
     batch_shards: int
     steps_per_epoch: int
     block_size: int
-    objective: str | None = None
+    objective: Measure | None = None
 
 
 class Span(NamedTuple):

@@ -12,7 +12,7 @@ from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.training.functional import Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.losses import LOSSES, absolute_error, squared_error
-from lstmjax.training.objective import METRICS, Units
+from lstmjax.training.objective import Units
 from lstmjax.training.state import TrainState, is_active
 from lstmjax.training.step import Setting, current_rate
 
@@ -111,7 +111,10 @@ def evaluate(
         forecast = setting.network.forecast(weights, window).mean()
         mask = target.mask & counts[:, None, None]
         losses = LOSSES[setting.loss](forecast, target.y, hyper.huber_delta)
-        errors = _objective_errors(setting, forecast, target.y, windows, held.units)
+        if setting.objective is None or held.units is None:
+            errors = jnp.zeros_like(losses)
+        else:
+            errors = setting.objective.errors(forecast, target.y, held.units, windows.series)
         share = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1): the loss's, as in training
         columns = (losses * share, absolute_error(forecast, target.y), squared_error(forecast, target.y), errors)
         new = [jnp.sum(jnp.where(mask, column, 0.0)) for column in columns]
@@ -122,19 +125,8 @@ def evaluate(
         sums = lax.psum(sums, "batch")
     loss = sums[0] / jnp.where(sums[5] > 0.0, sums[5], 1.0)
     mae, mse, objective = sums[1:4] / jnp.maximum(sums[4], 1.0)
-    if setting.objective is None:
-        return loss, mae, mse, jnp.float32(jnp.nan)
-    return loss, mae, mse, METRICS[setting.objective].finish(objective)
-
-
-def _objective_errors(
-    setting: Setting, forecast: Float[Array, "B H C"], y: Float[Array, "B H C"], windows: Windows, units: Units | None
-) -> Float[Array, "B H C"]:
-    """The objective's errors, weighted: of values in the table's units."""
-    if setting.objective is None or units is None:
-        return jnp.zeros_like(y)
-    center, spread, weight = (jnp.take(column, windows.series, axis=0, mode="clip")[:, None] for column in units)
-    return weight * METRICS[setting.objective].error(forecast * spread + center, y * spread + center)
+    objective = jnp.float32(jnp.nan) if setting.objective is None else setting.objective.finish(objective)
+    return loss, mae, mse, objective
 
 
 def _move_early_stopping(state: TrainState, hyper: Hyperparameters, loss: Float[Array, ""]) -> TrainState:

@@ -1,0 +1,63 @@
+"""How much memory training a population takes: as the compiled programs say, not as a formula guesses."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from lstmjax import parallel
+from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.training.functional import Network, functional
+from lstmjax.training.hyperparameters import Hyperparameters
+from lstmjax.training.loop import first_weights
+from lstmjax.training.plan import TrainingData, make_plan
+from lstmjax.training.population import initializer
+
+
+def training_bytes(
+    network: Network,
+    data: TrainingData,
+    optimizer: OptimizerConfig,
+    config: TrainConfig,
+    hyperparameters: Sequence[Hyperparameters],
+    *,
+    mapping: parallel.MappingName | None = None,
+) -> int:
+    """Bytes that one device needs to train so many members together.
+
+    Compiles the programs that `train` then runs, so that nothing is compiled for the measurement alone.
+
+    Args:
+        network: as for `train`.
+        data: as for `train`.
+        optimizer: as for `train`.
+        config: as for `train`.
+        hyperparameters: one for each member.
+        mapping: as for `train`.
+
+    Returns:
+        The arguments, results and temporary arrays of the program that needs most of them: the panel, the members'
+        states before and after, and what a step of those trained at one time holds on to.
+    """
+    structure, first = functional(network)
+    plan = make_plan(structure, data, optimizer, config, hyperparameters, mapping)
+    draw, given = first_weights(first)
+    begin = initializer(structure, draw, plan.setting.optimizer, plan.mesh, plan.mapping)
+    by_member = NamedSharding(plan.mesh, PartitionSpec("member"))
+    state = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=by_member),
+        jax.eval_shape(begin, plan.hyper, parallel.place_shared(given, plan.mesh)),
+    )
+    members = (state, plan.hyper)
+    return max(_bytes(plan.programs.run, members, plan.span(0, 1)), _bytes(plan.programs.check, members, plan.held))
+
+
+def _bytes(program: Any, members: Any, shared: Any) -> int:
+    needed = program.lower(members, shared).compile().memory_analysis()
+    if needed is None:  # a backend that does not tell
+        leaves = jax.tree.leaves((members, shared))
+        return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in leaves)
+    whole = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
+    return whole - needed.alias_size_in_bytes
