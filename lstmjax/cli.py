@@ -151,6 +151,29 @@ def train(command: Train) -> None:
             interrupt.leave(str(stopped))
 
 
+def sweep(command: Sweep) -> None:
+    """``lstmjax sweep``."""
+
+    def farewell() -> str:
+        again = ["lstmjax", *sys.argv[1:], *([] if command.run_dir else ["--run-dir", str(directory)])]
+        return f"resume with {shlex.join(again)}"
+
+    directory = command.run_dir
+    with Interrupt(farewell) as interrupt:
+        from lstmjax import parallel
+        from lstmjax.run_directory import default_path
+        from lstmjax.sweep.block import Interrupted as BlockInterrupted
+        from lstmjax.sweep.search import run
+
+        parallel.configure_devices()
+        directory = directory or default_path()
+        interrupt.arm()
+        try:
+            run(command.space, command.options, directory, command.search, should_stop=interrupt.requested)
+        except BlockInterrupted:
+            interrupt.leave("interrupted, the state is saved")
+
+
 def evaluate(command: Evaluate) -> None:
     """``lstmjax evaluate``."""
     from lstmjax import parallel

@@ -55,9 +55,9 @@ def write_winner(
     for seed, path in sorted(members.items()):
         forecaster = Forecaster.load(path)
         if not scores:
-            run = RunDirectory.create(new, forecaster.config, data_digest=data_digest)
             prepared = prepare(panel, forecaster.config.data, with_test=True)
-            metrics = conclude(run, forecaster, panel, prepared, say=say)
+            with RunDirectory.create(new, forecaster.config, data_digest=data_digest) as run:
+                metrics = conclude(run, forecaster, panel, prepared, say=say)
             if len(members) == 1 or not len(test_windows(prepared.split, h=prepared.spec.h).series):
                 break
             scores[seed] = metrics["test"]
