@@ -12,6 +12,7 @@ from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, window_spec
 from lstmjax.data.scaling import Scaling
+from lstmjax.errors import CheckpointError
 from lstmjax.training import Network, TrainResult, Weights, functional
 from lstmjax.window import WindowSpec
 

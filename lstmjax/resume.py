@@ -25,6 +25,18 @@ CONFIG_FILE = "config.json"
 SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.refit_all")
 """Options whose change does not change what is trained. The data may lie elsewhere, but must be the same."""
 
+INFERRED = (
+    "data.dataset",
+    "data.path",
+    "data.futr_path",
+    "data.freq",
+    "data.season_length",
+    "data.val_size",
+    "data.test_size",
+    "train.batch_shards",
+)
+"""Options that a run fills in where none is given; None in them is no change."""
+
 STRETCHED = ("cosine", "onecycle")
 """Schedules that depend on ``train.max_steps``: with more of them, all steps would have been others."""
 
@@ -161,14 +173,16 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
 
     Args:
         stored: those of the run.
-        given: those asked for. What is None in them is as the run has it.
+        given: those asked for.
         directory: the run's, for the message.
 
     Raises:
         ConfigError: an option differs and may not; names all that do.
     """
     then, now = _flat(stored), _flat(given)
-    changes = {name: value for name, value in now.items() if value is not None and value != then[name]}
+    changes = {
+        name: value for name, value in now.items() if value != then[name] and not (value is None and name in INFERRED)
+    }
     more_steps = "train.max_steps" in changes and given.train.max_steps > stored.train.max_steps
     refused = [name for name in changes if name not in SAFE and not (name == "train.max_steps" and more_steps)]
     if refused:

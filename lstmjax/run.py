@@ -8,27 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from lstmjax import plots
+from lstmjax.conclusion import REFIT as REFIT
+from lstmjax.conclusion import conclude as conclude
+from lstmjax.conclusion import metrics_table as metrics_table
+from lstmjax.conclusion import windows_to_draw as windows_to_draw
 from lstmjax.config import RunConfig
-from lstmjax.data.frames import truth
-from lstmjax.data.future import require_future
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source, with_dataset_settings
-from lstmjax.data.windows import Windows, forecast_windows, test_windows
-from lstmjax.errors import DataError
-from lstmjax.evaluation.table import render_metrics
+from lstmjax.data.windows import test_windows
+from lstmjax.errors import CheckpointError
 from lstmjax.forecaster import Forecaster
+from lstmjax.interrupt import Interrupt, Interrupted
+from lstmjax.resume import agreed_config, check_data, newest_checkpoint, read_config
 from lstmjax.run_directory import RunDirectory
-from lstmjax.training.progress import ProgressDisplay
-
-REFIT = "refit"
-"""Folder, within a run's, of the forecaster that was trained again on all rows."""
-
-_PICTURED = 3  # windows in a picture
-_HISTORY = 2.0  # horizons of history before a forecast, in a picture
+from lstmjax.snapshot import panel_digest
+from lstmjax.trainer import Keeping, check_members, check_start, network_for, resolved_config
+from lstmjax.training import Check, ProgressDisplay, Status, Weights
 
 
 class Run(NamedTuple):
@@ -48,6 +44,8 @@ def train_run(
     directory: Path | str,
     *,
     overwrite: bool = False,
+    finetune_from: Path | None = None,
+    interrupt: Interrupt | None = None,
     say: Callable[[str], None] = print,
 ) -> Run:
     """Trains, evaluates, forecasts, and leaves all of it in a run directory (see `run_directory`).
@@ -58,6 +56,8 @@ def train_run(
         config: the options.
         directory: where to.
         overwrite: whether to replace a run that is there.
+        finetune_from: a run whose weights to start with, instead of those that the seed draws.
+        interrupt: who says when to stop. Default: nobody.
         say: where to tell how it goes, a line at a time.
 
     Returns:
@@ -66,75 +66,118 @@ def train_run(
     Raises:
         ConfigError: an option does not fit.
         DataError: the data cannot be used.
-        CheckpointError: the directory holds something already, or cannot be written.
+        CheckpointError: the directory holds something already, is in use, or cannot be written.
+        Interrupted: it was told to stop, and its state is saved.
     """
     RunDirectory.check_free(directory, overwrite=overwrite)
     config = dataclasses.replace(config, data=absolute_paths(with_dataset_settings(config.data)))
     forecaster = Forecaster(config)
-    source = load_source(config.data)
-    panel = source.panel(config.data)
+    panel = load_source(config.data).panel(config.data)
     prepared = prepare(panel, config.data, with_test=True)
-    resolved = dataclasses.replace(config, data=prepared.config)
+    start = None if finetune_from is None else _starting_weights(finetune_from, forecaster, prepared)
     say(_sizes(prepared))
-    run = RunDirectory.create(directory, resolved, data_digest=source.digest(), overwrite=overwrite)
-    with ProgressDisplay() as display:
-
-        def on_check(check: Any) -> None:
-            run.append_check(check)
-            display.on_check(check)
-
-        forecaster.fit_prepared(prepared, on_check=on_check, on_chunk=display.on_chunk)
-    metrics = conclude(run, forecaster, panel, prepared, say=say)
-    say(f"run directory: {run.path}")
-    return Run(run.path, forecaster, panel, metrics)
+    with RunDirectory.create(
+        directory,
+        resolved_config(config, prepared),
+        data_digest=panel_digest(panel),
+        overwrite=overwrite,
+        finetuned_from=finetune_from,
+    ) as run:
+        return _carry_out(run, forecaster, panel, prepared, Keeping(run.path), start, interrupt or Interrupt(), say)
 
 
-def conclude(
-    run: RunDirectory, forecaster: Forecaster, panel: Panel, prepared: Prepared, *, say: Callable[[str], None] = print
-) -> dict[str, Any]:
-    """Evaluates a trained forecaster, forecasts, draws, and leaves all of it and the forecaster in a run directory.
+def resume_run(
+    directory: Path | str,
+    config: RunConfig | None = None,
+    *,
+    into: Path | str | None = None,
+    interrupt: Interrupt | None = None,
+    say: Callable[[str], None] = print,
+) -> Run:
+    """Goes on with a run from its newest checkpoint, or from the beginning where it has none; then as `train_run`.
+
+    The files it leaves have the same bytes as if the run had not been interrupted, but for the times in them.
 
     Args:
-        run: the directory, made already.
-        forecaster: what was trained.
-        panel: the data.
-        prepared: the data as it was trained on.
+        directory: the run's.
+        config: the options. Default: the run's own; see `lstmjax.resume` for those that may differ.
+        into: a new directory, to leave the run's own as it is.
+        interrupt: who says when to stop.
         say: where to tell how it goes, a line at a time.
 
     Returns:
-        What metrics.json holds.
+        The run.
+
+    Raises:
+        CheckpointError: there is no run, it is in use, its checkpoints do not verify, or the data are others.
+        ConfigError: other options than the run's.
+        Interrupted: it was told to stop again.
     """
-    config, fitted = forecaster.config, forecaster.fitted
-    if fitted.summary["failure"]:
-        say(fitted.summary["failure"])
-    forecaster.save(run.path, overwrite=True)
-    metrics: dict[str, Any] = {}
-    tested = test_windows(prepared.split, h=config.data.h)
-    if len(tested.series):
-        evaluation = forecaster.evaluate_panel(panel)
-        run.write_test_forecasts(evaluation.table)
-        metrics |= evaluation.metrics
-        say(metrics_table(metrics, config.model.alias))
-    metrics |= fitted.summary
-    run.write_metrics(metrics)
-    forecast = _write_forecast(run, forecaster, panel, say)
-    _draw(run, forecaster, panel, tested, forecast)
-    return metrics
+    stored = read_config(directory)
+    config = stored if config is None else agreed_config(stored, config, directory)
+    config = dataclasses.replace(config, data=absolute_paths(config.data))
+    source = load_source(config.data)
+    panel = source.panel(config.data)
+    prepared = prepare(panel, config.data, with_test=True)
+    with RunDirectory.reopen(directory, into=into) as run:
+        description = run.description
+        check_data(description.get("data_sha256"), panel_digest(panel), directory, source.name)
+        found = newest_checkpoint(run.path, stored, config)
+        if found is not None:
+            check_members(found, [config.train.seed])
+        elif "finetuned_from" in description:
+            raise CheckpointError(
+                f"{directory} was killed before the weights it starts with were saved: begin again with "
+                f"--overwrite --finetune-from {description['finetuned_from']}"
+            )
+        step = 0 if found is None else found.step
+        say(f"{_sizes(prepared)}\ngoing on after step {step} of {config.train.max_steps}")
+        run.go_on(config, step)
+        keeping = Keeping(run.path, found)
+        return _carry_out(run, Forecaster(config), panel, prepared, keeping, None, interrupt or Interrupt(), say)
 
 
-def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) -> str:
-    """The metrics of a run as text: the model above the baselines, original units beside scaled ones.
+def _starting_weights(directory: Path, forecaster: Forecaster, prepared: Prepared) -> Weights:
+    weights = Forecaster.load(directory).fitted.weights
+    check_start(weights, network_for(forecaster.network, forecaster.config, prepared.spec))
+    return weights
 
-    Args:
-        metrics: what metrics.json holds.
-        model: name of the model.
-        unit: unit of the series.
-    """
-    return render_metrics(
-        {model: metrics["test"], **metrics["baselines"]},
-        {model: metrics["test_scaled"], **metrics["baselines_scaled"]},
-        unit=unit,
-    )
+
+def _carry_out(
+    run: RunDirectory,
+    forecaster: Forecaster,
+    panel: Panel,
+    prepared: Prepared,
+    keeping: Keeping,
+    start: Weights | None,
+    interrupt: Interrupt,
+    say: Callable[[str], None],
+) -> Run:
+    """Trains, and concludes."""
+    with ProgressDisplay() as display:
+
+        def on_check(check: Check) -> None:
+            run.append_check(check)
+            display.on_check(check)
+
+        def on_chunk(status: Status) -> None:
+            interrupt.arm()
+            display.on_chunk(status)
+
+        forecaster.fit_prepared(
+            prepared,
+            start=start,
+            keeping=keeping,
+            on_check=on_check,
+            on_chunk=on_chunk,
+            should_stop=interrupt.requested,
+        )
+    interrupt.disarm()
+    if interrupt.requested():
+        raise Interrupted(forecaster.fitted.summary["steps"])
+    metrics = conclude(run, forecaster, panel, prepared, say=say)
+    say(f"run directory: {run.path}")
+    return Run(run.path, forecaster, panel, metrics)
 
 
 def absolute_paths(data: Any) -> Any:
@@ -152,71 +195,3 @@ def _sizes(prepared: Prepared) -> str:
     }
     windows = ", ".join(f"{count} {name}" for name, count in counts.items())
     return f"{rows} rows, {series} series, every {prepared.config.freq}; windows: {windows}"
-
-
-def _write_forecast(run: RunDirectory, forecaster: Forecaster, panel: Panel, say: Callable[[str], None]) -> bool:
-    """Forecasts beyond the last row. False where that needs future covariates that are not there."""
-    config = forecaster.fitted.config
-    try:
-        require_future(panel, config.data.h)
-    except DataError as error:
-        say(f"no forecast beyond the last row is written: {error}")
-        return False
-    if config.train.refit_all:
-        everything = dataclasses.replace(config.data, val_size=0, test_size=0, train_end=None, val_end=None)
-        steps = forecaster.fitted.summary["best_step"]
-        say(f"training again on all rows, for {steps} steps")
-        forecaster = Forecaster(config, network=forecaster.network)
-        forecaster.fit_prepared(prepare(panel, everything, with_test=False), until=steps)
-        forecaster.save(run.path / REFIT, overwrite=True)
-    run.write_forecast(forecaster.predict_panel(panel))
-    return True
-
-
-def _draw(run: RunDirectory, forecaster: Forecaster, panel: Panel, tested: Windows, forecast: bool) -> None:
-    config, best_step = forecaster.fitted.config, forecaster.fitted.summary["best_step"]
-    if run.checks():
-        curve = plots.learning_curve(run.checks(), best_step=best_step, loss=f"{config.train.loss} (scaled units)")
-        run.write_plot("learning_curve", curve)
-    drawn = {}
-    if len(tested.series):
-        drawn["test_forecasts"] = _some(tested)
-    if forecast:
-        drawn["forecast"] = _some(forecast_windows(panel))
-    for name, windows in drawn.items():
-        pictured = windows_to_draw(forecaster, panel, windows)
-        run.write_plot(name, plots.forecasts(pictured, model=config.model.alias, value=panel.schema.channels[0]))
-
-
-def _some(windows: Windows) -> Windows:
-    """A few of many windows, from the first to the last."""
-    chosen = np.unique(np.linspace(0, len(windows.series) - 1, _PICTURED).astype(int))
-    return Windows(np.asarray(windows.series)[chosen], np.asarray(windows.origin)[chosen])
-
-
-def windows_to_draw(forecaster: Forecaster, panel: Panel, windows: Windows) -> list[plots.ForecastWindow]:
-    """Forecasts of the first target with the truth and the history before them, for `plots`.
-
-    Args:
-        forecaster: a trained one.
-        panel: the data.
-        windows: which windows.
-    """
-    data = forecaster.fitted.config.data
-    values, y = forecaster.forecast_windows(panel, windows), truth(panel, windows, data.h)
-    drawn = []
-    for number, (series, origin) in enumerate(zip(windows.series.tolist(), windows.origin.tolist(), strict=True)):
-        past = np.arange(max(0, origin - round(_HISTORY * data.h)), origin)
-        ahead = np.arange(origin, origin + data.h)
-        known = not np.isnan(y[number, :, 0]).all()
-        drawn.append(
-            plots.ForecastWindow(
-                history_time=panel.timestamps(np.full(len(past), series), past),
-                history=panel.y[panel.offsets[series] + past, 0],
-                time=panel.timestamps(np.full(data.h, series), ahead),
-                forecast=values[number, :, 0],
-                truth=y[number, :, 0] if known else None,
-                title=str(panel.ids[series]),
-            )
-        )
-    return drawn

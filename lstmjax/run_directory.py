@@ -7,7 +7,8 @@ R/metrics.json            metrics on the test rows, of the model and of the base
 R/test_forecasts.csv.gz   every test window and step: all metrics can be recomputed from it
 R/forecast.csv            beyond the last row
 R/plots/*.png             learning curve, forecasts
-R/checkpoints/            all that `Forecaster.load` needs
+R/checkpoints/            the latest states of training and the best: all that `Forecaster.load` and a resume need
+R/lock                    held by the process at work
 """
 
 import gzip
@@ -21,22 +22,27 @@ import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any, Self
 
 import jax
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lstmjax import plots
+from lstmjax import parallel, plots
+from lstmjax.check_log import CheckLog
 from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError
 from lstmjax.fitted import versions
-from lstmjax.forecaster import CONFIG_FILE
+from lstmjax.lock import LOCK_FILE, DirectoryLock
+from lstmjax.resume import CONFIG_FILE, read_config, write_config
 from lstmjax.training import Check
+
+RUN_FILE = "run.json"
 
 
 class RunDirectory:
-    """One run's folder.
+    """One run's folder. One that `create` or `reopen` gave is held by this process until `close`.
 
     Args:
         path: where it is.
@@ -44,6 +50,21 @@ class RunDirectory:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._lock: DirectoryLock | None = None
+        self._log = CheckLog(self.path / "metrics.jsonl")
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @staticmethod
     def check_free(path: Path | str, *, overwrite: bool) -> None:
@@ -54,7 +75,7 @@ class RunDirectory:
                 replaced.
         """
         path = Path(path)
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        if not path.exists() or (path.is_dir() and all(entry.name == LOCK_FILE for entry in path.iterdir())):
             return
         if not path.is_dir():
             raise CheckpointError(f"{path} is a file: name another --run-dir")
@@ -64,7 +85,15 @@ class RunDirectory:
             raise CheckpointError(f"{path} holds a run already: name another --run-dir, or replace it with --overwrite")
 
     @classmethod
-    def create(cls, path: Path | str, config: RunConfig, *, data_digest: str, overwrite: bool = False) -> Self:
+    def create(
+        cls,
+        path: Path | str,
+        config: RunConfig,
+        *,
+        data_digest: str,
+        overwrite: bool = False,
+        finetuned_from: Path | None = None,
+    ) -> Self:
         """Makes the folder and says in it what is run.
 
         Args:
@@ -72,39 +101,91 @@ class RunDirectory:
             config: the options, resolved.
             data_digest: SHA-256 of the data.
             overwrite: whether to replace a run that is there.
+            finetuned_from: the run whose weights this one starts with.
 
         Raises:
-            CheckpointError: the folder holds something already, or cannot be written.
+            CheckpointError: the folder holds something already, is in use, or cannot be written.
         """
         cls.check_free(path, overwrite=overwrite)
-        run = cls(path)
+        run = cls._held(path)
         try:
-            if overwrite and run.path.exists():
-                shutil.rmtree(run.path)
-            run.path.mkdir(parents=True, exist_ok=True)
-            run.describe(config, data_digest=data_digest)
+            cls.check_free(path, overwrite=overwrite)  # again, now that nobody else can write
+            for entry in run.path.iterdir():
+                if entry.name != LOCK_FILE:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            run.describe(config, data_digest=data_digest, finetuned_from=finetuned_from)
         except OSError as error:
             raise CheckpointError(f"{path}: cannot write the run ({error.strerror})") from None
         return run
 
-    def describe(self, config: RunConfig, *, data_digest: str) -> None:
-        """Writes config.json and run.json; arguments as in `create`."""
-        self.write_config(config)
-        self._write("run.json", _json(_description(data_digest)))
+    @classmethod
+    def reopen(cls, path: Path | str, *, into: Path | str | None = None) -> Self:
+        """An existing run, to go on with.
 
-    def write_config(self, config: RunConfig) -> None:
-        """Writes config.json."""
-        self._write(CONFIG_FILE, config.to_json())
+        Args:
+            path: where it is.
+            into: a new folder to go on in, from a copy. Default: the run's own.
+
+        Raises:
+            CheckpointError: there is no run, or it is in use, or the new folder holds something already.
+        """
+        read_config(path)  # before a lock file is made in somebody's folder
+        run = cls._held(path)
+        if into is not None and Path(into).resolve() != run.path.resolve():
+            with run:
+                cls.check_free(into, overwrite=False)
+                copy = cls._held(into)
+                try:
+                    shutil.copytree(path, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))
+                except (OSError, shutil.Error) as error:
+                    raise CheckpointError(f"{into}: cannot copy the run ({error})") from None
+            run = copy
+        for name in (CONFIG_FILE, RUN_FILE, "metrics.json", "test_forecasts.csv.gz", "forecast.csv"):
+            for unfinished in run.path.glob(f".{name}.*"):
+                unfinished.unlink()
+        return run
+
+    @classmethod
+    def _held(cls, path: Path | str) -> Self:
+        run = cls(path)
+        run._lock = DirectoryLock(path)
+        return run
+
+    def describe(self, config: RunConfig, *, data_digest: str, finetuned_from: Path | None = None) -> None:
+        """Writes run.json, then config.json: what has that can be resumed. Arguments as in `create`."""
+        origin = {} if finetuned_from is None else {"finetuned_from": str(finetuned_from)}
+        self._write(RUN_FILE, _json(_description(config, data_digest) | origin))
+        write_config(self.path, config)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What run.json says; empty where it cannot be read."""
+        try:
+            return json.loads((self.path / RUN_FILE).read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def go_on(self, config: RunConfig, step: int) -> None:
+        """Notes that the run goes on, and forgets the checks of later steps, which come again.
+
+        Args:
+            config: the options it goes on with.
+            step: updates done.
+        """
+        self._log.rewind(step)
+        description, now = self.description, _description(config, "")
+        del now["data_sha256"]  # it is the same
+        resumed = [*description.get("resumed", []), {"step": step, **now}]
+        self._write(RUN_FILE, _json(description | {"resumed": resumed}))
+        write_config(self.path, config)
 
     def append_check(self, check: Check, member: int = 0) -> None:
         """Adds a validation check of one member to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(check.metrics(member)) + "\n")
+        self._log.append(check.metrics(member))
 
     def checks(self) -> list[dict[str, Any]]:
         """The validation checks so far."""
-        path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return self._log.read()
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Writes metrics.json; what is not a finite number becomes null."""
@@ -173,7 +254,8 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
         raise CheckpointError(f"{path}: cannot write the table ({error.strerror or error})") from None
 
 
-def _description(data_digest: str) -> dict[str, Any]:
+def _description(config: RunConfig, data_digest: str) -> dict[str, Any]:
+    shards = config.train.batch_shards or 1
     return {
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -182,6 +264,8 @@ def _description(data_digest: str) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "platform": jax.default_backend(),
         "devices": [str(device) for device in jax.devices()],
+        "mapping": parallel.default_mapping(1, parallel.make_mesh(1, shards)),
+        "batch_shards": shards,
         "data_sha256": data_digest,
     }
 

@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from flax import nnx
 
 from lstmjax import checkpoint, models, snapshot
 from lstmjax.config import RunConfig
 from lstmjax.data.prepare import Prepared
-from lstmjax.errors import CheckpointError
+from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.fitted import Fitted
+from lstmjax.interrupt import Interrupted
 from lstmjax.models.own import NetworkMaker, OwnBuilder, own_name
 from lstmjax.saver import Saver
 from lstmjax.training import (
@@ -31,14 +33,6 @@ from lstmjax.window import WindowSpec
 
 CHECKPOINTS = "checkpoints"
 """The folder of checkpoints, within a run's."""
-
-
-class Interrupted(Exception):  # noqa: N818  # no error, as KeyboardInterrupt is none
-    """Training was told to stop, and did so after it had saved its state."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(f"training was interrupted after step {step}")
-        self.step = step
 
 
 class Watcher(NamedTuple):
@@ -94,6 +88,8 @@ def train_members(
         ConfigError: the shards asked for do not divide the batch.
     """
     made = network_for(network, config, prepared.spec)
+    if start is not None:
+        check_start(start, made)
     source = made if start is None else functional(made)[0].merge(start)
     data = TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec)
     frame = Fitted.of(resolved_config(config, prepared, len(seeds)), network_name(network, config), prepared)
@@ -163,6 +159,25 @@ def network_for(network: nnx.Module | NetworkMaker | None, config: RunConfig, sp
 def network_name(network: nnx.Module | NetworkMaker | None, config: RunConfig) -> str:
     """What a checkpoint calls the network."""
     return config.model.name if network is None else own_name(network)
+
+
+def check_start(start: Weights, network: Network) -> None:
+    """Refuses to start a network with the weights of another.
+
+    Raises:
+        ConfigError: names an array that does not fit.
+    """
+    _, first = functional(network)
+    wanted = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
+    theirs, ours = (
+        {name: leaf.shape for group in weights for name, leaf in group.items()} for weights in (start, wanted)
+    )
+    for name in sorted(theirs.keys() | ours.keys()):
+        if theirs.get(name) != ours.get(name):
+            raise ConfigError(
+                f"the trained network's {name} has shape {theirs.get(name)}, the new one's has {ours.get(name)}: leave "
+                "data.h, data.target_cols, the covariates and model.* as they were"
+            )
 
 
 class _Keeper:

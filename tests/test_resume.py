@@ -12,10 +12,11 @@ from lstmjax.checkpoint import CheckpointWarning
 from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster import Forecaster
+from lstmjax.interrupt import Interrupted
 from lstmjax.lock import DirectoryLock
 from lstmjax.resume import agreed_config, new_run, take_member
 from lstmjax.seeds import fit_seeds, resume_seeds
-from lstmjax.trainer import CHECKPOINTS, Interrupted
+from lstmjax.trainer import CHECKPOINTS
 
 CONFIG = RunConfig().replace(
     {
@@ -210,8 +211,8 @@ class TestPopulation:
 
     def test_it_is_resumed_as_one(self, together, table, tmp_path):
         shutil.copytree(together[0], tmp_path / "r")
-        for step in (14, 12):
-            checkpoint.remove(tmp_path / "r" / CHECKPOINTS, step)
+        checkpoint.remove(tmp_path / "r" / CHECKPOINTS, 14)
+        assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[-1] == 12
         resume_seeds(tmp_path / "r", table, self.seeds)
         assert_same_end(tmp_path / "r", together[0])
         with pytest.raises(CheckpointError, match=r"seeds are \[0, 3, 4\], not \[1, 2\]"):
@@ -221,8 +222,8 @@ class TestPopulation:
         alone = CONFIG.replace({"train.seed": 3})
         Forecaster(alone).fit(table, directory=tmp_path / "alone")
         shutil.copytree(together[0], tmp_path / "r")
-        for step in (14, 12):
-            checkpoint.remove(tmp_path / "r" / CHECKPOINTS, step)
+        checkpoint.remove(tmp_path / "r" / CHECKPOINTS, 14)
+        assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[-1] == 12
         take_member(tmp_path / "r", 1, tmp_path / "taken")
         Forecaster().resume(tmp_path / "taken", table)
         assert_same_end(tmp_path / "taken", tmp_path / "alone")

@@ -1,0 +1,85 @@
+"""Runs that are killed, and runs that are asked to end: both go on to the same bytes."""
+
+import signal
+
+import numpy as np
+import pytest
+
+from lstmjax import checkpoint
+
+CHECKS = 30  # of a whole run
+
+
+def moments(seed, count):
+    """Random moments: some checks, and up to 40 ms more, which is about what a save takes."""
+    random = np.random.default_rng(seed)
+    return [(int(random.integers(0, CHECKS - 1)), float(random.uniform(0, 0.04))) for _ in range(count)]
+
+
+def test_five_kills_of_one_run(start, options, after, assert_same_files, tmp_path):
+    directory, unfinished = tmp_path / "run", 0
+    command = start(*options, "--run-dir", directory)
+    for checks, seconds in sorted(moments(0, 5)):
+        after(command, directory, checks, seconds)
+        command.signal(signal.SIGKILL)
+        assert command.wait() == -signal.SIGKILL
+        unfinished += bool(list(directory.glob("checkpoints/*tmp*")))
+        command = start("train", "--resume", directory)
+    assert command.wait() == 0, command.stderr
+    assert_same_files(directory)
+    assert unfinished  # at least one was in the middle of a save
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("checks", "seconds"), moments(1, 20))
+def test_a_kill_at_any_moment(checks, seconds, start, options, after, assert_same_files, tmp_path):
+    command = start(*options, "--run-dir", tmp_path / "run")
+    after(command, tmp_path / "run", checks, seconds)
+    command.signal(signal.SIGKILL)
+    assert command.wait() == -signal.SIGKILL
+    resumed = start("train", "--resume", tmp_path / "run")
+    assert resumed.wait() == 0, resumed.stderr
+    assert_same_files(tmp_path / "run")
+
+
+def test_a_run_asked_to_end_saves_says_how_to_go_on_and_does(start, options, after, assert_same_files, tmp_path):
+    directory = tmp_path / "run"
+    command = start(*options, "--run-dir", directory)
+    for number, checks in ((signal.SIGTERM, 3), (signal.SIGINT, 9), (signal.SIGUSR1, 20)):
+        after(command, directory, checks)
+        command.signal(number)
+        assert command.wait(10) == 128 + number, command.stderr
+        assert f"go on with: lstmjax train --resume {directory}" in command.stderr
+        assert "Traceback" not in command.stderr
+        # What was done is saved, not only what the last check saved.
+        step = checkpoint.steps(directory / "checkpoints")[-1]
+        assert f"interrupted after step {step}:" in command.stderr
+        assert step >= 2 * checks
+        command = start("train", f"--resume={directory}")
+    assert command.wait() == 0, command.stderr
+    assert_same_files(directory)
+
+
+def test_a_signal_before_the_first_step_ends_at_once_and_nothing_is_lost(
+    start, options, after, assert_same_files, tmp_path
+):
+    command = start(*options, "--run-dir", tmp_path / "run")
+    after(command, tmp_path / "run", 0)
+    command.signal(signal.SIGTERM)
+    assert command.wait(10) == 143
+    # Moved away, it goes on all the same; and the original stays as it was.
+    resumed = start("train", "--resume", tmp_path / "run", "--run-dir", tmp_path / "copy")
+    assert resumed.wait() == 0, resumed.stderr
+    assert_same_files(tmp_path / "copy")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_two_processes_on_one_run(start, options, after, tmp_path):
+    first = start(*options, "--run-dir", tmp_path / "run", "--train.max-steps=100000")
+    after(first, tmp_path / "run", 1)
+    second = start("train", "--resume", tmp_path / "run")
+    assert f"in use by process {first.pid} " in second.error()
+    third = start(*options, "--run-dir", tmp_path / "run", "--overwrite")
+    assert f"in use by process {first.pid} " in third.error()
+    first.signal(signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
