@@ -26,14 +26,14 @@ class Cycle(NamedTuple):
 CALENDAR: dict[CalendarName, Cycle] = {
     "minute": Cycle(lambda times: times.minute, 0, 60),
     "hour": Cycle(lambda times: times.hour, 0, 24),
-    "weekday": Cycle(lambda times: times.weekday, 0, 7),
+    "weekday": Cycle(lambda times: times.day_of_week, 0, 7),
     "day": Cycle(lambda times: times.day, 1, 31),
-    "dayofyear": Cycle(lambda times: times.dayofyear, 1, 366),
+    "dayofyear": Cycle(lambda times: times.day_of_year, 1, 366),
     "week": Cycle(lambda times: pd.Index(times.isocalendar().week), 1, 53),
     "month": Cycle(lambda times: times.month, 1, 12),
     "quarter": Cycle(lambda times: times.quarter, 1, 4),
 }
-"""Cycles by the names ``data.calendar`` gives them, which are those of `pandas.DatetimeIndex`."""
+"""Cycles by the names ``data.calendar`` gives them; weekdays from Monday on."""
 
 WIDTH = 2
 """Covariates made of each cycle."""
