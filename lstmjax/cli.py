@@ -55,11 +55,11 @@ class Sweep:
     The same command goes on with a search that was interrupted, and several at once share the work.
     """
 
-    space: tyro.conf.Positional[Path]
-    """A TOML file with a line for each searched option."""
     search: Annotated[SweepConfig, tyro.conf.arg(name="")]
     options: Annotated[RunConfig, tyro.conf.arg(name="")]
     """Those that all settings share."""
+    space: tyro.conf.Positional[Path] = Path("space.toml")
+    """A TOML file with a line for each searched option."""
     run_dir: Path | None = None
     """Where to leave the trials and the winner. Default: runs/ and the time."""
     config: Path | None = None
@@ -98,6 +98,17 @@ class Predict:
     data: NewData = dataclasses.field(default_factory=NewData)
     out: Path | None = None
     """The CSV file to write. Default: standard output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a trained forecaster for use without lstmjax."""
+
+    run: tyro.conf.Positional[Path]
+    """The run directory."""
+    out: Path
+    """The file: model.stablehlo (the forecast function, for jax on CPU, CUDA and TPU) or model.safetensors (the
+    weights)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -196,13 +207,10 @@ def predict(command: Predict) -> None:
     """``lstmjax predict``."""
     from lstmjax import parallel
     from lstmjax.forecaster import Forecaster
-    from lstmjax.run import REFIT
     from lstmjax.run_directory import write_table
 
     parallel.configure_devices()
-    # A run that was trained again on all rows forecasts with those weights.
-    directory = command.run / REFIT if (command.run / REFIT / "config.json").exists() else command.run
-    forecaster = Forecaster.load(directory)
+    forecaster = Forecaster.load(_forecasting(command.run))
     if command.data.path is not None:
         forecast = forecaster.predict_panel(_panel(forecaster, command.data))
     else:
@@ -214,22 +222,35 @@ def predict(command: Predict) -> None:
         write_table(forecast, command.out)
 
 
+def export(command: Export) -> None:
+    """``lstmjax export``."""
+    from lstmjax import parallel
+    from lstmjax.export import export as write_export
+    from lstmjax.forecaster import Forecaster
+
+    parallel.configure_devices()
+    for path in write_export(Forecaster.load(_forecasting(command.run)), command.out):
+        print(path)
+
+
 _COMMANDS: dict[type, Callable[[Any], None]] = {
     Train: train,
     Sweep: sweep,
     Evaluate: evaluate,
     Predict: predict,
+    Export: export,
 }
 
 
-def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict:
+def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export:
     options = _defaults(arguments)
-    searching = Sweep(tyro.MISSING, SweepConfig(), options)
+    searching = Sweep(SweepConfig(), options)
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=Train(options))]
         | Annotated[Sweep, tyro.conf.subcommand("sweep", default=searching)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
     )
     return tyro.cli(commands, args=arguments, prog="lstmjax", description="Time-series forecasting with LSTMs in JAX.")  # type: ignore[arg-type, call-overload]
 
@@ -259,6 +280,13 @@ def _config(path: Path) -> RunConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
     return RunConfig.from_json(text, str(path))
+
+
+def _forecasting(run: Path) -> Path:
+    """Whose weights forecast: those of a run that was trained again on all rows are in a folder of it."""
+    from lstmjax.run import REFIT
+
+    return run / REFIT if (run / REFIT / "config.json").exists() else run
 
 
 def _panel(forecaster: Any, data: NewData) -> Any:

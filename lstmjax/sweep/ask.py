@@ -12,9 +12,10 @@ from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from lstmjax.errors import ConfigError
+from lstmjax.sweep.distribution import Distribution, Kind
 from lstmjax.sweep.samplers import draw
 from lstmjax.sweep.settings import SearchName, SweepConfig
-from lstmjax.sweep.space import Distribution, Kind, Space
+from lstmjax.sweep.space import Space
 from lstmjax.sweep.study import Ask
 from lstmjax.sweep.trial import Trial
 
