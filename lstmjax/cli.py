@@ -41,8 +41,14 @@ class Train:
     with --run-dir it goes on in a copy."""
     finetune_from: Path | None = None
     """Start a new run from the weights of the run in this directory. Options are that run's, where no flag is given."""
+    seeds: int | None = None
+    """Train from so many seeds at once, train.seed and those after it: a run directory each, and a table of all."""
 
     def __post_init__(self) -> None:
+        if self.seeds is not None and self.finetune_from is not None:
+            raise ConfigError("--seeds begins from weights drawn anew, --finetune-from does not: give one of the two")
+        if self.seeds is not None and self.resume is not None and self.run_dir is not None:
+            raise ConfigError("--seeds goes on where it was: leave --run-dir out")
         if self.resume is not None and (self.finetune_from is not None or self.overwrite):
             other = "--overwrite" if self.overwrite else "--finetune-from"
             raise ConfigError(f"--resume goes on with a run, {other} begins one: give one of the two")
@@ -138,17 +144,23 @@ def train(command: Train) -> None:
     def farewell() -> str:
         if directory is None or not (directory / "config.json").exists():
             return "nothing had begun"
-        return f"go on with: lstmjax train --resume {shlex.quote(str(directory))}"
+        seeds = "" if command.seeds is None else f" --seeds {command.seeds}"
+        return f"go on with: lstmjax train --resume {shlex.quote(str(directory))}{seeds}"
 
     with Interrupt(farewell) as interrupt:
         from lstmjax import parallel
         from lstmjax.run import resume_run, train_run
         from lstmjax.run_directory import default_path
+        from lstmjax.run_seeds import resume_seeds_run, train_seeds
 
         parallel.configure_devices()
         directory = directory or default_path()
         try:
-            if command.resume is not None:
+            if command.seeds is not None:
+                train_or_resume = train_seeds if command.resume is None else resume_seeds_run
+                overwrite = {"overwrite": True} if command.overwrite else {}
+                train_or_resume(command.options, directory, command.seeds, interrupt=interrupt, **overwrite)
+            elif command.resume is not None:
                 resume_run(command.resume, command.options, into=command.run_dir, interrupt=interrupt)
             else:
                 train_run(

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# A sweep on SLURM without submitit: an array of workers on one study. Not run on a cluster yet: mend it for yours.
+#
+#   STORAGE=postgresql://user@host/sweeps sbatch --array=0-7 --gpus=1 scripts/launch_slurm.sh \
+#     space.toml --run-dir /shared/runs/search --data.path /shared/data.csv --trials 512 --population 64 --halving 3
+#
+# Every host must see the run directory under the same path, and reach the storage. Before its time is over a worker
+# saves its block (SIGUSR1, two minutes ahead), frees it for the others, and is requeued; so are preempted ones.
+#SBATCH --job-name=lstmjax-sweep
+#SBATCH --time=04:00:00
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=16G
+#SBATCH --signal=USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+set -euo pipefail
+: "${STORAGE:?name the database of the trials, such as postgresql://user@host/sweeps}"
+
+status=0
+srun lstmjax sweep "$@" --storage "$STORAGE" || status=$?
+if ((status == 138)); then # stopped by SIGUSR1
+  scontrol requeue "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
+else
+  exit "$status"
+fi

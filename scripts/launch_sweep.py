@@ -1,0 +1,170 @@
+"""Starts several workers on one sweep with submitit: on SLURM, or as processes on this machine.
+
+    python scripts/launch_sweep.py space.toml --run-dir R --workers 4 --cluster local --trials 64 [any option of sweep]
+    python scripts/launch_sweep.py space.toml --run-dir R --workers 8 --storage postgresql://user@host/sweeps \
+        --slurm.gpus 1 --slurm.partition gpu
+
+Every worker runs `lstmjax.sweep.run` on devices of its own; they find each other's trials in the storage and the
+states of blocks in the run directory, which all hosts must see under the same path. A worker that dies has its trials
+taken over by the others; one that SLURM preempts saves, is requeued, and goes on. Needs `pip install lstmjax[launch]`.
+"""
+
+import dataclasses
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import submitit
+import tyro
+
+from lstmjax.config import RunConfig
+from lstmjax.errors import ConfigError, LstmjaxError
+from lstmjax.sweep.settings import SweepConfig
+
+JOIN_SECONDS = 60.0
+"""How long a worker that is preempted may take to save; SLURM is asked for more (``signal_delay_s``)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Slurm:
+    """What SLURM is asked for, a worker."""
+
+    partition: str | None = None
+    """Partition. Default: SLURM's."""
+    gpus: int = 0
+    """GPUs."""
+    cpus: int = 4
+    """Cores."""
+    memory_gb: int = 16
+    """Memory."""
+    minutes: int = 240
+    """Time; a worker that runs out of it is requeued."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """Start several workers on one sweep."""
+
+    space: tyro.conf.Positional[Path]
+    """A TOML file with a line for each searched option."""
+    run_dir: Path
+    """Where to leave the trials and the winner."""
+    search: Annotated[SweepConfig, tyro.conf.arg(name="")]
+    options: Annotated[RunConfig, tyro.conf.arg(name="")]
+    """Those that all settings share."""
+    slurm: Slurm
+    workers: int = 2
+    """Processes."""
+    cluster: Literal["slurm", "local", "debug"] = "slurm"
+    """slurm: jobs, a worker each. local: processes on this machine, its cores divided among them. debug: one worker, in
+    this process."""
+    gpus: int = 0
+    """local: GPUs a worker."""
+
+
+class Worker:
+    """One worker, as submitit pickles it.
+
+    Args:
+        launch: what to work on.
+        cores: to be bound to, if any.
+        gpus: to see, if any.
+    """
+
+    def __init__(self, launch: Launch, cores: tuple[int, ...] = (), gpus: tuple[int, ...] = ()) -> None:
+        self.launch, self.cores, self.gpus = launch, cores, gpus
+
+    def __call__(self) -> int:
+        """Works until all trials are finished; returns how many there are."""
+        if self.cores:
+            os.sched_setaffinity(0, self.cores)
+        if self.gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, self.gpus))
+        # In a thread of its own: submitit's signal handlers run in the main one, and wait there until all is saved.
+        self._stop, self._result = threading.Event(), []
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+        while self._thread.is_alive():
+            self._thread.join(1.0)
+        (result,) = self._result
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """What submitit requeues when the node is preempted: the same worker, once its block is saved and free."""
+        self._stop.set()
+        self._thread.join(JOIN_SECONDS)
+        return submitit.helpers.DelayedSubmission(Worker(self.launch, self.cores, self.gpus))
+
+    def _work(self) -> None:
+        from lstmjax import parallel, sweep
+
+        try:
+            parallel.configure_devices()
+            launch = self.launch
+            found = sweep.run(
+                launch.space, launch.options, launch.run_dir, launch.search, should_stop=self._stop.is_set
+            )
+            self._result.append(len(found.trials))
+        except BaseException as error:
+            self._result.append(error)
+
+
+def main(launch: Launch) -> None:
+    """Starts the workers; waits for those on this machine."""
+    launch = dataclasses.replace(launch, run_dir=launch.run_dir.resolve(), space=launch.space.resolve())
+    if launch.workers < 1:
+        raise ConfigError(f"workers is {launch.workers}: expected at least 1")
+    if launch.cluster == "slurm" and (launch.search.storage or "sqlite:").startswith("sqlite"):
+        raise ConfigError(
+            "SQLite cannot be shared by several hosts: name a server, such as --storage postgresql://user@host/name, "
+            "or stay on this machine with --cluster local"
+        )
+    executor = submitit.AutoExecutor(
+        folder=launch.run_dir.parent / f"{launch.run_dir.name}.jobs", cluster=launch.cluster
+    )
+    executor.update_parameters(name=launch.run_dir.name, **_parameters(launch))
+    jobs = [executor.submit(worker) for worker in workers(launch)]
+    print(*(f"worker {number}: job {job.job_id}, log {job.paths.stdout}" for number, job in enumerate(jobs)), sep="\n")
+    if launch.cluster == "slurm":
+        return
+    failures = [failure for failure in (job.exception() for job in jobs) if failure is not None]
+    if len(failures) == len(jobs):  # as long as one is left it does the work of all
+        raise SystemExit(f"every worker failed; the last: {failures[-1]}")
+    print(f"run directory: {launch.run_dir}")
+
+
+def workers(launch: Launch) -> list[Worker]:
+    """The workers, the cores and GPUs of this machine divided among those that share it."""
+    if launch.cluster != "local":
+        return [Worker(launch)] * (launch.workers if launch.cluster == "slurm" else 1)
+    cores = sorted(os.sched_getaffinity(0))
+    divided = [tuple(cores[i :: launch.workers]) or (cores[i % len(cores)],) for i in range(launch.workers)]
+    gpus = [tuple(range(i * launch.gpus, (i + 1) * launch.gpus)) for i in range(launch.workers)]
+    return [Worker(launch, *devices) for devices in zip(divided, gpus, strict=True)]
+
+
+def _parameters(launch: Launch) -> dict[str, Any]:
+    if launch.cluster != "slurm":
+        return {"timeout_min": 60 * 24 * 365}
+    asked = launch.slurm
+    partition = {} if asked.partition is None else {"slurm_partition": asked.partition}
+    return partition | {
+        "timeout_min": asked.minutes,
+        "cpus_per_task": asked.cpus,
+        "gpus_per_node": asked.gpus,
+        "mem_gb": asked.memory_gb,
+        "slurm_signal_delay_s": round(2 * JOIN_SECONDS),
+    }
+
+
+if __name__ == "__main__":
+    default = Launch(tyro.MISSING, tyro.MISSING, SweepConfig(), RunConfig(), Slurm())
+    try:
+        main(tyro.cli(Launch, default=default, description=__doc__))
+    except LstmjaxError as error:
+        print(f"launch_sweep: error: {error}", file=sys.stderr)
+        sys.exit(2)
