@@ -12,6 +12,8 @@ every array, and a training state has some sixty.
 import hashlib
 import json
 import logging
+import os
+import re
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -257,14 +259,18 @@ def _plain_files(ocp: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())[:200]
+    """What went wrong, in the system's words where TensorStore hides them in a paragraph."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _orbax() -> Any:
     """Orbax's v1 interface, imported on first use: it takes half a second."""
     import orbax.checkpoint.experimental.v1 as ocp
 
-    # It warns of its own inner workings at every save; what a user must know is raised or warned of here.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # It logs its own inner workings at every save, and whole tracebacks at one that fails; what a user must know is
+    # raised or warned of here.
+    logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
     return ocp

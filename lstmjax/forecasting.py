@@ -38,7 +38,7 @@ def forecast_values(
     """
     if scaling is None:
         scaling = align(fitted.scaling, fitted.tail.ids, panel)
-    spec = window_spec(panel, fitted.config.data)
+    spec = window_spec(fitted.tail, fitted.config.data)
     structure, _ = functional(network(spec))
     scaled = predict(structure, fitted.weights, scale(panel, scaling), windows, spec)
     return unscale(scaled, np.asarray(windows.series), scaling)
