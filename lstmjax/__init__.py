@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lstmjax import data, evaluation, models, nn, ops, parallel, plots, sweep, training
     from lstmjax.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+    from lstmjax.ensemble import Ensemble
     from lstmjax.errors import CheckpointError, ConfigError, DataError, LstmjaxError
     from lstmjax.forecaster import Forecaster
     from lstmjax.parallel import configure_devices
@@ -16,6 +17,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "config": ("DataConfig", "ModelConfig", "OptimizerConfig", "RunConfig", "TrainConfig"),
+    "ensemble": ("Ensemble",),
     "errors": ("CheckpointError", "ConfigError", "DataError", "LstmjaxError"),
     "forecaster": ("Forecaster",),
     "parallel": ("configure_devices",),
@@ -30,6 +32,7 @@ __all__ = [
     "ConfigError",
     "DataConfig",
     "DataError",
+    "Ensemble",
     "Forecast",
     "Forecaster",
     "LstmjaxError",
