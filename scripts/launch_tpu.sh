@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A sweep on a TPU pod: every host is a worker of its own on one study, with its four chips. No TPU was at hand to run it.
+# A sweep on a TPU pod: every host is a worker of its own, with its four chips. No TPU was at hand to run it.
 #
 #   TPU=name ZONE=us-central2-b STORAGE=postgresql://user@host/sweeps scripts/launch_tpu.sh \
 #     space.toml --run-dir /shared/runs/search --data.path /shared/data.csv --trials 512 --population 64 --halving 3
 #
-# On the hosts lstmjax is installed (pip install "lstmjax[tpu]" and a driver such as psycopg2-binary), and /shared is one
-# file system, such as a mounted bucket or NFS. Hosts that die have their trials taken over; start it again to replace them.
+# On the hosts lstmjax is installed (pip install "lstmjax[tpu]", and a driver such as psycopg2-binary); /shared is one
+# file system, such as NFS. Hosts that die have their trials taken over; start it again to replace them.
 set -euo pipefail
-: "${TPU:?name of the TPU}" "${ZONE:?its zone}" "${STORAGE:?database of the trials, such as postgresql://user@host/sweeps}"
+: "${TPU:?name of the TPU}" "${ZONE:?its zone}" "${STORAGE:?database of the trials}"
 
 # Members never speak to each other: no host need wait for the others, as JAX on a pod otherwise does.
 alone="TPU_PROCESS_BOUNDS=1,1,1 TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1 TPU_VISIBLE_CHIPS=0,1,2,3"

@@ -1,0 +1,104 @@
+"""Launching workers: what each is given, what is refused, and one that runs, is preempted and is requeued."""
+
+import importlib.util
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lstmjax.config import RunConfig
+from lstmjax.errors import ConfigError
+from lstmjax.sweep import SweepConfig, search
+from lstmjax.sweep.block import Interrupted
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "launch_sweep.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("launch_sweep", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["launch_sweep"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["launch_sweep"]
+
+
+@pytest.fixture
+def launch(script, tmp_path):
+    (tmp_path / "space.toml").write_text('"model.hidden_size" = { type = "choice", values = [8, 16] }\n')
+
+    def make(**more):
+        search = SweepConfig(trials=4, population=2, sampler="random", storage=more.pop("storage", None))
+        directory = tmp_path / "runs" / "r"
+        return script.Launch(tmp_path / "space.toml", directory, search, RunConfig(), script.Slurm(), **more)
+
+    return make
+
+
+def test_the_cores_of_this_machine_are_divided(script, launch, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3, 4})
+    found = script.workers(launch(workers=2, cluster="local", gpus=2))
+    assert [worker.cores for worker in found] == [(0, 2, 4), (1, 3)]
+    assert [worker.gpus for worker in found] == [(0, 1), (2, 3)]
+    crowded = script.workers(launch(workers=7, cluster="local"))
+    assert [worker.cores for worker in crowded] == [(0,), (1,), (2,), (3,), (4,), (0,), (1,)]
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite:////shared/study.db"])
+def test_several_hosts_do_not_share_sqlite(script, launch, storage):
+    with pytest.raises(ConfigError, match="SQLite cannot be shared by several hosts: .*postgresql"):
+        script.main(launch(cluster="slurm", storage=storage))
+    with pytest.raises(ConfigError, match="workers is 0"):
+        script.main(launch(workers=0))
+
+
+def test_slurm_is_asked_for_what_a_worker_needs(script, launch):
+    asked = script._parameters(launch(cluster="slurm", storage="postgresql://host/x"))
+    assert asked["slurm_signal_delay_s"] > script.JOIN_SECONDS
+    assert "slurm_partition" not in asked
+
+
+def test_a_worker_runs_and_its_failure_is_told(script, launch, monkeypatch, capsys):
+    ran = []
+
+    def run(space, base, directory, settings, *, should_stop):
+        ran.append((space.name, directory.name, settings.trials, should_stop()))
+        raise ConfigError("no data is named")
+
+    monkeypatch.setattr(search, "run", run)
+    with pytest.raises(SystemExit, match="every worker failed.*no data is named"):
+        script.main(launch(cluster="debug"))
+    assert ran == [("space.toml", "r", 4, False)]
+    assert "worker 0: job" in capsys.readouterr().out
+
+
+def test_a_preempted_worker_saves_before_it_is_requeued(script, launch, monkeypatch):
+    saved = []
+
+    def run(space, base, directory, settings, *, should_stop):
+        while not should_stop():
+            time.sleep(0.01)
+        saved.append(directory)
+        raise Interrupted
+
+    monkeypatch.setattr(search, "run", run)
+    worker = script.Worker(launch(cluster="debug"))
+    requeued = []
+
+    def preempted():
+        while not hasattr(worker, "_thread"):
+            time.sleep(0.01)
+        requeued.append(worker.checkpoint())
+        requeued.append(list(saved))
+
+    other = threading.Thread(target=preempted)
+    other.start()
+    with pytest.raises(Interrupted):
+        worker()
+    other.join()
+    assert len(requeued[1]) == 1
+    assert requeued[0].function.launch == worker.launch
+    assert not hasattr(requeued[0].function, "_thread")

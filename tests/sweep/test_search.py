@@ -1,0 +1,334 @@
+"""A sweep as it is typed, with training left out: what it leaves and goes on with, and every mistake as one line."""
+
+import json
+import re
+import shutil
+import typing
+import warnings
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+from lstmjax import parallel
+from lstmjax.cli import main
+from lstmjax.config import RunConfig
+from lstmjax.sweep import Outcome, Space, SweepConfig, search, settings
+from lstmjax.sweep.ask import asker, distributions, encode
+from lstmjax.sweep.block import Interrupted
+from lstmjax.sweep.storage import Storage
+from lstmjax.sweep.study import Study
+from lstmjax.sweep.table import best_trial, trials_table
+
+SPACE = """
+"optimizer.learning_rate" = { type = "loguniform", low = 1e-4, high = 1e-1 }
+"model.hidden_size" = { type = "choice", values = [8, 16] }
+"train.batch_size" = 16
+"""
+GRID = """
+"optimizer.learning_rate" = { type = "choice", values = [0.1, 0.01] }
+"model.hidden_size" = { type = "choice", values = [8, 16, 32] }
+"""
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    ds = pd.date_range("2024-01-01", periods=300, freq="h")
+    path = tmp_path_factory.mktemp("data") / "hourly.csv"
+    pd.DataFrame({"ds": ds, "y": 5 + np.sin(np.arange(300) * np.pi / 12)}).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def space(tmp_path):
+    path = tmp_path / "space.toml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The blocks that were trained, by a stand-in for training; there is no winner to evaluate."""
+    return stand_in(monkeypatch)
+
+
+def stand_in(monkeypatch):
+    blocks = []
+
+    def train_block(base, panel, space, trials, **options):
+        blocks.append((tuple(trials), options))
+        return [outcome(trial) for trial in trials]
+
+    monkeypatch.setattr(search, "train_block", train_block)
+    monkeypatch.setattr(search, "write_winner", lambda directory, *_, **__: directory)
+    return blocks
+
+
+@pytest.fixture(scope="module")
+def finished(csv, tmp_path_factory):
+    """A sweep that ended, for tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "space.toml").write_text(SPACE)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        stand_in(monkeypatch)
+        main(command(folder / "space.toml", csv, folder / "r"))
+    return folder / "r"
+
+
+def outcome(trial):
+    value = abs(np.log10(trial.params["optimizer.learning_rate"]) + 2) + 1 / trial.params["model.hidden_size"]
+    state = ["COMPLETE", "PRUNED", "FAIL"][trial.number % 3]
+    known = None if state == "FAIL" else value
+    curve = {5: value + 1, 10: value}
+    return Outcome(trial.number, state, known, known and 0.1, curve, 10, 1.0, known and "why", None)
+
+
+def command(space, csv, directory, *more):
+    small = ["--trials=12", "--population=4", "--sampler=random", "--data.h=6", "--data.input-size=24"]
+    return ["sweep", *map(str, [space, "--run-dir", directory, "--data.path", csv, *small, *more])]
+
+
+def mistake(arguments, capsys):
+    """The one line a mistake ends with."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    assert stopped.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    return lines[0].removeprefix("lstmjax: error: ")
+
+
+def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_pictures(space, csv, tmp_path, trained):
+    directory = tmp_path / "r"
+    main(command(space, csv, directory, "--halving=3", "--seeds=2"))
+    table = pd.read_csv(directory / "trials.csv")
+    names = ["params.optimizer.learning_rate", "params.model.hidden_size", "params.train.batch_size"]
+    spread = ["value_std", "value_low", "value_high"]
+    assert table.columns.tolist() == ["number", "state", "value", *spread, *names, "steps", "seconds", "reason"]
+    assert table["number"].tolist() == list(range(12))
+    assert table["state"].tolist() == ["COMPLETE", "PRUNED", "FAIL"] * 4
+    assert table["params.train.batch_size"].unique().tolist() == [16]
+    # t(0.975) with one degree of freedom is 12.706; the deviation of two seeds is 0.1
+    assert table["value_high"][0] - table["value"][0] == pytest.approx(12.706 * 0.1 / np.sqrt(2), rel=1e-4)
+    loaded = optuna.load_study(study_name="lstmjax", storage=f"sqlite:///{directory}/study.db")
+    assert [trial.state.name for trial in loaded.trials] == table["state"].tolist()
+    assert loaded.best_value == table.loc[table["state"] == "COMPLETE", "value"].min()
+    assert loaded.trials[1].intermediate_values == {5: pytest.approx(table["value"][1] + 1), 10: table["value"][1]}
+    pictures = {path.stem for path in (directory / "plots").iterdir()}
+    assert pictures == {"history", "parallel_coordinates", "importance", "learning_curves"}
+    assert {options["halving"].eta for _, options in trained} == {3}
+    assert {options["seeds"] for _, options in trained} == {2}
+
+
+def test_the_same_command_goes_on_and_ends_as_if_never_stopped(space, csv, tmp_path, trained, monkeypatch, finished):
+    train_block = search.train_block
+
+    def stopped(*arguments, **options):
+        if len(trained) == 1:
+            raise Interrupted
+        return train_block(*arguments, **options)
+
+    monkeypatch.setattr(search, "train_block", stopped)
+    with pytest.raises(Interrupted):
+        search.run(*_arguments(space, csv, tmp_path / "cut"))
+    assert len(pd.read_csv(tmp_path / "cut" / "trials.csv")) == 4
+    monkeypatch.setattr(search, "train_block", train_block)
+    main(command(space, csv, tmp_path / "cut"))
+    numbers = [trial.number for trials, _ in trained for trial in trials]
+    assert numbers == list(range(12))
+    assert (tmp_path / "cut" / "trials.csv").read_bytes() == (finished / "trials.csv").read_bytes()
+
+
+def _arguments(space, csv, directory):
+    base = RunConfig().replace({"data.path": str(csv), "data.h": 6, "data.input_size": 24})
+    return space, base, directory, SweepConfig(trials=12, population=4, sampler="random")
+
+
+def test_a_finished_sweep_trains_nothing_again_and_may_get_more_trials(space, csv, tmp_path, trained, finished):
+    shutil.copytree(finished, tmp_path / "r")
+    before = (tmp_path / "r" / "trials.csv").read_bytes()
+    main(command(space, csv, tmp_path / "r"))
+    assert not trained
+    assert (tmp_path / "r" / "trials.csv").read_bytes() == before
+    main(command(space, csv, tmp_path / "r", "--trials=14"))
+    assert [trial.number for trials, _ in trained for trial in trials] == [12, 13]
+
+
+def test_a_grid_ends_with_its_points(csv, tmp_path, trained):
+    (tmp_path / "grid.toml").write_text(GRID)
+    main(command(tmp_path / "grid.toml", csv, tmp_path / "r", "--sampler=grid"))
+    table = pd.read_csv(tmp_path / "r" / "trials.csv")
+    assert (
+        len(table) == len(table[["params.optimizer.learning_rate", "params.model.hidden_size"]].drop_duplicates()) == 6
+    )
+
+
+def test_tpe_learns_and_shares_a_block_s_shape(csv, tmp_path, trained, space):
+    main(command(space, csv, tmp_path / "r", "--sampler=tpe", "--trials=48", "--population=8"))
+    for trials, _ in trained:
+        assert len({trial.params["model.hidden_size"] for trial in trials}) == 1
+    distance = [
+        [abs(np.log10(trial.params["optimizer.learning_rate"]) + 2) for trial in trials] for trials, _ in trained
+    ]
+    assert np.mean(distance[3:]) < 0.7 * np.mean(distance[:2])
+    assert len({trial.params["optimizer.learning_rate"] for trials, _ in trained for trial in trials}) == 48
+
+
+def test_tpe_draws_the_same_again_given_the_same_past(tmp_path):
+    space = Space.from_dict({"optimizer.learning_rate": {"type": "loguniform", "low": 1e-4, "high": 1e-1}})
+    drawn = []
+    for name in ("a", "b"):
+        study = Study(Storage(f"sqlite:///{tmp_path}/{name}.db"), "s", {}, distributions(space), encode)
+        for number in range(12):
+            params = {"optimizer.learning_rate": 10 ** (-1 - number / 4)}
+            study.optuna.add_trial(
+                optuna.trial.create_trial(params=params, distributions=distributions(space), value=float(number))
+            )
+        drawn.append([asker(space, "tpe", 3, 4)(study.optuna, 12 + i, []) for i in range(3)])
+    assert drawn[0] == drawn[1]
+    assert len({point["optimizer.learning_rate"] for point in drawn[0]}) == 3
+
+
+def test_lists_survive_optuna():
+    space = Space.from_dict({"model.name": {"type": "choice", "values": ["direct", "segment"]}})
+    assert encode({"a": [1, 2], "b": 0.5, "c": None}) == {"a": "[1, 2]", "b": 0.5, "c": None}
+    assert distributions(space)["model.name"].choices == ("direct", "segment")
+
+
+def test_no_winner_is_said(csv, tmp_path, trained, capsys, monkeypatch, space):
+    def fail(base, panel, space, trials, **options):
+        return [Outcome(t.number, "FAIL", None, None, {}, 0, 0.0, "its loss was not finite", None) for t in trials]
+
+    monkeypatch.setattr(search, "train_block", fail)
+    main(command(space, csv, tmp_path / "r"))
+    assert "no winner" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "r" / "trials.csv")["reason"].unique().tolist() == ["its loss was not finite"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            '"optimizer.learning_rat" = { type = "uniform", low = 1, high = 2 }',
+            "did you mean 'optimizer.learning_rate'",
+        ),
+        ('"model.hidden_size" = { type = "uniform", low = 1, high = 2 }', "model.hidden_size"),
+        ('"optimizer.learning_rate" = { type = "uniform", low = 2.0, high = 1.0 }', "swap them"),
+        ('"optimizer.learning_rate" = { type = "loguniform", low = 0.0, high = 1.0 }', "loguniform from 0"),
+        ('"optimizer.learning_rate" = 0.1', "the space has one point"),
+        ('"optimizer.learning_rate" = { type = "uniform", low = -1.0, high = 1.0 }', "optimizer.learning_rate is -1"),
+        ("learning rate", "not TOML"),
+        (None, "cannot read the space"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_one_line_and_leaves_nothing(text, expected, csv, tmp_path, capsys):
+    path = tmp_path / "s.toml"
+    if text is not None:
+        path.write_text(text)
+    line = mistake(command(path, csv, tmp_path / "r"), capsys)
+    assert expected in line
+    assert str(path) in line
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--sampler=grid", "--trials=5"], "optimizer.learning_rate: a grid has no loguniform"),
+        (["--storage=nowhere"], "expected the address of a database"),
+        (["--storage=sqlite:////nowhere/study.db"], "cannot be used"),
+        (["--storage=sqlite://"], "name a file"),
+        (["--storage=redis://host/0"], "expected sqlite, postgresql or mysql"),
+        (["--storage=mysql://me:secret@127.0.0.1:1/sweeps"], "needs the driver"),
+        (["--metric=mea"], "metric is 'mea'"),
+        (["--hyperband"], "needs sweep.halving"),
+        (["--halving=1"], "halving is 1"),
+        (["--trials=0"], "trials is 0"),
+        (["--data.val-size=3"], "data.val_size is 3"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_line_and_leaves_nothing(flags, expected, space, csv, tmp_path, capsys):
+    line = mistake(command(space, csv, tmp_path / "r", *flags), capsys)
+    assert expected in line
+    assert "secret" not in line
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_grid_of_more_points_than_trials_is_one_line(csv, tmp_path, capsys):
+    (tmp_path / "grid.toml").write_text(GRID)
+    line = mistake(command(tmp_path / "grid.toml", csv, tmp_path / "r", "--sampler=grid", "--trials=5"), capsys)
+    assert "the grid has 6 points, and sweep.trials is 5: raise --trials to 6" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        (["--sampler=sobol"], "sampler"),
+        (["--optimizer.clip-norm=2"], "options"),
+        (["--seeds=2"], "seeds"),
+        (["--population=3"], "population"),
+    ],
+)
+def test_a_storage_that_belongs_to_another_search_is_one_line(flags, part, space, csv, capsys, finished):
+    line = mistake(command(space, csv, finished, *flags), capsys)
+    assert f"holds a study 'lstmjax' of another {part}: " in line
+
+
+def test_a_storage_that_belongs_to_another_space_is_one_line(space, csv, tmp_path, capsys, trained):
+    storage = f"--storage=sqlite:///{tmp_path}/all.db"
+    main(command(space, csv, tmp_path / "r", storage))
+    capsys.readouterr()
+    assert "of another run directory" in mistake(command(space, csv, tmp_path / "r2", storage), capsys)
+    (tmp_path / "grid.toml").write_text(GRID)
+    assert "of another " in mistake(command(tmp_path / "grid.toml", csv, tmp_path / "r3", storage), capsys)
+    main(command(tmp_path / "grid.toml", csv, tmp_path / "r3", storage, "--study=another"))
+    assert {study.study_name for study in optuna.get_all_study_summaries(storage[10:])} == {"lstmjax", "another"}
+
+
+def test_a_study_of_somebody_else_is_one_line(space, csv, tmp_path, capsys):
+    storage = f"sqlite:///{tmp_path}/theirs.db"
+    optuna.create_study(storage=storage, study_name="lstmjax").ask()
+    line = mistake(command(space, csv, tmp_path / "r", f"--storage={storage}"), capsys)
+    assert "that is not of lstmjax" in line
+
+
+def test_a_folder_of_something_else_is_left_alone(space, csv, tmp_path, capsys):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "thesis.tex").write_text("")
+    assert "not a sweep" in mistake(command(space, csv, tmp_path / "r"), capsys)
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_that_is_no_database_is_one_line(space, csv, tmp_path, capsys):
+    (tmp_path / "notes.db").write_text("no database, but a text long enough to be taken for one's header")
+    line = mistake(command(space, csv, tmp_path / "r", f"--storage=sqlite:///{tmp_path}/notes.db"), capsys)
+    assert "not a database" in line
+
+
+def test_the_names_of_mappings_are_those_of_parallel():
+    assert typing.get_args(settings.MappingChoice) == typing.get_args(parallel.MappingName)
+
+
+def test_the_study_says_what_is_searched(space, finished):
+    stored = json.loads((finished / "sweep.json").read_text())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study = optuna.load_study(study_name="lstmjax", storage=f"sqlite:///{finished}/study.db")
+    described = study.user_attrs["lstmjax"]
+    assert described.pop("run directory") == stored.pop("id")
+    assert described == stored
+    assert Space.from_dict(stored["space"]).to_json() == Space.from_toml(space).to_json()
+    assert re.fullmatch("[0-9a-f]{64}", stored["data"])
+
+
+def test_of_equal_trials_the_first_wins():
+    def trial(number, state, value):
+        found = optuna.trial.create_trial(state=getattr(optuna.trial.TrialState, state), value=value)
+        found.number = number
+        return found
+
+    trials = [trial(0, "PRUNED", 0.1), trial(1, "COMPLETE", 0.3), trial(2, "COMPLETE", 0.2), trial(3, "COMPLETE", 0.2)]
+    assert best_trial(trials).number == 2
+    assert best_trial(trials[:1]) is None
+    assert trials_table([], ["model.name"]).columns.tolist()[:4] == ["number", "state", "value", "params.model.name"]
