@@ -1,27 +1,40 @@
 """Trains a block of trials together, prunes them at rungs, and says what came of each."""
 
+import dataclasses
+import json
+import math
+import statistics
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from lstmjax import parallel
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
+from lstmjax.snapshot import panel_digest
+from lstmjax.sweep import lanes as seating
+from lstmjax.sweep.group import Group, Groups, make_groups
 from lstmjax.sweep.halving import Halving
+from lstmjax.sweep.objective import DEFAULT_METRIC
+from lstmjax.sweep.saved import SavedBlock, identity
 from lstmjax.sweep.space import Space
 from lstmjax.sweep.trial import Outcome, Trial
+from lstmjax.training import Check, make_train
 
 
 class Report(NamedTuple):
-    """How a block goes, after each validation check."""
+    """How a block goes, after each validation check, and whenever there is something to tell."""
 
     step: int
-    """Updates of the members just checked."""
+    """Updates of the members just trained."""
     values: dict[int, float]
     """The objective of the weights kept so far by trial number, mean over members: of all trials that have one, pruned
     ones included."""
     running: int
-    """Trials that are still trained."""
+    """Trials that are still trained, or wait for it."""
     member_steps: int
     """Updates of all members of the block so far."""
     seconds: float
@@ -29,7 +42,7 @@ class Report(NamedTuple):
     member_steps_per_second: float
     """Lately; 0 before it is known."""
     message: str | None
-    """Something to tell the user, in one line: a diverged member, a block that had to be halved, a rung."""
+    """Something to tell the user, in one line: a diverged member, a population that does not fit, a rung."""
 
 
 class Interrupted(Exception):  # noqa: N818 - no error
@@ -45,7 +58,7 @@ def train_block(
     seeds: int = 1,
     population: int | None = None,
     halving: Halving | None = None,
-    metric: str = "scaled_mae",
+    metric: str = DEFAULT_METRIC,
     mapping: parallel.MappingName | None = None,
     state_dir: Path | None = None,
     save_seconds: float = 60.0,
@@ -57,14 +70,14 @@ def train_block(
     Args:
         base: all options that trials do not name. ``train.batch_shards`` is taken as 1: devices are for members.
         panel: the data: ``load_source(base.data).panel(base.data)``, after ``with_dataset_settings``.
-        space: what is searched; it decides what is traced, and the longest lookback in it which validation windows
+        space: what is searched; it decides what is traced, and by the longest lookback in it which validation windows
             count.
         trials: with numbers of their own; any number of them.
         seeds: members of each trial, with the seeds ``train.seed``, ``train.seed + 1``, ...
-        population: members trained together, at most; fewer where they do not fit the device's memory. Default: all
-            members of a group.
+        population: members trained together, at most; fewer where they do not fit the device's memory. Blocks of
+            different sizes share compiled programs if this is the same. Default: all members of a group.
         halving: how trials are pruned. Default: none is. Trials of all groups are ranked together.
-        metric: what trials are ranked by, lower is better: key of `lstmjax.training.objective.METRICS`.
+        metric: what trials are ranked by, lower is better: key of `lstmjax.sweep.objective.WEIGHTS`.
         mapping: see `parallel.over_members`. Default: by platform.
         state_dir: where the population's checkpoints go; what is there of the same block is gone on with. The caller
             removes it once the outcomes are recorded.
@@ -81,4 +94,230 @@ def train_block(
         DataError: there is nothing to train on.
         CheckpointError: ``state_dir`` holds another block.
     """
-    raise NotImplementedError
+    groups = make_groups(base, panel, space, trials, seeds=seeds, metric=metric)
+    saved = None
+    if state_dir is not None:
+        description = {
+            "base": base.to_json(),
+            "space": space.to_json(),
+            "trials": [[trial.number, json.dumps(trial.params)] for trial in trials],
+            "halving": None if halving is None else dataclasses.asdict(halving),
+            "seeds": seeds,
+            "metric": metric,
+            "panel": panel_digest(panel),
+        }
+        saved = SavedBlock(state_dir, identity(description), groups.groups)
+    block = _Block(
+        groups=groups,
+        trials=trials,
+        halving=halving,
+        population=population,
+        mapping=mapping or seating.default_mapping(),
+        saved=saved,
+        save_seconds=save_seconds,
+        should_stop=should_stop,
+        on_report=on_report,
+    )
+    block.train(base.train.max_steps, base.train.val_check_steps)
+    return [block.outcome(position) for position in range(len(trials))]
+
+
+@dataclasses.dataclass
+class _Block:
+    groups: Groups
+    trials: Sequence[Trial]
+    halving: Halving | None
+    population: int | None
+    mapping: parallel.MappingName
+    saved: SavedBlock | None
+    save_seconds: float
+    should_stop: Callable[[], bool]
+    on_report: Callable[[Report], None]
+
+    def __post_init__(self) -> None:
+        decisions = {} if self.saved is None else self.saved.decisions
+        self.rungs_done: list[list[int]] = decisions.get("rungs_done", [])
+        self.pruned: dict[int, str] = {int(trial): why for trial, why in decisions.get("pruned", {}).items()}
+        self.began = self.last_saved = time.monotonic()
+        self.at, self.rate, self.ahead = 0, 0.0, 0
+        self.members: list[list[tuple[Group, int]]] = [[] for _ in self.trials]
+        for group in self.groups.groups:
+            for row, member in enumerate(group.members):
+                self.members[member.trial].append((group, row))
+
+    def train(self, max_steps: int, every: int) -> None:
+        """Trains all trials, from rung to rung."""
+        count = len(self.trials)
+        brackets = [] if self.halving is None else self.halving.brackets(count, max_steps, every)
+        # Dealt out at random, as neighbours are alike in a grid; each time in the same way.
+        order = np.random.default_rng(count).permutation(count) if len(brackets) > 1 else np.arange(count)
+        ends = np.cumsum([bracket.trials for bracket in brackets])
+        parts = [order[end - bracket.trials : end].tolist() for end, bracket in zip(ends, brackets, strict=True)]
+        for stop in sorted({step for bracket in brackets for step in bracket.steps} | {max_steps}):
+            for group in self.groups.groups:
+                self._advance(group, stop)
+            for number, (bracket, part) in enumerate(zip(brackets, parts, strict=True)):
+                if stop in bracket.steps[:-1] and [number, stop] not in self.rungs_done:
+                    self._prune(part, stop)
+                    self.rungs_done.append([number, stop])
+            self._save()
+
+    def outcome(self, trial: int) -> Outcome:
+        """What came of a trial."""
+        number = self.trials[trial].number
+        if trial in self.groups.refused:
+            return Outcome(number, "FAIL", None, None, {}, 0, 0.0, self.groups.refused[trial], None)
+        members = self.members[trial]
+        histories = [group.history[row] for group, row in members]
+        common = [step for step in histories[0] if all(step in history for history in histories)]
+        means = {step: statistics.fmean(history[step] for history in histories) for step in sorted(common)}
+        told: dict[str, Any] = {
+            "intermediate": {step: mean for step, mean in means.items() if math.isfinite(mean)},
+            "steps": int(sum(group.steps[row] for group, row in members)),
+            "seconds": round(float(sum(group.seconds[row] for group, row in members)), 3),
+        }
+        failure = self._failure(trial)
+        if failure is not None:
+            return Outcome(number, "FAIL", None, None, **told, reason=failure, fitted=None)
+        kept = [float(group.kept[row]) for group, row in members]
+        told |= {"value": statistics.fmean(kept), "value_std": statistics.stdev(kept) if len(kept) > 1 else None}
+        if trial in self.pruned:
+            return Outcome(number, "PRUNED", **told, reason=self.pruned[trial], fitted=None)
+        fitted = tuple(group.fitted(row) for group, row in members)
+        return Outcome(number, "COMPLETE", **told, reason=None, fitted=fitted)
+
+    def _failure(self, trial: int) -> str | None:
+        """Why a trial failed, if it did."""
+        if trial in self.groups.refused:
+            return self.groups.refused[trial]
+        for group, row in self.members[trial]:
+            failure = group.failure(row)
+            if failure is None and group.steps[row] and not math.isfinite(group.kept[row]) and group.history[row]:
+                failure = "its objective is not finite: its forecasts are beyond all numbers"
+            if failure is not None:
+                seed = group.members[row].config.train.seed
+                return failure if len(self.members[trial]) == 1 else f"seed {seed}: {failure}"
+        return None
+
+    def _going(self) -> list[int]:
+        """Trials that are neither pruned nor failed."""
+        return [trial for trial in range(len(self.trials)) if trial not in self.pruned and self._failure(trial) is None]
+
+    def _value(self, trial: int) -> float:
+        return float(np.mean([group.kept[row] for group, row in self.members[trial]]))
+
+    def _prune(self, part: Sequence[int], stop: int) -> None:
+        entered = [trial for trial in part if trial not in self.pruned and trial not in self.groups.refused]
+        ranked = sorted((t for t in entered if self._failure(t) is None), key=lambda t: (self._value(t), t))
+        assert self.halving is not None
+        keep = self.halving.survivors(len(entered))
+        for rank, trial in enumerate(ranked[keep:], keep + 1):
+            self.pruned[trial] = f"pruned at step {stop}: {rank}. of {len(entered)}, the best {keep} went on"
+        self._say(f"step {stop}: the best {min(keep, len(ranked))} of {len(entered)} trials go on")
+
+    def _advance(self, group: Group, stop: int) -> None:
+        """Trains the members of a group that are still in up to a step."""
+        while True:
+            rows = [row for row in group.rows(self._going()) if group.steps[row] < stop and group.is_active(row)]
+            if not rows:
+                return
+            if self.should_stop():
+                self._interrupt()
+            try:
+                if group.lanes is None:
+                    wide = seating.widest(len(group.members), self.population, self.mapping)
+                    group.lanes = seating.measured(group, wide, self.mapping, self._say)
+                if group.state is None:
+                    self._begin(group, group.lanes)
+                    continue
+                # After a resume members may be at different steps; those furthest behind catch up first.
+                behind = min(group.steps[row] for row in rows)
+                rows = [row for row in rows if group.steps[row] == behind]
+                self._train(group, rows, stop, seating.compacted(group.lanes, len(rows), self.mapping))
+            except Exception as error:
+                if not seating.is_out_of_memory(error):
+                    raise
+                self._make_room(group, str(error))
+
+    def _begin(self, group: Group, lanes: int) -> None:
+        """Draws the first weights of all members."""
+        everyone = list(range(len(group.members)))
+        for first in range(0, len(everyone), lanes):
+            rows = everyone[first : first + lanes]
+            result = self._program(group)(**seating.take_lanes(group, rows, lanes, begun=False), until=0)
+            group.put(rows, result.state, seating.places(len(rows), lanes))
+
+    def _train(self, group: Group, rows: Sequence[int], stop: int, lanes: int) -> None:
+        rows = rows[:lanes]
+        places = seating.places(len(rows), lanes)
+        before, began = group.steps[list(rows)].copy(), time.monotonic()
+
+        def on_check(check: Check) -> None:
+            self._note(group, rows, places, check)
+            if self.saved is not None and time.monotonic() - self.last_saved > self.save_seconds:
+                group.put(rows, check.state, places)
+                self.ahead = 0
+                self._save()
+
+        result = self._program(group)(
+            **seating.take_lanes(group, rows, lanes), until=stop, on_check=on_check, should_stop=self.should_stop
+        )
+        group.put(rows, result.state, places)
+        self.ahead = 0
+        done = (group.steps[list(rows)] - before).astype(float)
+        group.seconds[list(rows)] += (time.monotonic() - began) * done / max(1.0, done.sum())
+        for row in rows:
+            failure = group.failure(row)
+            if failure is not None:
+                self._say(f"trial {self.trials[group.members[row].trial].number}: {failure}")
+        if result.interrupted:
+            self._interrupt()
+
+    def _program(self, group: Group) -> Callable[..., Any]:
+        config = group.config
+        return make_train(group.network, group.data, config.optimizer, config.train, mapping=self.mapping)
+
+    def _note(self, group: Group, rows: Sequence[int], places: Sequence[int], check: Check) -> None:
+        """Keeps what a check found."""
+        steps = np.asarray(check.state.step)
+        for row, place in zip(rows, places, strict=True):
+            objective = float(check.objective[place])
+            if math.isnan(float(check.val_loss[place])) and math.isnan(objective):
+                continue  # at rest
+            group.history[row][check.step] = objective
+            if check.best_step[place] == check.step:
+                group.kept[row] = objective if not math.isnan(objective) else math.inf
+        self.at = check.step
+        self.rate = check.steps_per_second * int(np.sum(check.active[list(places)]))
+        self.ahead = int(np.sum(steps[list(places)] - group.steps[list(rows)]))
+        self._say(None)
+
+    def _say(self, message: str | None) -> None:
+        values = {}
+        for trial in range(len(self.trials)):
+            if trial not in self.groups.refused and math.isfinite(value := self._value(trial)):
+                values[self.trials[trial].number] = value
+        steps = sum(int(group.steps.sum()) for group in self.groups.groups) + self.ahead
+        seconds = time.monotonic() - self.began
+        self.on_report(Report(self.at, values, len(self._going()), steps, seconds, self.rate, message))
+
+    def _make_room(self, group: Group, why: str) -> None:
+        """Half as many lanes after there was too little memory for them; without any left the group has failed."""
+        lanes = group.lanes or seating.widest(len(group.members), self.population, self.mapping)
+        fewer = seating.halved(lanes, self.mapping)
+        if fewer is None:
+            reason = f"out of memory even with {lanes} members at a time: {' '.join(why.split())[:200]}"
+            self.groups.refused.update({member.trial: reason for member in group.members})
+            self._say(reason)
+            return
+        group.lanes = fewer
+        self._say(f"out of memory with {lanes} members at a time: going on with {fewer}")
+
+    def _interrupt(self) -> None:
+        self._save()
+        raise Interrupted
+
+    def _save(self) -> None:
+        if self.saved is not None:
+            self.saved.save({"rungs_done": self.rungs_done, "pruned": self.pruned})
+            self.last_saved = time.monotonic()

@@ -1,7 +1,11 @@
-"""When to give up on whom: synchronous successive halving, and Hyperband's brackets of it."""
+"""When to give up on whom: synchronous successive halving, and Hyperband's brackets of it.
+
+References:
+    Jamieson and Talwalkar, `Non-stochastic Best Arm Identification and Hyperparameter Optimization
+    <https://arxiv.org/abs/1502.07943>`_, 2016; Li et al., `Hyperband <https://jmlr.org/papers/v18/16-558.html>`_, 2018
+"""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from lstmjax.errors import ConfigError
@@ -20,12 +24,15 @@ class Bracket(NamedTuple):
 class Halving:
     """Synchronous successive halving: at each rung the best 1/eta of the trials go on, and the others are pruned.
 
-    Rungs lie at 1, 1/eta, 1/eta², ... of ``train.max_steps``, on validation checks.
+    Rungs lie at ..., 1/eta², 1/eta and all of ``train.max_steps``, rounded to validation checks.
 
     Attributes:
         eta: one in so many goes on, at least 2.
         rungs: how often trials are pruned, at most. Default: as often as there are trials, and checks, for it.
         hyperband: divide the trials among Hyperband's brackets, which prune ever later, in case early values mislead.
+
+    >>> Halving(3).brackets(64, max_steps=810, every=30)
+    [Bracket(trials=64, steps=(30, 90, 270, 810))]
     """
 
     eta: int = 3
@@ -36,14 +43,51 @@ class Halving:
         if self.eta < 2:
             raise ConfigError(f"halving is {self.eta}: expected at least 2, for the best 1/2 to go on")
         if self.rungs is not None and self.rungs < 1:
-            raise ConfigError(f"halving's rungs is {self.rungs}: expected at least 1")
+            raise ConfigError(f"the number of rungs is {self.rungs}: expected at least 1")
 
-    def brackets(self, trials: int, max_steps: int, every: int) -> Sequence[Bracket]:
+    def survivors(self, trials: int) -> int:
+        """How many of the trials at a rung go on."""
+        return max(1, trials // self.eta)
+
+    def brackets(self, trials: int, max_steps: int, every: int) -> list[Bracket]:
         """How a number of trials is pruned.
 
         Args:
             trials: how many begin.
             max_steps: updates of those that go on to the end.
             every: updates between validation checks.
+
+        Returns:
+            Brackets whose trials add up to ``trials``; one bracket, unless ``hyperband``.
         """
-        raise NotImplementedError
+        deepest = self._depth(max_steps // every)
+        if not self.hyperband:
+            return [Bracket(trials, self._steps(min(deepest, self._depth(trials)), max_steps, every))]
+        shares = [-(-(deepest + 1) * self.eta**depth // (depth + 1)) for depth in range(deepest, -1, -1)]
+        return [
+            Bracket(count, self._steps(depth, max_steps, every))
+            for count, depth in zip(_divide(trials, shares), range(deepest, -1, -1), strict=True)
+            if count
+        ]
+
+    def _depth(self, size: int) -> int:
+        """How often ``size`` can be divided by eta without falling below 1."""
+        depth = 0
+        while self.eta ** (depth + 1) <= size and depth + 1 <= (depth + 1 if self.rungs is None else self.rungs):
+            depth += 1
+        return depth
+
+    def _steps(self, depth: int, max_steps: int, every: int) -> tuple[int, ...]:
+        exact = (max_steps / self.eta**k for k in range(depth, 0, -1))
+        on_checks = {max(1, round(step / every)) * every for step in exact}
+        return (*sorted(step for step in on_checks if step < max_steps), max_steps)
+
+
+def _divide(total: int, shares: list[int]) -> list[int]:
+    """A whole number in parts that are in proportion to shares: the largest remainders are rounded up."""
+    exact = [total * share / sum(shares) for share in shares]
+    parts = [int(part) for part in exact]
+    by_remainder = sorted(range(len(shares)), key=lambda part: parts[part] - exact[part])
+    for part in by_remainder[: total - sum(parts)]:
+        parts[part] += 1
+    return parts

@@ -124,6 +124,7 @@ def run(
                 space,
                 block.trials,
                 seeds=settings.seeds,
+                population=settings.population * settings.seeds,
                 halving=halving,
                 metric=settings.metric,
                 mapping=settings.mapping,
