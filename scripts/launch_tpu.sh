@@ -4,7 +4,7 @@
 #   TPU=name ZONE=us-central2-b STORAGE=postgresql://user@host/sweeps scripts/launch_tpu.sh \
 #     space.toml --run-dir /shared/runs/search --data.path /shared/data.csv --trials 512 --population 64 --halving 3
 #
-# On the hosts lstmjax is installed (pip install "lstmjax[tpu]", and a driver such as psycopg2-binary); /shared is one
+# On the hosts lstmjax is installed (pip install "lstmjax[tpu,postgresql]"); /shared is one
 # file system, such as NFS. Hosts that die have their trials taken over; start it again to replace them.
 set -euo pipefail
 : "${TPU:?name of the TPU}" "${ZONE:?its zone}" "${STORAGE:?database of the trials}"
