@@ -9,12 +9,14 @@ On disk the arrays lie end to end in one array of bytes beside the description: 
 every array, and a training state has some sixty.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import os
 import re
 import shutil
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,6 +80,7 @@ def save(
     ocp = _orbax()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _check_room(path.parent, contents.nbytes + description.nbytes)
         with _plain_files(ocp):
             state = {_NAME: {"contents": contents, "description": description}}
             ocp.save_checkpointables(path, state, overwrite=True)
@@ -248,6 +251,18 @@ def _pack(
     text = json.dumps(description, sort_keys=True).encode()
     contents = b"".join(parts) or b"\0"  # Orbax refuses arrays without elements
     return np.frombuffer(contents, np.uint8), np.frombuffer(hashlib.sha256(text).digest() + text, np.uint8)
+
+
+def _check_room(directory: Path, size: int) -> None:
+    """Raises the error of a disk that has no room, before TensorStore meets it and prints tracebacks of its threads."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with tempfile.TemporaryFile(dir=directory) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # not every file system can tell
+                raise
 
 
 def _plain_files(ocp: Any) -> Any:

@@ -146,8 +146,9 @@ def _trained(
         template = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
         return checkpoint.unflatten("weights", template, stored.arrays), stored.metadata["summary"]
     state = snapshot.stored_state(stored, network, config.optimizer, config.train)
-    result = TrainResult(structure, state, False, stored.metadata["seconds"], 0, config.train.batch_shards or 1)
-    return result.weights(member), snapshot.summary(result, member)
+    seconds = stored.metadata["seconds"]
+    result = TrainResult(structure, state, False, seconds, config.train.batch_size, config.train.batch_shards or 1)
+    return result.weights(member), snapshot.summary(result, member, seconds=seconds)
 
 
 def versions() -> dict[str, str]:

@@ -68,18 +68,18 @@ def stored_state(
     return checkpoint.unflatten(PREFIX, template, stored.arrays)
 
 
-def summary(result: TrainResult, member: int, *, seconds_before: float = 0.0) -> dict[str, Any]:
+def summary(result: TrainResult, member: int, *, seconds: float) -> dict[str, Any]:
     """How training went, so far, for one member.
 
     Args:
         result: what training left.
         member: which.
-        seconds_before: what earlier processes spent on it.
+        seconds: of training, over all processes.
     """
     return {
         "steps": result.steps(member),
         "best_step": result.best_step(member),
-        "seconds": round(seconds_before + result.seconds, 3),
+        "seconds": round(seconds, 3),
         "parameters": result.parameters,
         "failure": result.failure(member),
     }

@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -109,27 +110,27 @@ def train_members(
         )
 
     if keeping is None:
-        result, before = run(None, until, watcher.on_check), 0.0
+        result = run(None, until, watcher.on_check)
+        seconds = result.seconds
     else:
         state = None
         if keeping.stored is not None:
             state = snapshot.stored_state(keeping.stored, made, config.optimizer, config.train)
-        keeper = _Keeper(keeping, frame, seeds, snapshot.panel_digest(prepared.panel))
-        with keeper.saver:
+        with _Keeper(keeping, frame, seeds, snapshot.panel_digest(prepared.panel)) as keeper:
             if start is not None and state is None:
                 # Whoever resumes the run before its first check must not draw weights from the seed.
                 first = run(None, 0, watcher.on_check)
                 state = first.state
                 keeper.save_last(first)
-            result, before = run(state, until, keeper.after(watcher.on_check)), keeper.seconds_before
-            keeper.save_last(result)
+            result = run(state, until, keeper.after(watcher.on_check))
+            seconds = keeper.save_last(result)
         if result.interrupted:
             raise Interrupted(_step(result))
     return [
         frame._replace(
             config=frame.config.replace({"train.seed": seed}),
             weights=result.weights(member),
-            summary=snapshot.summary(result, member, seconds_before=before),
+            summary=snapshot.summary(result, member, seconds=seconds),
         )
         for member, seed in enumerate(seeds)
     ]
@@ -190,10 +191,18 @@ class _Keeper:
             since=-1 if stored is None else stored.step,
             must_be_finite=snapshot.is_trained,
         )
-        self.seconds_before = 0.0 if stored is None else float(stored.metadata["seconds"])
-        self._last = None if stored is None else stored.step
+        self._seconds_before = 0.0 if stored is None else float(stored.metadata["seconds"])
+        self._began_at = self._last = None if stored is None else stored.step
         self._arrays, self._metadata = frame.to_arrays(weights=False)
         self._metadata |= {"seeds": list(seeds), "data_sha256": data_digest}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.saver.close()
 
     def after(self, on_check: Callable[[Check], None]) -> Callable[[Check], None]:
         """``on_check``, and then a save."""
@@ -207,13 +216,18 @@ class _Keeper:
 
         return told_and_saved
 
-    def save_last(self, result: TrainResult) -> None:
+    def save_last(self, result: TrainResult) -> float:
         """Sees to it that the state with which training ended is on disk.
+
+        Returns:
+            The seconds of training, over all processes.
 
         Raises:
             CheckpointError: it cannot be written.
         """
         step = _step(result)
+        if self._began_at == step:  # nothing was left to do
+            return self._seconds_before
         if self._last != step:
             self.saver.save(step, *self._contents(result.state, result.seconds))
             self._last = step
@@ -222,10 +236,11 @@ class _Keeper:
             # It failed, which has been told; perhaps there is room again. If not, this says so.
             arrays, metadata = self._contents(result.state, result.seconds)
             checkpoint.save(self.saver.directory, step, arrays, metadata)
+        return self._seconds_before + result.seconds
 
     def _contents(self, state: TrainState, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
         arrays = self._arrays | snapshot.state_arrays(state)
-        return arrays, self._metadata | {"seconds": round(self.seconds_before + seconds, 3)}
+        return arrays, self._metadata | {"seconds": round(self._seconds_before + seconds, 3)}
 
 
 def _step(result: TrainResult) -> int:

@@ -91,6 +91,43 @@ def test_flags_win_over_the_config_file(csv, run, tmp_path):
     assert stored["data"]["input_size"] == 24
 
 
+def test_finetuning_starts_from_the_run_s_weights_with_its_options(csv, run, tmp_path, capsys):
+    target = tmp_path / "tuned"
+    main(["train", "--finetune-from", str(run), "--run-dir", str(target), "--optimizer.learning-rate=1e-9"])
+    tuned, trained = (json.loads((path / "metrics.json").read_text()) for path in (target, run))
+    assert tuned["test"]["mae"] == pytest.approx(trained["test"]["mae"], rel=1e-4)
+    stored = json.loads((target / "config.json").read_text())
+    assert (stored["data"]["input_size"], stored["optimizer"]["learning_rate"]) == (24, 1e-9)
+    assert json.loads((target / "run.json").read_text())["finetuned_from"] == str(run)
+    arguments = ["train", "--finetune-from", run, "--run-dir", tmp_path / "other", "--model.hidden-size=4"]
+    assert "has shape" in mistake(arguments, capsys)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_run_that_ended_is_resumed_to_the_same_files(csv, run, tmp_path, capsys):
+    def left():
+        names = ("config.json", "metrics.jsonl", "test_forecasts.csv.gz", "forecast.csv")
+        metrics = json.loads((run / "metrics.json").read_text()) | {"seconds": 0}
+        return metrics, [(run / name).read_bytes() for name in names]
+
+    before = left()
+    main(["train", "--resume", str(run)])
+    assert "going on after step 10 of 10" in capsys.readouterr().out
+    assert left() == before
+    assert json.loads((run / "run.json").read_text())["resumed"][-1]["step"] == 10
+
+
+def test_a_resume_that_changes_something_is_one_line(csv, run, tmp_path, capsys):
+    line = mistake(["train", "--resume", run, "--model.hidden-size=4"], capsys)
+    assert "model.hidden_size (was 8, now 4)" in line
+    assert "--finetune-from" in line
+    assert "begins one" in mistake(["train", "--resume", run, "--overwrite"], capsys)
+    hourly().assign(y=lambda t: t["y"] + 1e-6).to_csv(tmp_path / "changed.csv", index=False)
+    line = mistake(["train", "--resume", run, "--data.path", tmp_path / "changed.csv"], capsys)
+    assert "not the data the run was trained on" in line
+    assert "cannot be read" in mistake(["train", "--resume", tmp_path / "nowhere"], capsys)
+
+
 def test_missing_future_covariates_leave_no_forecast_and_a_word(tmp_path, capsys):
     hourly().assign(flag=1.0 * (np.arange(300) % 7 == 0)).to_csv(tmp_path / "d.csv", index=False)
     arguments = ["train", "--run-dir", tmp_path / "r", "--data.path", tmp_path / "d.csv", "--data.futr-exog", "flag"]

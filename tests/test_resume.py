@@ -1,5 +1,6 @@
 """A run that was stopped goes on to the bytes of one that was not; one that was changed is refused, in words."""
 
+import pickle
 import shutil
 
 import jax
@@ -16,7 +17,7 @@ from lstmjax.interrupt import Interrupted
 from lstmjax.lock import DirectoryLock
 from lstmjax.resume import agreed_config, new_run, take_member
 from lstmjax.seeds import fit_seeds, resume_seeds
-from lstmjax.trainer import CHECKPOINTS
+from lstmjax.trainer import CHECKPOINTS, Keeping
 
 CONFIG = RunConfig().replace(
     {
@@ -96,6 +97,33 @@ def test_a_run_that_ended_stays_as_it_is(whole, table, tmp_path):
     Forecaster().resume(tmp_path / "r", table, on_check=seen.append)
     assert not seen
     assert_same_end(tmp_path / "r", whole)
+
+
+@pytest.mark.parametrize("fault", ["flipped", "deleted", "stray"])
+def test_from_a_damaged_checkpoint_it_goes_back_to_one_that_verifies(fault, whole, table, tmp_path):
+    shutil.copytree(whole, tmp_path / "r")
+    folder = tmp_path / "r" / CHECKPOINTS
+    if fault == "stray":
+        (folder / "99").mkdir()
+        newest, used = 99, 14
+    else:
+        newest, used = 14, 12
+        (file,) = (folder / "14").rglob("contents/c/0")
+        contents = bytearray(file.read_bytes())
+        contents[len(contents) // 2] ^= 1
+        file.unlink() if fault == "deleted" else file.write_bytes(contents)
+    with pytest.warns(CheckpointWarning, match=f"step {newest} .*: step {used} is used"):
+        Forecaster().resume(tmp_path / "r", table)
+    assert_same_end(tmp_path / "r", whole)
+
+
+def test_loading_unpickles_nothing(whole, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("something was unpickled")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    assert Forecaster.load(whole).fitted.summary["steps"] == 14
 
 
 def test_saving_changes_nothing(whole, table):
@@ -187,6 +215,48 @@ def test_a_run_that_broke_keeps_finite_weights_and_says_so_again(table, tmp_path
     again = Forecaster().resume(tmp_path / "r", table)
     assert again.fitted.summary["failure"] == first.fitted.summary["failure"]
     assert np.isfinite(again.predict()["lstm"]).all()
+
+
+class TestFinetune:
+    """A new run that starts from trained weights."""
+
+    def test_it_starts_from_the_weights_on_other_series(self, whole, table):
+        changed = table.assign(unique_id="new", y=100 + 7 * table["y"])
+        forecaster = Forecaster.load(whole)
+        before = jax.tree.map(np.array, forecaster.fitted.weights)
+        forecaster.finetune(changed, options={"train.max_steps": 4, "optimizer.learning_rate": 1e-9})
+        for left, right in zip(jax.tree.leaves(before), jax.tree.leaves(forecaster.fitted.weights), strict=True):
+            np.testing.assert_allclose(left, right, atol=1e-6)
+        assert forecaster.fitted.summary["steps"] == 4
+        assert forecaster.predict()["lstm"].between(80, 120).all()
+        assert forecaster.config.optimizer.learning_rate == 1e-9
+
+    def test_it_learns(self, whole, table):
+        checks = []
+        forecaster = Forecaster.load(whole)
+        best = checkpoint.load(whole / CHECKPOINTS).arrays["state/.best_loss"]
+        forecaster.finetune(table, on_check=checks.append)
+        assert checks[-1].best_loss < best
+
+    def test_killed_before_its_first_check_it_still_starts_from_the_weights(self, whole, table, tmp_path):
+        Forecaster.load(whole).finetune(table, directory=tmp_path / "tuned")
+        shutil.copytree(tmp_path / "tuned", tmp_path / "r")
+        shutil.rmtree(tmp_path / "r" / CHECKPOINTS)
+        forecaster = Forecaster.load(whole)
+        start, prepared = forecaster.fitted.weights, forecaster._prepare(table, None, None)
+        with pytest.raises(Interrupted):
+            forecaster.fit_prepared(
+                prepared, start=start, keeping=Keeping(tmp_path / "r"), should_stop=iter([True]).__next__
+            )
+        for step in checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[1:]:
+            checkpoint.remove(tmp_path / "r" / CHECKPOINTS, step)
+        assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS) == [0]
+        Forecaster().resume(tmp_path / "r", table)
+        assert_same_end(tmp_path / "r", tmp_path / "tuned")
+
+    def test_a_network_of_another_shape_is_refused(self, whole, table):
+        with pytest.raises(ConfigError, match=r"trained network's \S+ has shape .*, the new one's has"):
+            Forecaster.load(whole).finetune(table, options={"model.hidden_size": 8})
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 import resource
 import time
 
+import pytest
+
 from lstmjax import checkpoint
 
 SMALL = 20_000  # bytes: less than a checkpoint has, more than any other file of the run
@@ -25,6 +27,7 @@ def test_a_full_disk_costs_checkpoints_and_nothing_else(start, options, whole, a
     assert_same_files(directory)
 
 
+@pytest.mark.slow
 def test_a_disk_that_stays_full_ends_with_a_line_and_the_run_goes_on_elsewhere(
     start, options, whole, assert_same_files, tmp_path
 ):

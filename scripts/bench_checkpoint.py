@@ -1,0 +1,94 @@
+"""What saving at every validation check costs: the main job's training with checkpoints, over the same without.
+
+Command:  python scripts/bench_checkpoint.py [--rounds 7] [--steps 300] [--json FILE]
+Runtime:  about three minutes on two cores
+
+On the shape of `experiments/elecdemand.py`: once as one run whose batch is split over the cores, once as the three
+seeds that it trains together. After one training of each kind that is not counted they take turns; the ratio is the
+median over rounds. What two trainings without saving differ by in the same way says how noisy the machine is.
+"""
+
+import dataclasses
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
+
+from lstmjax import configure_devices
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """What the command line takes."""
+
+    rounds: int = 7
+    """Trainings with saving that are timed, each between two without."""
+    steps: int = 300
+    """Steps of a training; there is a check every 50."""
+    json: Path | None = None
+    """A file for the results."""
+
+
+def main(benchmark: Benchmark) -> None:
+    import elecdemand
+
+    from lstmjax.data.prepare import prepare
+    from lstmjax.data.source import load_source, with_dataset_settings
+    from lstmjax.resume import new_run
+    from lstmjax.trainer import Keeping, train_members
+
+    options = elecdemand.COVARIATES[elecdemand.KNOWN] | {"train.max_steps": benchmark.steps}
+    config = elecdemand.CONFIG.replace(options | {"train.early_stop_patience_steps": -1})
+    data = with_dataset_settings(config.data)
+    prepared = prepare(load_source(data).panel(data), data, with_test=True)
+    checks = benchmark.steps // config.train.val_check_steps
+    folder = Path(tempfile.mkdtemp(prefix="lstmjax-bench-"))
+
+    def seconds(seeds: list[int], *, saving: bool) -> float:
+        directory = folder / "run"
+        shutil.rmtree(directory, ignore_errors=True)
+        began = time.perf_counter()
+        if saving:
+            with new_run(directory, config, prepared, members=len(seeds)):
+                train_members(config, None, prepared, seeds, keeping=Keeping(directory))
+        else:
+            train_members(config, None, prepared, seeds)
+        return time.perf_counter() - began
+
+    results = {}
+    for seeds in ([0], [0, 1, 2]):
+        for saving in (False, True):
+            seconds(seeds, saving=saving)
+        # Each training with saving lies between two without, so that a machine that grows slower favours neither.
+        rounds = [[seconds(seeds, saving=saving) for saving in (False, True, False)] for _ in range(benchmark.rounds)]
+        ratios = [saved / ((before + after) / 2) for before, saved, after in rounds]
+        noises = [after / before for before, _, after in rounds]
+        results[f"{len(seeds)} member{'s' * (len(seeds) > 1)}"] = {
+            "seconds": rounds,
+            "checks": checks,
+            "ratio": statistics.median(ratios),
+            "ratios": ratios,
+            "noise": statistics.median(noises),
+        }
+    shutil.rmtree(folder)
+    print(f"{benchmark.steps} steps, {checks} checks, {benchmark.rounds} rounds; time with saving over time without:")
+    for name, found in results.items():
+        spread = f"{min(found['ratios']):.3f} to {max(found['ratios']):.3f}"
+        print(
+            f"  {name}: {found['ratio']:.4f} ({spread}); without by without: {found['noise']:.4f}; "
+            f"{statistics.median(first for first, _, _ in found['seconds']):.2f} s a training"
+        )
+    if benchmark.json is not None:
+        benchmark.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    configure_devices()
+    main(tyro.cli(Benchmark, description=__doc__))
