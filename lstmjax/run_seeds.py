@@ -8,7 +8,7 @@ R/checkpoints/          the states of the whole population while it trains
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,14 +201,11 @@ def render_seeds(table: pd.DataFrame) -> str:
     mean            1.5000     15.0000
     deviation       0.7071      7.0711
     """
+    rows = {str(seed): table.loc[seed] for seed in table.index}
+    rows |= {"mean": table.mean(), "deviation": table.std(ddof=1)}
     lines = [["seed", *table.columns]]
-    lines += [[str(seed), *_numbers_as_text(row)] for seed, row in zip(table.index, table.to_numpy(), strict=True)]
-    lines += [["mean", *_numbers_as_text(table.mean())], ["deviation", *_numbers_as_text(table.std(ddof=1))]]
+    lines += [[name, *(f"{value:.4f}" for value in row)] for name, row in rows.items()]
     return "".join(f"{name:<10}" + "".join(f"{cell:>12}" for cell in cells) + "\n" for name, *cells in lines)
-
-
-def _numbers_as_text(values: Sequence[float]) -> list[str]:
-    return [f"{value:.4f}" for value in values]
 
 
 def _muted(say: Callable[[str], None], seed: int) -> Callable[[str], None]:

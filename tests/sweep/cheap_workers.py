@@ -56,7 +56,8 @@ def _outcome(trial, middle):
 
 
 def open_study(directory, storage):
-    return Study(Storage(storage), directory.name, {"space": "of the tests"}, DISTRIBUTIONS)
+    name = f"{directory.parent.name} {directory.name}"
+    return Study(Storage(storage), name, {"space": "of the tests"}, DISTRIBUTIONS)
 
 
 def log(directory, what, block):

@@ -1,0 +1,112 @@
+"""A real sweep from the command line, small: what it leaves, and that killed and resumed it leaves the same."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lstmjax.cli import main
+from lstmjax.forecaster import Forecaster
+from lstmjax.sweep.winner import TRIAL_FILE
+
+SPACE = """
+"optimizer.learning_rate" = { type = "loguniform", low = 1e-4, high = 0.3 }
+"model.dropout" = { type = "uniform", low = 0.0, high = 0.5 }
+"""
+OPTIONS = [
+    "--trials=8",
+    "--population=4",
+    "--sampler=sobol",
+    "--halving=2",
+    "--data.h=6",
+    "--data.input-size=12",
+    "--model.hidden-size=4",
+    "--model.head-size=0",
+    "--train.batch-size=16",
+    "--train.max-steps=20",
+    "--train.val-check-steps=5",
+]
+
+
+def arguments(folder, name, *more):
+    where = ["--run-dir", str(folder / name), "--data.path", str(folder / "d.csv")]
+    return ["sweep", str(folder / "space.toml"), *where, *OPTIONS, *more]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "space.toml").write_text(SPACE)
+    noise = np.random.default_rng(0).normal(0, 0.1, 300)
+    ds = pd.date_range("2024-01-01", periods=300, freq="h")
+    table = pd.DataFrame({"ds": ds, "y": 5 + np.sin(np.arange(300) * np.pi / 12) + noise})
+    table.to_csv(folder / "d.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def swept(folder):
+    main(arguments(folder, "r"))
+    return folder / "r"
+
+
+def test_the_winner_is_a_run_directory_of_the_best_complete_trial(swept, capsys):
+    table = pd.read_csv(swept / "trials.csv")
+    assert set(table["state"]) == {"COMPLETE", "PRUNED"}
+    assert (table.groupby("state")["steps"].max()["COMPLETE"], table["steps"].min()) == (20, 5)
+    complete = table[table["state"] == "COMPLETE"]
+    best = complete.loc[complete["value"].idxmin()]
+    told = json.loads((swept / "best" / TRIAL_FILE).read_text())
+    assert told["number"] == best["number"]
+    config = json.loads((swept / "best" / "config.json").read_text())
+    assert config["optimizer"]["learning_rate"] == pytest.approx(best["params.optimizer.learning_rate"])
+    assert config["model"]["dropout"] == pytest.approx(best["params.model.dropout"])
+    capsys.readouterr()
+    main(["evaluate", str(swept / "best"), "--json"])
+    stored = json.loads((swept / "best" / "metrics.json").read_text())
+    assert json.loads(capsys.readouterr().out)["test"] == stored["test"]
+    assert len(Forecaster.load(swept / "best").predict()) == 6
+
+
+def test_nothing_is_left_of_blocks_but_the_winner(swept):
+    assert not list(swept.glob("blocks/*/state"))
+    assert len(list(swept.glob("blocks/*/best"))) == 1
+    assert not list((swept / "workers").iterdir())
+
+
+def test_a_sweep_again_with_two_seeds_ranks_by_their_mean(folder):
+    main(arguments(folder, "seeds", "--seeds=2", "--trials=2", "--population=2"))
+    table = pd.read_csv(folder / "seeds" / "trials.csv")
+    assert (table.loc[table["state"] == "COMPLETE", "steps"] == 40).all()
+    assert (table["value_low"] < table["value"]).all()
+    seeds = pd.read_csv(folder / "seeds" / "best" / "seeds.csv", index_col="seed")
+    assert seeds.index.tolist() == [0, 1]
+    stored = json.loads((folder / "seeds" / "best" / "metrics.json").read_text())
+    assert seeds["mae"][0] == pytest.approx(stored["test"]["mae"])
+    assert Forecaster.load(folder / "seeds" / "best" / "seed-1").fitted.config.train.seed == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_sweep_that_is_stopped_goes_on_to_the_same_table(folder, swept, number, status):
+    name = f"stopped-{number}"
+    command = [sys.executable, "-m", "lstmjax.cli", *arguments(folder, name)]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"JAX_NUM_CPU_DEVICES": "2"}
+    )
+    end = time.monotonic() + 120
+    while not list((folder / name).glob("blocks/0000")) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == status
+    assert number == signal.SIGKILL or "resume with lstmjax sweep" in told
+    main(arguments(folder, name))
+    ours, theirs = (pd.read_csv(folder / run / "trials.csv").drop(columns="seconds") for run in (name, "r"))
+    pd.testing.assert_frame_equal(ours, theirs)
