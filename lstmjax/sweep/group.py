@@ -117,7 +117,7 @@ class Group:
         return Fitted.of(resolved, member.config.model.name, self.prepared)._replace(
             # A copy, lest one member's weights hold on to those of all.
             weights=jax.tree.map(np.array, result.weights(row)),
-            summary=summary(result, row),
+            summary=summary(result, row, seconds=result.seconds),
         )
 
     def _result(self) -> TrainResult:
