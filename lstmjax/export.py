@@ -83,7 +83,7 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
     spec = _spec(fitted)
     structure, _ = functional(network_for(forecaster.network, forecaster.config, spec))
     scaling, transform = fitted.scaling, _TRANSFORMS[fitted.scaling.transform]
-    centers, scales = (jnp.asarray(a, jnp.float32) for a in (scaling.y_center, scaling.y_scale))
+    centers, scales = jnp.float32(scaling.y_center), jnp.float32(scaling.y_scale)  # (series, C)
 
     def forecast(given: dict[str, Array]) -> Float[Array, "B H C"]:
         y, series = given["y"], given["series"]

@@ -24,7 +24,7 @@ from lstmjax.resume import agreed_config, check_data, newest_checkpoint, read_co
 from lstmjax.run_directory import RunDirectory
 from lstmjax.snapshot import panel_digest
 from lstmjax.trainer import Keeping, check_members, check_start, network_for, resolved_config
-from lstmjax.training import Check, ProgressDisplay, Status, Weights
+from lstmjax.training import ProgressDisplay, Status, Weights
 
 
 class Run(NamedTuple):
@@ -156,10 +156,6 @@ def _carry_out(
     """Trains, and concludes."""
     with ProgressDisplay() as display:
 
-        def on_check(check: Check) -> None:
-            run.append_check(check)
-            display.on_check(check)
-
         def on_chunk(status: Status) -> None:
             interrupt.arm()
             display.on_chunk(status)
@@ -168,7 +164,7 @@ def _carry_out(
             prepared,
             start=start,
             keeping=keeping,
-            on_check=on_check,
+            on_check=display.on_check,
             on_chunk=on_chunk,
             should_stop=interrupt.requested,
         )

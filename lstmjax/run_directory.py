@@ -36,6 +36,7 @@ from lstmjax.errors import CheckpointError
 from lstmjax.fitted import versions
 from lstmjax.lock import LOCK_FILE, DirectoryLock
 from lstmjax.resume import CONFIG_FILE, read_config, write_config
+from lstmjax.trainer import LOG_FILE
 from lstmjax.training import Check
 
 RUN_FILE = "run.json"
@@ -51,7 +52,7 @@ class RunDirectory:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._lock: DirectoryLock | None = None
-        self._log = CheckLog(self.path / "metrics.jsonl")
+        self._log = CheckLog(self.path / LOG_FILE)
 
     def close(self) -> None:
         """Lets go of the folder."""

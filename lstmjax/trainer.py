@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from lstmjax import checkpoint, models, snapshot
+from lstmjax.check_log import CheckLog
 from lstmjax.config import RunConfig
 from lstmjax.data.prepare import Prepared
 from lstmjax.errors import CheckpointError, ConfigError
@@ -34,6 +35,9 @@ from lstmjax.window import WindowSpec
 
 CHECKPOINTS = "checkpoints"
 """The folder of checkpoints, within a run's."""
+
+LOG_FILE = "metrics.jsonl"
+"""One line a validation check, of a run with one member."""
 
 
 class Watcher(NamedTuple):
@@ -192,6 +196,9 @@ class _Keeper:
             must_be_finite=snapshot.is_trained,
         )
         self._seconds_before = 0.0 if stored is None else float(stored.metadata["seconds"])
+        self._log = CheckLog(keeping.directory / LOG_FILE) if len(seeds) == 1 else None
+        if self._log is not None:
+            self._log.rewind(-1 if stored is None else stored.step)
         self._began_at = self._last = None if stored is None else stored.step
         self._arrays, self._metadata = frame.to_arrays(weights=False)
         self._metadata |= {"seeds": list(seeds), "data_sha256": data_digest}
@@ -205,9 +212,12 @@ class _Keeper:
         self.saver.close()
 
     def after(self, on_check: Callable[[Check], None]) -> Callable[[Check], None]:
-        """``on_check``, and then a save."""
+        """A line in the log, ``on_check``, and then a save: what is saved is in the log."""
 
         def told_and_saved(check: Check) -> None:
+            if self._log is not None:
+                seconds = round(self._seconds_before + check.seconds, 3)
+                self._log.append(check.metrics() | {"seconds": seconds})
             on_check(check)
             known = check.val_loss[np.isfinite(check.val_loss)]
             loss = float(known.min()) if len(known) else None

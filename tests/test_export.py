@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -79,7 +81,8 @@ def forecaster():
         )
         for name, rows in (("a", 80), ("b", 70))
     )
-    return Forecaster(CONFIG).fit(table, val_size=10, futr_df=future)
+    untrained = Forecaster(CONFIG)
+    return untrained.fit_prepared(untrained._prepare(table, 10, future), until=0)
 
 
 def given(forecaster):
@@ -97,7 +100,12 @@ def given(forecaster):
 
 
 def test_elsewhere_it_says_the_same_for_any_number_of_windows(forecaster, tmp_path):
-    path, told = export.export(forecaster, tmp_path / "model.stablehlo")
+    path, told = tmp_path / "model.stablehlo", tmp_path / "model.stablehlo.json"
+    forecaster.save(tmp_path / "r")
+    # In a process of its own: here types are checked at every call, and a symbolic size is no int.
+    command = [sys.executable, "-m", "lstmjax.cli", "export", str(tmp_path / "r"), "--out", str(path)]
+    exported = subprocess.run(command, capture_output=True, text=True)
+    assert exported.stdout.splitlines() == [str(path), str(told)], exported.stderr
     np.savez(tmp_path / "given.npz", **given(forecaster))
     command = [sys.executable, "-c", ELSEWHERE, str(path), str(tmp_path / "given.npz")]
     run = subprocess.run(command, capture_output=True, text=True)
@@ -128,7 +136,7 @@ def test_the_statistics_of_a_new_window_are_those_of_a_new_series(name, forecast
     values[0, :, 0] = 7.0  # constant
     known = random.random(values.shape) < 0.7
     scaling = dataclasses.replace(forecaster.fitted.scaling, scaler=name)
-    center, scale = export._window_statistics(values, known, scaling)
+    center, scale = export._window_statistics(jnp.array(values), jnp.array(known), scaling)
     for window in range(4):
         for channel in range(2):
             observed = values[window, known[window, :, channel], channel].astype(np.float64)
@@ -141,7 +149,7 @@ def test_the_statistics_of_a_new_window_are_those_of_a_new_series(name, forecast
 
 def test_a_window_of_an_unseen_series_is_scaled_by_itself(forecaster):
     arrays = given(forecaster)
-    call = export.forecast_function(forecaster)
+    call = jax.jit(export.forecast_function(forecaster))
     once = np.asarray(call(arrays | {"series": np.array([-1, -1], np.int32)}))
     # In logarithms ten times as much is a shift, which the window's own center takes away.
     tenfold = np.asarray(call(arrays | {"y": 10 * arrays["y"], "series": np.array([-1, -1], np.int32)}))
@@ -152,7 +160,7 @@ def test_missing_values_are_masked(forecaster):
     arrays = given(forecaster)
     arrays["y"][0, 3] = np.nan
     arrays["hist"][1, 2] = np.nan
-    call = export.forecast_function(forecaster)
+    call = jax.jit(export.forecast_function(forecaster))
     found = np.asarray(call(arrays))
     assert np.isfinite(found).all()
     arrays["y"][0, 3] = 1e9

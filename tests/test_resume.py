@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lstmjax import checkpoint, snapshot
+from lstmjax.check_log import CheckLog
 from lstmjax.checkpoint import CheckpointWarning
 from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError, ConfigError
@@ -17,7 +18,7 @@ from lstmjax.interrupt import Interrupted
 from lstmjax.lock import DirectoryLock
 from lstmjax.resume import agreed_config, new_run, take_member
 from lstmjax.seeds import fit_seeds, resume_seeds
-from lstmjax.trainer import CHECKPOINTS, Keeping
+from lstmjax.trainer import CHECKPOINTS, LOG_FILE, Keeping
 
 CONFIG = RunConfig().replace(
     {
@@ -70,6 +71,8 @@ def assert_same_end(one, other):
     for name, array in left.arrays.items():
         assert array.tobytes() == right.arrays[name].tobytes(), name
     assert left.metadata | {"seconds": 0} == right.metadata | {"seconds": 0}
+    logs = [[line | {"seconds": 0} for line in CheckLog(path / LOG_FILE).read()] for path in (one, other)]
+    assert logs[0] == logs[1]
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 4, 6])
