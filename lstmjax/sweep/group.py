@@ -112,12 +112,12 @@ class Group:
     def fitted(self, row: int) -> Fitted:
         """What is kept of a member."""
         member = self.members[row]
-        result = dataclasses.replace(self._result(), seconds=float(self.seconds[row]))
+        result = self._result()
         resolved = dataclasses.replace(member.config, data=self.prepared.config)
         return Fitted.of(resolved, member.config.model.name, self.prepared)._replace(
             # A copy, lest one member's weights hold on to those of all.
             weights=jax.tree.map(np.array, result.weights(row)),
-            summary=summary(result, row, seconds=result.seconds),
+            summary=summary(result, row, seconds=float(self.seconds[row])),
         )
 
     def _result(self) -> TrainResult:

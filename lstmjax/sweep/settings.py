@@ -10,6 +10,9 @@ SearchName = Literal["tpe", "random", "sobol", "grid"]
 MappingChoice = Literal["map", "vmap"]
 """Keys of `lstmjax.parallel.MappingName`, which is not light; a test holds the two equal."""
 
+COORDINATOR = "coordinator"
+"""Storage of workers whose trials another process keeps: see `lstmjax.sweep.search.coordinate`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SweepConfig:
@@ -32,8 +35,8 @@ class SweepConfig:
     """What settings are ranked by on the validation rows; the default is the mean absolute error in units of the
     training rows' deviation."""
     storage: str | None = None
-    """Database of the trials: a server's, such as postgresql://user@host/name, for workers on several hosts. Default:
-    the SQLite file study.db in the run directory."""
+    """Database of the trials: a server's, such as postgresql://user@host/name, for workers on several hosts, or
+    "coordinator" for one that another process keeps. Default: the SQLite file study.db in the run directory."""
     study: str = "lstmjax"
     """Name of the study, in a database that holds several."""
     mapping: MappingChoice | None = None

@@ -68,6 +68,10 @@ class Storage:
         """Whether workers on several hosts may use it."""
         return self._file is None
 
+    def close(self) -> None:
+        """Closes the connections that wait to be used again."""
+        self.rdb.engine.dispose()
+
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """No other process is in here at the same time. Not to be nested.

@@ -54,6 +54,7 @@ class Study:
         description: what is searched, and how: a study is only ever gone on with as it was begun.
         distributions: what Optuna is told of each searched option.
         encode: a trial's parameters as Optuna's distributions have them.
+        coordinated: whether this process alone uses the storage, on behalf of workers on any host.
 
     Raises:
         ConfigError: the storage holds a study of that name with another description.
@@ -66,8 +67,11 @@ class Study:
         description: Mapping[str, Any],
         distributions: Mapping[str, BaseDistribution],
         encode: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
+        *,
+        coordinated: bool = False,
     ) -> None:
         self.storage = storage
+        self._for_all_hosts = coordinated or storage.shared_by_hosts
         self.name = name
         self._distributions, self._encode = distributions, encode
         self._foreign: dict[str, int] = {}  # the first pulses seen of workers on other hosts
@@ -188,7 +192,7 @@ class Study:
 
     def _elsewhere(self, trials: Sequence[FrozenTrial], dead: Dead) -> bool:
         """Whether a worker of another host may be at work on a study that hosts cannot share."""
-        if self.storage.shared_by_hosts:
+        if self._for_all_hosts:
             return False
         may_be = False
         for leader in trials:
@@ -199,7 +203,8 @@ class Study:
             if pulse != known:
                 raise ConfigError(
                     f"{self.storage.name} is in use on the host {owner.split('_')[0]}, and SQLite cannot be shared by "
-                    "several hosts: use a server, such as --storage postgresql://user@host/name"
+                    "several hosts: use a server, such as --storage postgresql://user@host/name, or one coordinator "
+                    "(scripts/launch_sweep.py --coordinate)"
                 )
             may_be = may_be or not dead(owner, pulse)
         return may_be

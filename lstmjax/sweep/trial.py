@@ -1,6 +1,6 @@
 """A trial of a sweep, one setting of the searched options, and what came of it."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from lstmjax.fitted import Fitted
 
@@ -40,3 +40,13 @@ class Outcome(NamedTuple):
     fitted: tuple[Fitted, ...] | None
     """What was kept of each member, in the order of their seeds; of complete trials only. ``fitted[0].config`` is the
     trial's whole config, with the member's seed."""
+
+    def plain(self) -> dict[str, Any]:
+        """All of it but the weights, as JSON has it."""
+        return self._replace(fitted=None)._asdict()
+
+    @classmethod
+    def from_plain(cls, fields: dict[str, Any]) -> Self:
+        """What `plain` gave, also by way of JSON, which makes the steps text."""
+        steps = {int(step): value for step, value in fields["intermediate"].items()}
+        return cls(**fields | {"intermediate": steps})

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lstmjax.forecaster import Forecaster
 from lstmjax.sweep.block import Interrupted
+from lstmjax.sweep.exchange import AskedStudy
 from lstmjax.sweep.files import replace_file
 from lstmjax.sweep.presence import Obituaries, Presence
 from lstmjax.sweep.storage import StorageError
@@ -48,7 +49,7 @@ class Plan:
 
 
 def work(
-    study: Study,
+    study: Study | AskedStudy,
     directory: Path,
     plan: Plan,
     train: Train,
@@ -100,7 +101,7 @@ def weights_directory(directory: Path, block: int, number: int) -> Path:
 
 
 def _work_on(
-    study: Study,
+    study: Study | AskedStudy,
     directory: Path,
     block: Block,
     worker: str,
@@ -130,7 +131,7 @@ def _work_on(
 
 
 @contextlib.contextmanager
-def _pulse(study: Study, block: Block, worker: str, every: float) -> Iterator[threading.Event]:
+def _pulse(study: Study | AskedStudy, block: Block, worker: str, every: float) -> Iterator[threading.Event]:
     """Beats in a thread of its own; sets the event when the block turns out to be another's."""
     lost, done = threading.Event(), threading.Event()
 
@@ -176,7 +177,7 @@ def _keep_best(directory: Path, block: Block, outcomes: Sequence[Outcome]) -> No
 
 def _write(folder: Path, outcomes: Sequence[Outcome]) -> None:
     """What came of a block, for whoever has to record it, should this process die first."""
-    lines = [json.dumps(outcome._replace(fitted=None)._asdict()) for outcome in outcomes]
+    lines = [json.dumps(outcome.plain()) for outcome in outcomes]
     replace_file(folder / "outcomes.jsonl", "\n".join(lines) + "\n")
 
 
@@ -184,8 +185,4 @@ def _read(folder: Path) -> list[Outcome] | None:
     path = folder / "outcomes.jsonl"
     if not path.exists():
         return None
-    stored = [json.loads(line) for line in path.read_text().splitlines()]
-    return [
-        Outcome(**fields | {"intermediate": {int(step): value for step, value in fields["intermediate"].items()}})
-        for fields in stored
-    ]
+    return [Outcome.from_plain(json.loads(line)) for line in path.read_text().splitlines()]

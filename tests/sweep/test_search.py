@@ -14,7 +14,7 @@ import pytest
 from lstmjax import parallel
 from lstmjax.cli import main
 from lstmjax.config import RunConfig
-from lstmjax.sweep import Outcome, Space, SweepConfig, search, settings
+from lstmjax.sweep import Outcome, Space, SweepConfig, report, search, settings
 from lstmjax.sweep.ask import asker, distributions, encode
 from lstmjax.sweep.block import Interrupted
 from lstmjax.sweep.storage import Storage
@@ -61,7 +61,7 @@ def stand_in(monkeypatch):
         return [outcome(trial) for trial in trials]
 
     monkeypatch.setattr(search, "train_block", train_block)
-    monkeypatch.setattr(search, "write_winner", lambda directory, *_, **__: directory)
+    monkeypatch.setattr(report, "write_winner", lambda directory, *_, **__: directory)
     return blocks
 
 
