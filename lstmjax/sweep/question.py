@@ -60,6 +60,11 @@ class Question(NamedTuple):
         told = distributions(self.space)
         return Study(self.storage, self.settings.study, self.description, told, encode, coordinated=coordinated)
 
+    def close(self) -> None:
+        """Closes the database."""
+        if self.storage is not None:
+            self.storage.close()
+
 
 def pose(
     space: Space | Mapping[str, Any] | Path | str, base: RunConfig, run_dir: Path | str, settings: SweepConfig

@@ -10,6 +10,7 @@ R/blocks/, R/workers/       states and weights of the blocks, and who is at work
 R/exchange/                 what workers ask a coordinator, and its answers
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,15 +80,15 @@ def run(
         Interrupted: ``should_stop`` said so; the same call goes on.
     """
     settings = SweepConfig() if settings is None else settings
-    question = pose(space, base, run_dir, settings)
-    study = AskedStudy(question.directory) if question.storage is None else question.study()
-    with SweepDisplay(question.plan.total, question.base.train.max_steps) as display:
-        on_block = _watcher(question, study, display)
-        on_block()
-        train = _trainer(question, display)
-        work(study, question.directory, question.plan, train, should_stop=should_stop, on_block=on_block)
-    if isinstance(study, Study):
-        return SweepResult(question.directory, write_report(question, study, say))
+    with contextlib.closing(pose(space, base, run_dir, settings)) as question:
+        study = AskedStudy(question.directory) if question.storage is None else question.study()
+        with SweepDisplay(question.plan.total, question.base.train.max_steps) as display:
+            on_block = _watcher(question, study, display)
+            on_block()
+            train = _trainer(question, display)
+            work(study, question.directory, question.plan, train, should_stop=should_stop, on_block=on_block)
+        if isinstance(study, Study):
+            return SweepResult(question.directory, write_report(question, study, say))
     table = question.directory / TABLE_FILE  # as far as the coordinator, which writes the report, has come
     return SweepResult(question.directory, pd.read_csv(table) if table.exists() else pd.DataFrame())
 
@@ -108,15 +109,15 @@ def coordinate(
     Raises:
         Interrupted: ``should_stop`` said so.
     """
-    question = pose(space, base, run_dir, settings)
-    study = question.study(coordinated=True)
-    with SweepDisplay(question.plan.total, question.base.train.max_steps) as display:
-        on_block = _watcher(question, study, display)
-        on_block()
-        coordinator = Coordinator(study, question.directory, question.plan.ask, GRACE)
-        if not coordinator.serve(question.plan.total, should_stop=should_stop, on_block=on_block):
-            raise Interrupted
-    return SweepResult(question.directory, write_report(question, study, say))
+    with contextlib.closing(pose(space, base, run_dir, settings)) as question:
+        study = question.study(coordinated=True)
+        with SweepDisplay(question.plan.total, question.base.train.max_steps) as display:
+            on_block = _watcher(question, study, display)
+            on_block()
+            coordinator = Coordinator(study, question.directory, question.plan.ask, GRACE)
+            if not coordinator.serve(question.plan.total, should_stop=should_stop, on_block=on_block):
+                raise Interrupted
+        return SweepResult(question.directory, write_report(question, study, say))
 
 
 def _watcher(question: Question, study: Study | AskedStudy, display: SweepDisplay) -> Callable[[], None]:

@@ -61,6 +61,7 @@ class Storage:
             raise ConfigError(f"--storage is {self.name!r}: name a file, for what is in memory dies with the process")
         arguments = {"timeout": _WAIT} if self._file is not None else {}
         with self._reached():
+            _probe(url, arguments)
             self.rdb = self._open(url, {"connect_args": arguments, "pool_pre_ping": self._file is None})
 
     @property
@@ -132,6 +133,15 @@ class Storage:
         with self.rdb.engine.begin() as connection:
             connection.execute(sqlalchemy.select(version.c.schema_version).with_for_update())
             yield
+
+
+def _probe(url: str, arguments: dict) -> None:
+    """Fails where the database cannot be reached, and closes what was opened, which Optuna does not then."""
+    engine = sqlalchemy.create_engine(url, connect_args=arguments)
+    try:
+        sqlalchemy.inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
 
 
 def _rdb(url: str, engine: dict) -> RDBStorage:

@@ -55,9 +55,19 @@ def _outcome(trial, middle):
     return Outcome(trial.number, "COMPLETE", worth, 0.1, {10: worth + 1, 20: worth}, 20, 1.0, None, None)
 
 
+OPEN = []
+"""Databases to be closed when a test ends."""
+
+
 def open_study(directory, storage):
+    OPEN.append(Storage(storage))
     name = f"{directory.parent.name} {directory.name}"
-    return Study(Storage(storage), name, {"space": "of the tests"}, DISTRIBUTIONS)
+    return Study(OPEN[-1], name, {"space": "of the tests"}, DISTRIBUTIONS)
+
+
+def close_all():
+    while OPEN:
+        OPEN.pop().close()
 
 
 def log(directory, what, block):
@@ -91,6 +101,7 @@ def main():
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     with tempfile.TemporaryDirectory() as elsewhere:  # so that every worker need not import what this does
         run(Path(elsewhere), f"sqlite:///{elsewhere}/study.db", 1, 1, 0.0)
+        close_all()
     print("ready", flush=True)
     for line in sys.stdin:
         pid = os.fork()

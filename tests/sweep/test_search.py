@@ -1,10 +1,10 @@
 """A sweep as it is typed, with training left out: what it leaves and goes on with, and every mistake as one line."""
 
+import contextlib
 import json
 import re
 import shutil
 import typing
-import warnings
 
 import numpy as np
 import optuna
@@ -76,6 +76,14 @@ def finished(csv, tmp_path_factory):
     return folder / "r"
 
 
+@contextlib.contextmanager
+def optuna_study(path, name="lstmjax"):
+    """A study as Optuna itself opens it."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    yield optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+    storage.engine.dispose()
+
+
 def outcome(trial):
     value = abs(np.log10(trial.params["optimizer.learning_rate"]) + 2) + 1 / trial.params["model.hidden_size"]
     state = ["COMPLETE", "PRUNED", "FAIL"][trial.number % 3]
@@ -111,10 +119,11 @@ def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_pictures(space, 
     assert table["params.train.batch_size"].unique().tolist() == [16]
     # t(0.975) with one degree of freedom is 12.706; the deviation of two seeds is 0.1
     assert table["value_high"][0] - table["value"][0] == pytest.approx(12.706 * 0.1 / np.sqrt(2), rel=1e-4)
-    loaded = optuna.load_study(study_name="lstmjax", storage=f"sqlite:///{directory}/study.db")
-    assert [trial.state.name for trial in loaded.trials] == table["state"].tolist()
-    assert loaded.best_value == table.loc[table["state"] == "COMPLETE", "value"].min()
-    assert loaded.trials[1].intermediate_values == {5: pytest.approx(table["value"][1] + 1), 10: table["value"][1]}
+    with optuna_study(directory / "study.db") as study:
+        trials, best = study.trials, study.best_value
+    assert [trial.state.name for trial in trials] == table["state"].tolist()
+    assert best == table.loc[table["state"] == "COMPLETE", "value"].min()
+    assert trials[1].intermediate_values == {5: pytest.approx(table["value"][1] + 1), 10: table["value"][1]}
     pictures = {path.stem for path in (directory / "plots").iterdir()}
     assert pictures == {"history", "parallel_coordinates", "importance", "learning_curves"}
     assert {options["halving"].eta for _, options in trained} == {3}
@@ -179,13 +188,15 @@ def test_tpe_draws_the_same_again_given_the_same_past(tmp_path):
     space = Space.from_dict({"optimizer.learning_rate": {"type": "loguniform", "low": 1e-4, "high": 1e-1}})
     drawn = []
     for name in ("a", "b"):
-        study = Study(Storage(f"sqlite:///{tmp_path}/{name}.db"), "s", {}, distributions(space), encode)
+        storage = Storage(f"sqlite:///{tmp_path}/{name}.db")
+        study = Study(storage, "s", {}, distributions(space), encode)
         for number in range(12):
             params = {"optimizer.learning_rate": 10 ** (-1 - number / 4)}
             study.optuna.add_trial(
                 optuna.trial.create_trial(params=params, distributions=distributions(space), value=float(number))
             )
         drawn.append([asker(space, "tpe", 3, 4)(study.optuna, 12 + i, []) for i in range(3)])
+        storage.close()
     assert drawn[0] == drawn[1]
     assert len({point["optimizer.learning_rate"] for point in drawn[0]}) == 3
 
@@ -283,13 +294,14 @@ def test_a_storage_that_belongs_to_another_space_is_one_line(space, csv, tmp_pat
     (tmp_path / "grid.toml").write_text(GRID)
     assert "of another " in mistake(command(tmp_path / "grid.toml", csv, tmp_path / "r3", storage), capsys)
     main(command(tmp_path / "grid.toml", csv, tmp_path / "r3", storage, "--study=another"))
-    assert {study.study_name for study in optuna.get_all_study_summaries(storage[10:])} == {"lstmjax", "another"}
+    with optuna_study(tmp_path / "all.db", "another") as study:
+        assert len(study.trials) == 6
 
 
 def test_a_study_of_somebody_else_is_one_line(space, csv, tmp_path, capsys):
-    storage = f"sqlite:///{tmp_path}/theirs.db"
-    optuna.create_study(storage=storage, study_name="lstmjax").ask()
-    line = mistake(command(space, csv, tmp_path / "r", f"--storage={storage}"), capsys)
+    with optuna_study(tmp_path / "theirs.db") as study:
+        study.ask()
+    line = mistake(command(space, csv, tmp_path / "r", f"--storage=sqlite:///{tmp_path}/theirs.db"), capsys)
     assert "that is not of lstmjax" in line
 
 
@@ -312,10 +324,8 @@ def test_the_names_of_mappings_are_those_of_parallel():
 
 def test_the_study_says_what_is_searched(space, finished):
     stored = json.loads((finished / "sweep.json").read_text())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        study = optuna.load_study(study_name="lstmjax", storage=f"sqlite:///{finished}/study.db")
-    described = study.user_attrs["lstmjax"]
+    with optuna_study(finished / "study.db") as study:
+        described = study.user_attrs["lstmjax"]
     assert described.pop("run directory") == stored.pop("id")
     assert described == stored
     assert Space.from_dict(stored["space"]).to_json() == Space.from_toml(space).to_json()

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,10 @@ import pytest
 from optuna.trial import TrialState
 
 from lstmjax.sweep.block import Interrupted
+from lstmjax.sweep.exchange import AskedStudy, Coordinator
 from lstmjax.sweep.presence import Obituaries, Presence, host
+from lstmjax.sweep.storage import StorageError
+from lstmjax.sweep.worker import Plan, work
 
 SCRIPT = Path(__file__).parent / "cheap_workers.py"
 _spec = importlib.util.spec_from_file_location("cheap_workers", SCRIPT)
@@ -23,6 +27,12 @@ cheap = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(cheap)
 
 TOTAL, SIZE = 22, 5  # five blocks, the last of two trials
+
+
+@pytest.fixture(autouse=True)
+def close_databases():
+    yield
+    cheap.close_all()
 
 
 def storage(directory):
@@ -243,3 +253,33 @@ def test_sqlite_is_not_shared_by_hosts(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="in use on the host elsewhere.*postgresql"):
         mine(study)
     assert taken("b", lambda worker, pulse: worker == "elsewhere_1")(cheap.open_study(tmp_path, storage(tmp_path)))
+
+
+def test_workers_of_a_coordinator_leave_what_one_worker_alone_leaves(tmp_path, alone):
+    """Two workers that know the study by files only; a third takes a block and dies, seen by its pulse."""
+    study = cheap.open_study(tmp_path, storage(tmp_path))
+    coordinator = Coordinator(study, tmp_path, cheap.ask, grace=1.0)
+    asked = AskedStudy(tmp_path, patience=30.0)
+    owner = threading.Thread(target=coordinator.serve, args=(TOTAL,))
+    owner.start()
+    dead = asked.claim("elsewhere_1", lambda *_: False, cheap.ask, total=TOTAL, size=SIZE)
+    assert dead.trials[3].params == cheap.ask(None, 3, [])
+    assert asked.beat(dead, "elsewhere_1", 1)
+    plan = Plan(TOTAL, SIZE, cheap.ask)
+
+    def train(block, state, stop):
+        return cheap.outcomes(block)
+
+    workers = [threading.Thread(target=work, args=(asked, tmp_path, plan, train)) for _ in range(2)]
+    for thread in workers:
+        thread.start()
+    for thread in (*workers, owner):
+        thread.join()
+    assert table(study) == alone
+    assert not list((tmp_path / "exchange").rglob("*.json"))
+
+
+def test_a_worker_without_its_coordinator_says_so(tmp_path):
+    with pytest.raises(StorageError, match="no coordinator has answered for 0 seconds: start it again"):
+        AskedStudy(tmp_path, patience=0.2).finished(3)
+    assert not list((tmp_path / "exchange").rglob("*.json"))
