@@ -4,6 +4,8 @@
     python scripts/launch_sweep.py space.toml --run-dir R --workers 8 --storage postgresql://user@host/sweeps \
         --slurm.gpus 1 --slurm.partition gpu
 
+    python scripts/launch_sweep.py space.toml --run-dir /shared/R --workers 8 --coordinate  # no database server at hand
+
 Every worker runs `lstmjax.sweep.run` on devices of its own; they find each other's trials in the storage and the
 states of blocks in the run directory, which all hosts must see under the same path. A worker that dies has its trials
 taken over by the others; one that SLURM preempts saves, is requeued, and goes on. Needs `pip install lstmjax[launch]`.
@@ -21,7 +23,9 @@ import tyro
 
 from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError, LstmjaxError
-from lstmjax.sweep.settings import SweepConfig
+from lstmjax.interrupt import Interrupt
+from lstmjax.sweep.block import Interrupted
+from lstmjax.sweep.settings import COORDINATOR, SweepConfig
 
 JOIN_SECONDS = 60.0
 """How long a worker that is preempted may take to save; SLURM is asked for more (``signal_delay_s``)."""
@@ -62,6 +66,9 @@ class Launch:
     this process."""
     gpus: int = 0
     """local: GPUs a worker."""
+    coordinate: bool = False
+    """Without a database server: this process stays and owns the trials, and the workers ask it by files in the run
+    directory. Start it again, with --workers 0, should it die."""
 
 
 class Worker:
@@ -116,12 +123,14 @@ class Worker:
 def main(launch: Launch) -> None:
     """Starts the workers; waits for those on this machine."""
     launch = dataclasses.replace(launch, run_dir=launch.run_dir.resolve(), space=launch.space.resolve())
-    if launch.workers < 1:
+    if launch.workers < (0 if launch.coordinate else 1):
         raise ConfigError(f"workers is {launch.workers}: expected at least 1")
-    if launch.cluster == "slurm" and (launch.search.storage or "sqlite:").startswith("sqlite"):
+    if launch.coordinate and launch.search.storage is not None:
+        raise ConfigError("--coordinate does without a --storage that workers share: give one of the two")
+    if launch.cluster == "slurm" and not launch.coordinate and (launch.search.storage or "sqlite").startswith("sqlite"):
         raise ConfigError(
             "SQLite cannot be shared by several hosts: name a server, such as --storage postgresql://user@host/name, "
-            "or stay on this machine with --cluster local"
+            "or let this process own the trials (--coordinate), or stay on this machine (--cluster local)"
         )
     executor = submitit.AutoExecutor(
         folder=launch.run_dir.parent / f"{launch.run_dir.name}.jobs", cluster=launch.cluster
@@ -129,22 +138,39 @@ def main(launch: Launch) -> None:
     executor.update_parameters(name=launch.run_dir.name, **_parameters(launch))
     jobs = [executor.submit(worker) for worker in workers(launch)]
     print(*(f"worker {number}: job {job.job_id}, log {job.paths.stdout}" for number, job in enumerate(jobs)), sep="\n")
+    if launch.coordinate:
+        _coordinate(launch)
     if launch.cluster == "slurm":
         return
     failures = [failure for failure in (job.exception() for job in jobs) if failure is not None]
-    if len(failures) == len(jobs):  # as long as one is left it does the work of all
+    if jobs and len(failures) == len(jobs):  # as long as one is left it does the work of all
         raise SystemExit(f"every worker failed; the last: {failures[-1]}")
     print(f"run directory: {launch.run_dir}")
 
 
 def workers(launch: Launch) -> list[Worker]:
     """The workers, the cores and GPUs of this machine divided among those that share it."""
+    if launch.coordinate:
+        asking = dataclasses.replace(launch.search, storage=COORDINATOR)
+        launch = dataclasses.replace(launch, search=asking, coordinate=False)
     if launch.cluster != "local":
-        return [Worker(launch)] * (launch.workers if launch.cluster == "slurm" else 1)
+        return [Worker(launch)] * (launch.workers if launch.cluster == "slurm" else min(1, launch.workers))
     cores = sorted(os.sched_getaffinity(0))
     divided = [tuple(cores[i :: launch.workers]) or (cores[i % len(cores)],) for i in range(launch.workers)]
     gpus = [tuple(range(i * launch.gpus, (i + 1) * launch.gpus)) for i in range(launch.workers)]
     return [Worker(launch, *devices) for devices in zip(divided, gpus, strict=True)]
+
+
+def _coordinate(launch: Launch) -> None:
+    """Owns the trials until all are finished."""
+    from lstmjax.sweep.search import coordinate
+
+    with Interrupt(lambda: "start it again with --workers 0") as interrupt:
+        interrupt.arm()
+        try:
+            coordinate(launch.space, launch.options, launch.run_dir, launch.search, should_stop=interrupt.requested)
+        except Interrupted:
+            interrupt.leave("interrupted, the trials are recorded")
 
 
 def _parameters(launch: Launch) -> dict[str, Any]:

@@ -53,6 +53,17 @@ def test_several_hosts_do_not_share_sqlite(script, launch, storage):
         script.main(launch(cluster="slurm", storage=storage))
     with pytest.raises(ConfigError, match="workers is 0"):
         script.main(launch(workers=0))
+    with pytest.raises(ConfigError, match="--coordinate does without"):
+        script.main(launch(coordinate=True, storage="postgresql://host/x"))
+
+
+def test_workers_of_a_coordinator_ask_it(script, launch, monkeypatch):
+    told = []
+    monkeypatch.setattr(search, "coordinate", lambda space, base, directory, settings, **_: told.append(settings))
+    script.main(launch(cluster="debug", coordinate=True, workers=0))
+    assert [settings.storage for settings in told] == [None]
+    workers = script.workers(launch(cluster="slurm", coordinate=True, workers=3))
+    assert [worker.launch.search.storage for worker in workers] == ["coordinator"] * 3
 
 
 def test_slurm_is_asked_for_what_a_worker_needs(script, launch):
