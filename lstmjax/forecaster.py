@@ -24,7 +24,7 @@ from lstmjax.fitted import Fitted
 from lstmjax.models.own import NetworkMaker
 from lstmjax.resume import new_run, old_run, write_config
 from lstmjax.trainer import CHECKPOINTS, Keeping, Watcher, network_for, network_name, train_members
-from lstmjax.training import Check, Network, Status, Weights
+from lstmjax.training import Check, Network, Weights
 from lstmjax.window import WindowSpec
 
 
@@ -98,8 +98,8 @@ class Forecaster:
             CheckpointError: the folder is in use, holds a run already, or cannot be written.
         """
         prepared = self._prepare(df, val_size, futr_df)
-        with new_run(directory, self.config, prepared) as keeping:
-            return self.fit_prepared(prepared, keeping=keeping, on_check=on_check)
+        with new_run(directory, self.config, prepared, network=self.network) as keeping:
+            return self.fit_prepared(prepared, keeping=keeping, watcher=Watcher(on_check))
 
     def resume(
         self,
@@ -115,7 +115,7 @@ class Forecaster:
             directory: what `fit` was given, or a run directory.
             df: the table the run was given. Default: what its config names.
             futr_df: the known-future covariates the run was given.
-            on_check: called after every validation check.
+            on_check: as in `fit`.
 
         Returns:
             The forecaster itself, which takes the run's config: its own must be the same, or `RunConfig()`.
@@ -125,7 +125,7 @@ class Forecaster:
             ConfigError: this forecaster's config is another; names the options.
         """
         with old_run(directory, self.config, df, futr_df) as (self.config, prepared, keeping):
-            return self.fit_prepared(prepared, keeping=keeping, on_check=on_check)
+            return self.fit_prepared(prepared, keeping=keeping, watcher=Watcher(on_check))
 
     def finetune(
         self,
@@ -148,21 +148,16 @@ class Forecaster:
             val_size: as in `fit`.
             futr_df: as in `fit`.
             directory: as in `fit`.
-            on_check: called after every validation check.
-
-        Returns:
-            The forecaster itself.
+            on_check: as in `fit`.
 
         Raises:
-            CheckpointError: nothing was trained yet; otherwise as in `fit`.
-            ConfigError: a network of these options does not fit the weights.
-            DataError: the table cannot be used.
+            ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
         """
         start = self.fitted.weights
         self.config = self.fitted.config.replace({"train.batch_shards": None} | dict(options or {}))
         prepared = self._prepare(df, val_size, futr_df)
-        with new_run(directory, self.config, prepared) as keeping:
-            return self.fit_prepared(prepared, start=start, keeping=keeping, on_check=on_check)
+        with new_run(directory, self.config, prepared, network=self.network) as keeping:
+            return self.fit_prepared(prepared, start=start, keeping=keeping, watcher=Watcher(on_check))
 
     def fit_prepared(
         self,
@@ -171,9 +166,7 @@ class Forecaster:
         until: int | None = None,
         start: Weights | None = None,
         keeping: Keeping | None = None,
-        on_check: Callable[[Check], None] = lambda check: None,
-        on_chunk: Callable[[Status], None] = lambda status: None,
-        should_stop: Callable[[], bool] = lambda: False,
+        watcher: Watcher = Watcher(),  # noqa: B008  # immutable
     ) -> Self:
         """Trains on data that is split, scaled and windowed already.
 
@@ -182,15 +175,12 @@ class Forecaster:
             until: stop at this step, short of ``train.max_steps``; the schedule goes as if training went on.
             start: weights to begin with. Default: drawn from ``train.seed``.
             keeping: where to save, and what to go on from. Default: nothing is saved.
-            on_check: called after every validation check.
-            on_chunk: called after every chunk of steps.
-            should_stop: asked after every chunk of steps.
+            watcher: who is told how it goes.
 
         Raises:
-            Interrupted: ``should_stop`` said so, and the state is saved.
+            Interrupted: it was told to stop, and the state is saved.
             CheckpointError: the last state cannot be saved.
         """
-        watcher = Watcher(on_check, on_chunk, should_stop)
         seeds = [self.config.train.seed]
         (fitted,) = train_members(
             self.config, self.network, prepared, seeds, until=until, start=start, keeping=keeping, watcher=watcher

@@ -23,7 +23,7 @@ from lstmjax.interrupt import Interrupt, Interrupted
 from lstmjax.resume import agreed_config, check_data, newest_checkpoint, read_config
 from lstmjax.run_directory import RunDirectory
 from lstmjax.snapshot import panel_digest
-from lstmjax.trainer import Keeping, check_members, check_start, network_for, resolved_config
+from lstmjax.trainer import Keeping, Watcher, check_members, check_start, network_for, resolved_config
 from lstmjax.training import ProgressDisplay, Status, Weights
 
 
@@ -160,14 +160,8 @@ def _carry_out(
             interrupt.arm()
             display.on_chunk(status)
 
-        forecaster.fit_prepared(
-            prepared,
-            start=start,
-            keeping=keeping,
-            on_check=display.on_check,
-            on_chunk=on_chunk,
-            should_stop=interrupt.requested,
-        )
+        watcher = Watcher(display.on_check, on_chunk, interrupt.requested)
+        forecaster.fit_prepared(prepared, start=start, keeping=keeping, watcher=watcher)
     interrupt.disarm()
     if interrupt.requested():
         raise Interrupted(forecaster.fitted.summary["steps"])

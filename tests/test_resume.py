@@ -18,7 +18,7 @@ from lstmjax.interrupt import Interrupted
 from lstmjax.lock import DirectoryLock
 from lstmjax.resume import agreed_config, new_run, take_member
 from lstmjax.seeds import fit_seeds, resume_seeds
-from lstmjax.trainer import CHECKPOINTS, LOG_FILE, Keeping
+from lstmjax.trainer import CHECKPOINTS, LOG_FILE, Keeping, Watcher, train_members
 
 CONFIG = RunConfig().replace(
     {
@@ -61,7 +61,7 @@ def stop_after(chunks, directory, table, forecaster=None):
     asked = iter(range(1, 1000))
     prepared = forecaster._prepare(table, None, None)
     with new_run(directory, forecaster.config, prepared) as keeping, pytest.raises(Interrupted):
-        forecaster.fit_prepared(prepared, keeping=keeping, should_stop=lambda: next(asked) == chunks)
+        forecaster.fit_prepared(prepared, keeping=keeping, watcher=Watcher(should_stop=lambda: next(asked) == chunks))
 
 
 def assert_same_end(one, other):
@@ -249,7 +249,10 @@ class TestFinetune:
         start, prepared = forecaster.fitted.weights, forecaster._prepare(table, None, None)
         with pytest.raises(Interrupted):
             forecaster.fit_prepared(
-                prepared, start=start, keeping=Keeping(tmp_path / "r"), should_stop=iter([True]).__next__
+                prepared,
+                start=start,
+                keeping=Keeping(tmp_path / "r"),
+                watcher=Watcher(should_stop=iter([True]).__next__),
             )
         for step in checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[1:]:
             checkpoint.remove(tmp_path / "r" / CHECKPOINTS, step)
@@ -262,41 +265,43 @@ class TestFinetune:
             Forecaster.load(whole).finetune(table, options={"model.hidden_size": 8})
 
 
-@pytest.fixture(scope="module")
-def together(table, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("runs") / "together"
-    return directory, fit_seeds(CONFIG, table, TestPopulation.seeds, directory=directory)
-
-
 class TestPopulation:
     """Every member in one checkpoint; each can be taken out."""
 
     seeds = (0, 3, 4)
 
-    def test_every_member_can_be_loaded(self, together):
-        directory, forecasters = together
-        for member, forecaster in enumerate(forecasters):
-            loaded = Forecaster.load(directory, member=member)
-            assert loaded.predict().equals(forecaster.predict())
+    def begin(self, directory, table):
+        """Leaves a population that has not made a step."""
+        prepared = Forecaster(CONFIG)._prepare(table, None, None)
+        with new_run(directory, CONFIG, prepared, members=3) as keeping:
+            return train_members(CONFIG, None, prepared, self.seeds, until=0, keeping=keeping)
+
+    def test_every_member_can_be_loaded_and_goes_on_as_a_run_of_its_own(self, table, tmp_path):
+        fitted = self.begin(tmp_path / "r", table)
+        for member, trained in enumerate(fitted):
+            loaded = Forecaster.load(tmp_path / "r", member=member)
             assert loaded.config.train.seed == self.seeds[member]
-        with pytest.raises(CheckpointError, match="no member 3: it has 3"):
-            Forecaster.load(directory, member=3)
-
-    def test_it_is_resumed_as_one(self, together, table, tmp_path):
-        shutil.copytree(together[0], tmp_path / "r")
-        checkpoint.remove(tmp_path / "r" / CHECKPOINTS, 14)
-        assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[-1] == 12
-        resume_seeds(tmp_path / "r", table, self.seeds)
-        assert_same_end(tmp_path / "r", together[0])
-        with pytest.raises(CheckpointError, match=r"seeds are \[0, 3, 4\], not \[1, 2\]"):
-            resume_seeds(tmp_path / "r", table, [1, 2])
-
-    def test_a_member_taken_out_goes_on_as_a_run_of_its_own(self, together, table, tmp_path):
+            for left, right in zip(*(jax.tree.leaves(f.weights) for f in (loaded.fitted, trained)), strict=True):
+                np.testing.assert_array_equal(left, right)
         alone = CONFIG.replace({"train.seed": 3})
         Forecaster(alone).fit(table, directory=tmp_path / "alone")
-        shutil.copytree(together[0], tmp_path / "r")
-        checkpoint.remove(tmp_path / "r" / CHECKPOINTS, 14)
-        assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[-1] == 12
         take_member(tmp_path / "r", 1, tmp_path / "taken")
         Forecaster().resume(tmp_path / "taken", table)
         assert_same_end(tmp_path / "taken", tmp_path / "alone")
+
+    def test_what_is_not_there_is_refused(self, table, tmp_path):
+        self.begin(tmp_path / "r", table)
+        for take in (lambda: Forecaster.load(tmp_path / "r", member=3), lambda: take_member(tmp_path / "r", 3, "x")):
+            with pytest.raises(CheckpointError, match="no member 3: it has 3"):
+                take()
+        with pytest.raises(CheckpointError, match=r"seeds are \[0, 3, 4\], not \[1, 2\]"):
+            resume_seeds(tmp_path / "r", table, [1, 2])
+
+    @pytest.mark.slow
+    def test_it_is_resumed_as_one(self, table, tmp_path):
+        fit_seeds(CONFIG, table, self.seeds, directory=tmp_path / "whole")
+        shutil.copytree(tmp_path / "whole", tmp_path / "r")
+        checkpoint.remove(tmp_path / "r" / CHECKPOINTS, 14)
+        assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[-1] == 12
+        resume_seeds(tmp_path / "r", table, self.seeds)
+        assert_same_end(tmp_path / "r", tmp_path / "whole")

@@ -21,7 +21,7 @@ OPTIONS = [
     "--model.head-size=0",
     "--train.batch-size=32",
     "--train.batch-shards=1",
-    "--train.max-steps=60",
+    "--train.max-steps=40",
     "--train.val-check-steps=2",
     "--train.early-stop-patience-steps=-1",
 ]
@@ -69,7 +69,8 @@ class Zygote:
 
     def __init__(self):
         # Little optimisation: these programs run for a second, and are compiled for longer.
-        environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+        cheap = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        environment = os.environ | cheap
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("zygote.py")],
             stdin=subprocess.PIPE,

@@ -39,6 +39,30 @@ def test_a_disk_that_stays_full_ends_with_a_line_and_the_run_goes_on_elsewhere(
     assert_same_files(tmp_path / "roomy")
 
 
+FORBIDDEN = """
+import numpy as np
+from pathlib import Path
+from lstmjax.saver import Saver
+
+directory = Path({directory!r})
+with Saver(directory, say=print) as saver:
+    for step, mode in ((1, 0o700), (2, 0o500), (3, 0o700)):
+        directory.mkdir(exist_ok=True)
+        directory.chmod(mode)
+        saver.save(step, dict(x=np.arange(step)), dict())
+        saver.wait()
+"""
+
+
+def test_a_missing_permission_costs_one_checkpoint(start, tmp_path):
+    command = start(code=FORBIDDEN.format(directory=str(tmp_path / "c")), obey_permissions=True)
+    assert command.wait() == 0, command.stderr
+    (line,) = command.stdout.splitlines()
+    assert "cannot save the checkpoint (Permission denied)" in line
+    assert checkpoint.steps(tmp_path / "c") == [1, 3]
+
+
+@pytest.mark.slow
 def test_checkpoints_that_may_not_be_written(start, options, whole, after, assert_same_files, tmp_path):
     directory = tmp_path / "run"
     command = start(*options, "--run-dir", directory, obey_permissions=True)
