@@ -22,7 +22,7 @@ from lstmjax.evaluation.baselines import BASELINES
 from lstmjax.evaluation.windows import Evaluation
 from lstmjax.fitted import Fitted
 from lstmjax.models.own import NetworkMaker
-from lstmjax.resume import new_run, old_run, write_config
+from lstmjax.resume import new_run, old_run, save_fitted
 from lstmjax.trainer import CHECKPOINTS, Keeping, Watcher, network_for, network_name, train_members
 from lstmjax.training import Check, Network, Weights
 from lstmjax.window import WindowSpec
@@ -88,9 +88,6 @@ class Forecaster:
             directory: a new folder for a checkpoint at every validation check, for `resume` and `load`. Default:
                 nothing is written.
             on_check: called after every validation check.
-
-        Returns:
-            The forecaster itself.
 
         Raises:
             DataError: the table cannot be used.
@@ -181,10 +178,8 @@ class Forecaster:
             Interrupted: it was told to stop, and the state is saved.
             CheckpointError: the last state cannot be saved.
         """
-        seeds = [self.config.train.seed]
-        (fitted,) = train_members(
-            self.config, self.network, prepared, seeds, until=until, start=start, keeping=keeping, watcher=watcher
-        )
+        told: dict[str, Any] = {"until": until, "start": start, "keeping": keeping, "watcher": watcher}
+        (fitted,) = train_members(self.config, self.network, prepared, [self.config.train.seed], **told)
         return self.with_fitted(fitted)
 
     def with_fitted(self, fitted: Fitted) -> Self:
@@ -270,16 +265,7 @@ class Forecaster:
         Raises:
             CheckpointError: a forecaster is there already, or the folder cannot be written.
         """
-        fitted, directory = self.fitted, Path(directory)
-        before = checkpoint.steps(directory / CHECKPOINTS)
-        if before and not overwrite:
-            raise CheckpointError(f"{directory} holds a trained forecaster: name another folder, or say overwrite=True")
-        arrays, metadata = fitted.to_arrays()
-        step = fitted.summary["steps"]
-        checkpoint.save(directory / CHECKPOINTS, step, arrays, metadata)
-        for other in set(before) - {step}:
-            checkpoint.remove(directory / CHECKPOINTS, other)
-        write_config(directory, fitted.config)
+        save_fitted(self.fitted, directory, overwrite=overwrite)
 
     @classmethod
     def load(cls, directory: Path | str, *, network: nnx.Module | NetworkMaker | None = None, member: int = 0) -> Self:

@@ -31,6 +31,11 @@ MIN_WINDOWS_A_SHARD = {"cpu": 16}
 """Windows a device must get before splitting a batch further pays, by platform."""
 MIN_WINDOWS_OTHERWISE = 256
 
+MAX_BYTES_SPLIT = 2**21
+"""Largest array of weights, in bytes, with which a batch is still split over CPU cores. Beyond a core's own cache every
+core would read all of it for its part of the batch, time step by time step, and update all of it besides: one product
+on all cores is then faster (by a quarter at 512 hidden features)."""
+
 
 def configure_devices(n: int | None = None) -> int:
     """Gives every core this process may use an XLA device of its own. Call it before anything else uses JAX.
@@ -81,7 +86,9 @@ def _warn_once(message: str) -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
-def resolve_batch_shards(batch_size: int, configured: int | None = None, devices: int | None = None) -> int:
+def resolve_batch_shards(
+    batch_size: int, configured: int | None = None, devices: int | None = None, *, widest: int = 0
+) -> int:
     """Over how many devices a batch is split.
 
     The number decides the order in which gradients are summed, and so the bytes of a run: resolve it once and store
@@ -92,6 +99,7 @@ def resolve_batch_shards(batch_size: int, configured: int | None = None, devices
         configured: what the user, or the run being resumed, asks for. Default: as many devices as divide the batch
             and leave each a part that still feeds a product.
         devices: devices there are. Default: all of JAX's.
+        widest: size of the network's largest array, in bytes; see `MAX_BYTES_SPLIT`.
 
     Returns:
         The number of shards; it divides ``batch_size``. Fewer than ``configured`` where there are fewer devices, with
@@ -102,10 +110,14 @@ def resolve_batch_shards(batch_size: int, configured: int | None = None, devices
 
     >>> resolve_batch_shards(64, devices=3), resolve_batch_shards(64, configured=1), resolve_batch_shards(20, devices=2)
     (2, 1, 1)
+    >>> resolve_batch_shards(64, devices=2, widest=4 * 512 * 2048)  # 512 hidden features, on CPU
+    1
     """
     devices = jax.device_count() if devices is None else devices
     smallest = MIN_WINDOWS_A_SHARD.get(jax.default_backend(), MIN_WINDOWS_OTHERWISE)
     dividing = [shards for shards in range(1, devices + 1) if batch_size % shards == 0]
+    if configured is None and jax.default_backend() == "cpu" and widest > MAX_BYTES_SPLIT:
+        return 1
     if configured is None:
         return max(shards for shards in dividing if shards == 1 or batch_size // shards >= smallest)
     if batch_size % configured:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from flax import nnx
 
 from lstmjax import checkpoint
 from lstmjax.checkpoint import CheckpointWarning
@@ -15,8 +16,9 @@ from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source
 from lstmjax.errors import CheckpointError, ConfigError
-from lstmjax.fitted import versions
+from lstmjax.fitted import Fitted, versions
 from lstmjax.lock import DirectoryLock
+from lstmjax.models.own import NetworkMaker
 from lstmjax.snapshot import PREFIX, panel_digest
 from lstmjax.trainer import CHECKPOINTS, Keeping, check_members, resolved_config
 
@@ -73,7 +75,12 @@ def write_config(directory: Path | str, config: RunConfig) -> None:
 
 @contextlib.contextmanager
 def new_run(
-    directory: Path | str | None, config: RunConfig, prepared: Prepared, *, members: int = 1
+    directory: Path | str | None,
+    config: RunConfig,
+    prepared: Prepared,
+    *,
+    network: nnx.Module | NetworkMaker | None = None,
+    members: int = 1,
 ) -> Iterator[Keeping | None]:
     """A new folder for this process alone, with the options in it.
 
@@ -81,6 +88,7 @@ def new_run(
         directory: where; None: nothing is written.
         config: the options.
         prepared: what is trained on.
+        network: a network of the user's own; None for that of ``config.model``.
         members: members trained together.
 
     Yields:
@@ -95,7 +103,7 @@ def new_run(
     with DirectoryLock(directory):
         if (Path(directory) / CONFIG_FILE).exists() or checkpoint.steps(Path(directory) / CHECKPOINTS):
             raise CheckpointError(f"{directory} holds a run already: resume it, or name another folder")
-        write_config(directory, resolved_config(config, prepared, members))
+        write_config(directory, resolved_config(config, prepared, network, members))
         yield Keeping(Path(directory))
 
 
@@ -138,6 +146,19 @@ def old_run(
             check_data(found.metadata["data_sha256"], panel_digest(panel), directory, name)
         write_config(directory, agreed)
         yield agreed, prepare(panel, agreed.data, with_test=False), Keeping(Path(directory), found)
+
+
+def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> None:
+    """Writes a trained forecaster without the state of its training; see `Forecaster.save`."""
+    folder = Path(directory) / CHECKPOINTS
+    before = checkpoint.steps(folder)
+    if before and not overwrite:
+        raise CheckpointError(f"{directory} holds a trained forecaster: name another folder, or say overwrite=True")
+    step = fitted.summary["steps"]
+    checkpoint.save(folder, step, *fitted.to_arrays())
+    for other in set(before) - {step}:
+        checkpoint.remove(folder, other)
+    write_config(directory, fitted.config)
 
 
 def take_member(source: Path | str, member: int, target: Path | str) -> None:

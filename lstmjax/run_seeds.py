@@ -73,7 +73,7 @@ def train_seeds(
     config = dataclasses.replace(config, data=absolute_paths(with_dataset_settings(config.data)))
     panel = load_source(config.data).panel(config.data)
     prepared = prepare(panel, config.data, with_test=True)
-    resolved = resolved_config(config, prepared, seeds)
+    resolved = resolved_config(config, prepared, members=seeds)
     create = {"data_digest": panel_digest(panel), "overwrite": overwrite}
     with RunDirectory.create(directory, resolved, **create) as run, contextlib.ExitStack() as stack:
         members = {

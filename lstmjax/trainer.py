@@ -30,6 +30,7 @@ from lstmjax.training import (
     functional,
     resolve_batch,
     train,
+    widest,
 )
 from lstmjax.window import WindowSpec
 
@@ -97,7 +98,7 @@ def train_members(
         check_start(start, made)
     source = made if start is None else functional(made)[0].merge(start)
     data = TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec)
-    frame = Fitted.of(resolved_config(config, prepared, len(seeds)), network_name(network, config), prepared)
+    frame = Fitted.of(resolved_config(config, prepared, network, len(seeds)), network_name(network, config), prepared)
 
     def run(state: TrainState | None, until: int | None, on_check: Callable[[Check], None]) -> TrainResult:
         return train(
@@ -140,15 +141,20 @@ def train_members(
     ]
 
 
-def resolved_config(config: RunConfig, prepared: Prepared, members: int = 1) -> RunConfig:
+def resolved_config(
+    config: RunConfig, prepared: Prepared, network: nnx.Module | NetworkMaker | None = None, members: int = 1
+) -> RunConfig:
     """The options with all that was inferred filled in: frequency, season, splits, and the parts of a batch.
 
     Args:
         config: as the user gave it.
         prepared: what is trained on.
+        network: a network of the user's own; None for that of ``config.model``.
         members: members trained together.
     """
-    _, shards = resolve_batch(config.train, max(1, len(prepared.train.series)), members)
+    _, first = functional(network_for(network, config, prepared.spec))
+    windows = max(1, len(prepared.train.series))
+    _, shards = resolve_batch(config.train, windows, members, widest=widest(first))
     return dataclasses.replace(
         config, data=prepared.config, train=dataclasses.replace(config.train, batch_shards=shards)
     )

@@ -226,8 +226,9 @@ def measure(shape: Shape, rounds: int, product_size: int) -> list[dict[str, Any]
     """The rows of one shape."""
     layer = LSTM(shape[2], shape[3], rngs=nnx.Rngs(0))
     carry = layer.cell.initialize_carry((shape[0], shape[2]))  # or Flax would want a stream of random numbers
+    shards = parallel.resolve_batch_shards(shape[0], widest=layer.cell.recurrent_kernel[...].nbytes)
     contestants = {
-        "lstmjax": jax_contestant(layer, shape, shards=parallel.resolve_batch_shards(shape[0])),
+        "lstmjax": jax_contestant(layer, shape, shards=shards),
         "flax": jax_contestant(flax_module(layer), shape, initial_carry=carry),
     }
     if with_torch():

@@ -4,6 +4,7 @@ from lstmjax.training.functional import Functional as Functional
 from lstmjax.training.functional import Network as Network
 from lstmjax.training.functional import Weights as Weights
 from lstmjax.training.functional import functional as functional
+from lstmjax.training.functional import widest as widest
 from lstmjax.training.hyperparameters import Hyperparameters as Hyperparameters
 from lstmjax.training.loop import train as train
 from lstmjax.training.make import make_train as make_train

@@ -168,6 +168,16 @@ def _functional_of(network: Callable[[PRNGKeyArray], nnx.Module]) -> tuple[Funct
     return structure, lambda key: structure.split(network(key))
 
 
+def widest(first: Weights | Initializer) -> int:
+    """The size of the largest trained array, in bytes.
+
+    Args:
+        first: as `functional` gives it.
+    """
+    weights = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
+    return max((leaf.size * leaf.dtype.itemsize for leaf in weights.params.values()), default=0)
+
+
 def _structure(module: nnx.Module) -> Functional:
     graphdef, *states = nnx.split(module, nnx.Param, ...)
     params, rest = states

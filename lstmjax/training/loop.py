@@ -12,7 +12,7 @@ import numpy as np
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
-from lstmjax.training.functional import Initializer, Network, Weights, functional
+from lstmjax.training.functional import Initializer, Network, Weights, functional, widest
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.plan import Plan, TrainingData, fill_members, make_plan
 from lstmjax.training.population import Members, initializer
@@ -74,7 +74,7 @@ def train(
     if hyperparameters is None:
         chosen = (config.seed,) if seeds is None else seeds
         hyperparameters = [Hyperparameters.from_config(optimizer, config, seed=seed) for seed in chosen]
-    plan = make_plan(structure, data, optimizer, config, hyperparameters, mapping)
+    plan = make_plan(structure, data, optimizer, config, hyperparameters, mapping, widest=widest(first))
     current = _first_state(plan, first) if state is None else fill_members(state, plan.members, plan.mesh)
     current = _rest_fillers(current, plan.members)
 

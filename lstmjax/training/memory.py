@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
-from lstmjax.training.functional import Network, functional
+from lstmjax.training.functional import Network, functional, widest
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.loop import first_weights
 from lstmjax.training.plan import TrainingData, make_plan
@@ -42,7 +42,7 @@ def training_bytes(
         states before and after, and what a step of those trained at one time holds on to.
     """
     structure, first = functional(network)
-    plan = make_plan(structure, data, optimizer, config, hyperparameters, mapping)
+    plan = make_plan(structure, data, optimizer, config, hyperparameters, mapping, widest=widest(first))
     draw, given = first_weights(first)
     begin = initializer(structure, draw, plan.setting.optimizer, plan.mesh, plan.mapping)
     by_member = NamedSharding(plan.mesh, PartitionSpec("member"))

@@ -71,6 +71,8 @@ def make_plan(
     config: TrainConfig,
     hyperparameters: Sequence[Hyperparameters],
     mapping: parallel.MappingName | None,
+    *,
+    widest: int = 0,
 ) -> Plan:
     """Resolves a training run and puts its data on the devices.
 
@@ -81,6 +83,7 @@ def make_plan(
         config: of it, what is compiled in: the loss, the batch size and its shards.
         hyperparameters: one for each member.
         mapping: see `parallel.over_members`. Default: by platform.
+        widest: size of the network's largest array, in bytes.
 
     Raises:
         DataError: there is no window to train on.
@@ -90,7 +93,7 @@ def make_plan(
     if count == 0:
         raise DataError("there is no window to train on: give more rows, or a smaller data.input_size or data.h")
     members = len(hyperparameters)
-    batch_size, shards = resolve_batch(config, count, members)
+    batch_size, shards = resolve_batch(config, count, members, widest=widest)
     mesh = parallel.make_mesh(members, shards)
     mapping = parallel.default_mapping(members, mesh) if mapping is None else mapping
     setting = Setting(
@@ -126,13 +129,14 @@ def make_plan(
     )
 
 
-def resolve_batch(config: TrainConfig, windows: int, members: int = 1) -> tuple[int, int]:
+def resolve_batch(config: TrainConfig, windows: int, members: int = 1, *, widest: int = 0) -> tuple[int, int]:
     """The windows in a batch and the devices it is split over.
 
     Args:
         config: what was asked for.
         windows: windows to train on; a batch never holds more.
         members: members trained together; where there are several, devices are for them, and batches stay whole.
+        widest: size of the network's largest array, in bytes, from `functional.widest`.
 
     Returns:
         Batch size, a multiple of the second; and the number of shards.
@@ -141,7 +145,7 @@ def resolve_batch(config: TrainConfig, windows: int, members: int = 1) -> tuple[
         ConfigError: the shards asked for do not divide the batch size asked for.
     """
     asked = 1 if members > 1 and config.batch_shards is None else config.batch_shards
-    shards = min(windows, parallel.resolve_batch_shards(config.batch_size, asked))
+    shards = min(windows, parallel.resolve_batch_shards(config.batch_size, asked, widest=widest))
     return min(windows, config.batch_size) // shards * shards, shards
 
 

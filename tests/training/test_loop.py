@@ -263,6 +263,13 @@ def test_a_batch_never_holds_more_windows_than_there_are(tiny, data, tools):
     assert resolve_batch(replace(batch_size=64, batch_shards=None), windows=1000, members=5) == (64, 1)
 
 
+def test_a_batch_is_not_split_where_every_core_would_have_to_read_wide_weights():
+    whole, asked = replace(batch_size=64, batch_shards=None), replace(batch_size=64, batch_shards=2)
+    assert resolve_batch(whole, windows=1000, widest=2**21)[1] > 1
+    assert resolve_batch(whole, windows=1000, widest=2**21 + 1) == (64, 1)
+    assert resolve_batch(asked, windows=1000, widest=2**21 + 1) == (64, 2)  # whoever asks is not contradicted
+
+
 def test_no_window_to_train_on(tiny, data, tools):
     with pytest.raises(DataError, match="no window to train on"):
         train(tiny, data._replace(train=tools.make_windows(0, 0)), OPTIMIZER, CONFIG)
