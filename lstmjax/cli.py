@@ -65,10 +65,10 @@ def train(command: Train) -> None:
         parallel.configure_devices()
         directory = directory or default_path()
         try:
-            if command.seeds is not None:
-                train_or_resume = train_seeds if command.resume is None else resume_seeds_run
-                overwrite = {"overwrite": True} if command.overwrite else {}
-                train_or_resume(command.options, directory, command.seeds, interrupt=interrupt, **overwrite)
+            if command.seeds is not None and command.resume is not None:
+                resume_seeds_run(command.options, directory, command.seeds, interrupt=interrupt)
+            elif command.seeds is not None:
+                train_seeds(command.options, directory, command.seeds, overwrite=command.overwrite, interrupt=interrupt)
             elif command.resume is not None:
                 resume_run(command.resume, command.options, into=command.run_dir, interrupt=interrupt)
             else:

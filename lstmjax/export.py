@@ -83,6 +83,7 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
     spec = _spec(fitted)
     structure, _ = functional(network_for(forecaster.network, forecaster.config, spec))
     scaling, transform = fitted.scaling, _TRANSFORMS[fitted.scaling.transform]
+    weights = jax.tree.map(jnp.asarray, fitted.weights)
     centers, scales = jnp.float32(scaling.y_center), jnp.float32(scaling.y_scale)  # (series, C)
 
     def forecast(given: dict[str, Array]) -> Float[Array, "B H C"]:
@@ -97,7 +98,7 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
             center, scale = jnp.where(unseen, own[0], center), jnp.where(unseen, own[1], scale)
         scaled = jnp.where(known, (values - center[:, None]) / scale[:, None], 0.0)
         window = _window(given, scaled, known, scaling, spec)
-        ahead = structure.forecast(fitted.weights, window).mean()
+        ahead = structure.forecast(weights, window).mean()
         return transform[1](ahead * scale[:, None] + center[:, None])
 
     return forecast

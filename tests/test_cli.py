@@ -99,6 +99,7 @@ def test_finetuning_starts_from_the_run_s_weights_with_its_options(csv, run, tmp
     stored = json.loads((target / "config.json").read_text())
     assert (stored["data"]["input_size"], stored["optimizer"]["learning_rate"]) == (24, 1e-9)
     assert json.loads((target / "run.json").read_text())["finetuned_from"] == str(run)
+    capsys.readouterr()
     arguments = ["train", "--finetune-from", run, "--run-dir", tmp_path / "other", "--model.hidden-size=4"]
     assert "has shape" in mistake(arguments, capsys)
     assert not (tmp_path / "other").exists()

@@ -50,7 +50,7 @@ class Command:
 
     @property
     def stderr(self):
-        return self.err.read_text()
+        return self.err.read_text() if self.err.exists() else ""
 
     @property
     def stdout(self):

@@ -16,18 +16,28 @@ def moments(seed, count):
     return [(int(random.integers(0, CHECKS - 1)), float(random.uniform(0, 0.04))) for _ in range(count)]
 
 
-def test_five_kills_of_one_run(start, options, after, assert_same_files, tmp_path):
-    directory, unfinished = tmp_path / "run", 0
+def test_one_run_killed_five_times_and_asked_to_end_three_times(start, options, after, assert_same_files, tmp_path):
+    directory, torn = tmp_path / "run", 0
+    asked = [(0, 0.0, signal.SIGTERM), (4, 0.0, signal.SIGTERM), (15, 0.0, signal.SIGINT)]
     command = start(*options, "--run-dir", directory)
-    for checks, seconds in sorted(moments(0, 5)):
+    for checks, seconds, number in sorted(asked + [(*moment, signal.SIGKILL) for moment in moments(0, 5)]):
         after(command, directory, checks, seconds)
-        command.signal(signal.SIGKILL)
-        assert command.wait() == -signal.SIGKILL
-        unfinished += bool(list(directory.glob("checkpoints/*tmp*")))
-        command = start("train", "--resume", directory)
+        command.signal(number)
+        if number == signal.SIGKILL:
+            assert command.wait() == -signal.SIGKILL
+            torn += bool(list(directory.glob("checkpoints/*tmp*")))
+        else:
+            assert command.wait(10) == 128 + number, command.stderr
+            assert f"go on with: lstmjax train --resume {directory}" in command.stderr
+            assert "Traceback" not in command.stderr
+            if "interrupted after" in command.stderr:  # what was done is saved, not only what the last check saved
+                step = checkpoint.steps(directory / "checkpoints")[-1]
+                assert f"interrupted after step {step}:" in command.stderr
+                assert step >= 2 * checks
+        command = start("train", f"--resume={directory}")
     assert command.wait() == 0, command.stderr
     assert_same_files(directory)
-    assert unfinished  # at least one was in the middle of a save
+    assert torn  # at least one was in the middle of a save
 
 
 @pytest.mark.slow
@@ -40,24 +50,6 @@ def test_a_kill_at_any_moment(checks, seconds, start, options, after, assert_sam
     resumed = start("train", "--resume", tmp_path / "run")
     assert resumed.wait() == 0, resumed.stderr
     assert_same_files(tmp_path / "run")
-
-
-def test_a_run_asked_to_end_saves_says_how_to_go_on_and_does(start, options, after, assert_same_files, tmp_path):
-    directory = tmp_path / "run"
-    command = start(*options, "--run-dir", directory)
-    for number, checks in ((signal.SIGTERM, 0), (signal.SIGTERM, 3), (signal.SIGINT, 9)):
-        after(command, directory, checks)
-        command.signal(number)
-        assert command.wait(10) == 128 + number, command.stderr
-        assert f"go on with: lstmjax train --resume {directory}" in command.stderr
-        assert "Traceback" not in command.stderr
-        if checks:  # what was done is saved, not only what the last check saved
-            step = checkpoint.steps(directory / "checkpoints")[-1]
-            assert f"interrupted after step {step}:" in command.stderr
-            assert step >= 2 * checks
-        command = start("train", f"--resume={directory}")
-    assert command.wait() == 0, command.stderr
-    assert_same_files(directory)
 
 
 @pytest.mark.slow
@@ -76,9 +68,7 @@ def test_a_run_that_was_moved_goes_on_in_a_copy(start, options, after, assert_sa
 def test_two_processes_on_one_run(start, options, after, tmp_path):
     first = start(*options, "--run-dir", tmp_path / "run", "--train.max-steps=100000")
     after(first, tmp_path / "run", 1)
-    second = start("train", "--resume", tmp_path / "run")
+    second = start(*options, "--run-dir", tmp_path / "run", "--overwrite")
     assert f"in use by process {first.pid} " in second.error()
-    third = start(*options, "--run-dir", tmp_path / "run", "--overwrite")
-    assert f"in use by process {first.pid} " in third.error()
     first.signal(signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL
