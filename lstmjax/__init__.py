@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lstmjax.errors import CheckpointError, ConfigError, DataError, LstmjaxError
     from lstmjax.forecaster import Forecaster
     from lstmjax.parallel import configure_devices
-    from lstmjax.seeds import fit_seeds
+    from lstmjax.seeds import fit_seeds, resume_seeds
     from lstmjax.window import Forecast, WindowBatch, WindowSpec
 
 __version__ = "0.1.0"
@@ -21,7 +21,7 @@ _HOMES = {
     "errors": ("CheckpointError", "ConfigError", "DataError", "LstmjaxError"),
     "forecaster": ("Forecaster",),
     "parallel": ("configure_devices",),
-    "seeds": ("fit_seeds",),
+    "seeds": ("fit_seeds", "resume_seeds"),
     "window": ("Forecast", "WindowBatch", "WindowSpec"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -51,6 +51,7 @@ __all__ = [
     "ops",
     "parallel",
     "plots",
+    "resume_seeds",
     "sweep",
     "training",
 ]

@@ -23,7 +23,7 @@ from lstmjax.evaluation.windows import Evaluation
 from lstmjax.fitted import Fitted
 from lstmjax.models.own import NetworkMaker
 from lstmjax.resume import new_run, old_run, save_fitted
-from lstmjax.trainer import CHECKPOINTS, Keeping, Watcher, network_for, network_name, train_members
+from lstmjax.trainer import CHECKPOINTS, Keeping, Watcher, check_network, network_for, train_members
 from lstmjax.training import Check, Network, Weights
 from lstmjax.window import WindowSpec
 
@@ -281,10 +281,7 @@ class Forecaster:
         """
         stored = checkpoint.load(Path(directory) / CHECKPOINTS)
         forecaster = cls(RunConfig.from_json(stored.metadata["config"], f"{directory}"), network=network)
-        theirs, ours = stored.metadata["network"], network_name(network, forecaster.config)
-        if theirs != ours:
-            hint = "pass it as network=" if network is None else f"not with {ours}"
-            raise CheckpointError(f"{directory} was trained with the network {theirs}: {hint}")
+        check_network(stored, network, forecaster.config, directory)
         fitted = Fitted.from_arrays(stored, forecaster._network, member)
         forecaster.config = fitted.config
         return forecaster.with_fitted(fitted)

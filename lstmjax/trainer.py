@@ -120,6 +120,7 @@ def train_members(
     else:
         state = None
         if keeping.stored is not None:
+            check_network(keeping.stored, network, config, keeping.directory)
             state = snapshot.stored_state(keeping.stored, made, config.optimizer, config.train)
         with _Keeper(keeping, frame, seeds, snapshot.panel_digest(prepared.panel)) as keeper:
             if start is not None and state is None:
@@ -262,6 +263,20 @@ class _Keeper:
 def _step(result: TrainResult) -> int:
     """Updates done by those members that did most."""
     return int(result.state.step.max())
+
+
+def check_network(
+    stored: checkpoint.Checkpoint, network: nnx.Module | NetworkMaker | None, config: RunConfig, source: Path | str
+) -> None:
+    """Refuses to put the weights of one network into another.
+
+    Raises:
+        CheckpointError: naming what was trained.
+    """
+    theirs, ours = stored.metadata["network"], network_name(network, config)
+    if theirs != ours:
+        hint = "pass it as network=" if network is None else f"not with {ours}"
+        raise CheckpointError(f"{source} was trained with the network {theirs}: {hint}")
 
 
 def check_members(stored: checkpoint.Checkpoint, seeds: Sequence[int]) -> None:
