@@ -11,7 +11,7 @@ import pytest
 import lstmjax
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("jax", "flax", "numpy", "pandas", "optax", "orbax", "matplotlib", "utilsforecast", "rich", "tyro")
+HEAVY = ("jax", "flax", "numpy", "pandas", "optax", "orbax", "matplotlib", "utilsforecast", "rich", "tyro", "optuna")
 
 
 def modules_after(statement):

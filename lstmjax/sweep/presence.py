@@ -24,6 +24,8 @@ class Presence:
         self._path = folder / f"{self.name}.lock"
         self._file = self._path.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")  # for people
+        self._file.flush()
 
     def __enter__(self) -> Self:
         return self

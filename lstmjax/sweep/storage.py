@@ -20,7 +20,7 @@ from lstmjax.errors import ConfigError
 SERVERS = ("postgresql", "mysql", "mariadb")
 """Databases that workers on several hosts may share."""
 
-_WAIT = 60.0  # seconds that SQLite waits for another process that writes
+_WAIT = 60.0  # seconds to wait for a server, and for another process that writes to SQLite
 _PAUSES = (0.1, 0.5, 1.0, 3.0, 10.0)  # seconds between attempts
 
 
@@ -59,7 +59,7 @@ class Storage:
             raise ConfigError(f"--storage is {self.name!r}: expected sqlite, postgresql or mysql")
         if self._file is not None and parsed.database in (None, "", ":memory:"):
             raise ConfigError(f"--storage is {self.name!r}: name a file, for what is in memory dies with the process")
-        arguments = {"timeout": _WAIT} if self._file is not None else {}
+        arguments = {"connect_timeout": round(_WAIT)} if self._file is None else {"timeout": _WAIT}
         with self._reached():
             _probe(url, arguments)
             self.rdb = self._open(url, {"connect_args": arguments, "pool_pre_ping": self._file is None})

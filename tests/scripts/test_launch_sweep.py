@@ -1,11 +1,16 @@
 """Launching workers: what each is given, what is refused, and one that runs, is preempted and is requeued."""
 
 import importlib.util
+import os
+import signal
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from lstmjax.config import RunConfig
@@ -113,3 +118,34 @@ def test_a_preempted_worker_saves_before_it_is_requeued(script, launch, monkeypa
     assert len(requeued[1]) == 1
     assert requeued[0].function.launch == worker.launch
     assert not hasattr(requeued[0].function, "_thread")
+
+
+REAL = """--sampler=sobol --halving=2 --data.h=6 --data.input-size=12 --model.hidden-size=4 --model.head-size=0
+    --train.batch-size=16 --train.max-steps=2000 --train.val-check-steps=100 --trials=8 --population=2""".split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--coordinate"]])
+def test_of_four_workers_that_train_one_is_killed(tmp_path, more):
+    ds = pd.date_range("2024-01-01", periods=300, freq="h")
+    noise = np.random.default_rng(0).normal(0, 0.1, 300)
+    table = pd.DataFrame({"ds": ds, "y": 5 + np.sin(np.arange(300) * np.pi / 12) + noise})
+    table.to_csv(tmp_path / "d.csv", index=False)
+    space = tmp_path / "space.toml"
+    space.write_text('"optimizer.learning_rate" = { type = "loguniform", low = 1e-4, high = 0.3 }\n')
+    options = [*REAL, f"--data.path={tmp_path}/d.csv"]
+    alone = [sys.executable, "-m", "lstmjax.cli", "sweep", space, f"--run-dir={tmp_path}/alone", *options]
+    subprocess.run(alone, check=True)
+    directory = tmp_path / "four"
+    four = ["--workers=4", "--cluster=local", *more]
+    process = subprocess.Popen([sys.executable, SCRIPT, space, f"--run-dir={directory}", *four, *options])
+    end = time.monotonic() + 300
+    while len(list(directory.glob("blocks/*/state"))) < 4:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    victim = next((directory / "workers").glob("*.lock"))
+    os.kill(int(victim.read_text().split()[1]), signal.SIGKILL)
+    assert process.wait(600) == 0
+    found, expected = (pd.read_csv(run / "trials.csv") for run in (directory, tmp_path / "alone"))
+    pd.testing.assert_frame_equal(found.drop(columns="seconds"), expected.drop(columns="seconds"))
+    assert (directory / "best" / "metrics.json").exists()

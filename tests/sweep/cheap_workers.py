@@ -3,7 +3,8 @@
     python cheap_workers.py DIRECTORY STORAGE TOTAL SIZE
 
 reads lines from standard input: "start SECONDS" forks a worker whose blocks take so long and answers its process id;
-the end of input ends it. Every block that is begun and ended is a line in DIRECTORY/log.
+the end of input ends it. Every block that is begun and ended is a line in DIRECTORY/log. No block ends as long as there
+is a file DIRECTORY/hold.
 """
 
 import os
@@ -82,7 +83,9 @@ def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda:
         log(directory, "begun", block)
         state.mkdir(exist_ok=True)
         spent = state / "spent"
-        while (done := float(spent.read_text() or 0) if spent.exists() else 0.0) < seconds:
+        while (done := float(spent.read_text() or 0) if spent.exists() else 0.0) < seconds or (
+            directory / "hold"
+        ).exists():
             if stop():
                 raise Interrupted
             time.sleep(0.05)

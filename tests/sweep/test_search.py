@@ -174,14 +174,14 @@ def test_a_grid_ends_with_its_points(csv, tmp_path, trained):
 
 
 def test_tpe_learns_and_shares_a_block_s_shape(csv, tmp_path, trained, space):
-    main(command(space, csv, tmp_path / "r", "--sampler=tpe", "--trials=48", "--population=8"))
+    main(command(space, csv, tmp_path / "r", "--sampler=tpe", "--trials=30", "--population=6"))
     for trials, _ in trained:
         assert len({trial.params["model.hidden_size"] for trial in trials}) == 1
     distance = [
         [abs(np.log10(trial.params["optimizer.learning_rate"]) + 2) for trial in trials] for trials, _ in trained
     ]
     assert np.mean(distance[3:]) < 0.7 * np.mean(distance[:2])
-    assert len({trial.params["optimizer.learning_rate"] for trials, _ in trained for trial in trials}) == 48
+    assert len({trial.params["optimizer.learning_rate"] for trials, _ in trained for trial in trials}) == 30
 
 
 def test_tpe_draws_the_same_again_given_the_same_past(tmp_path):
@@ -288,14 +288,14 @@ def test_a_storage_that_belongs_to_another_search_is_one_line(flags, part, space
 
 def test_a_storage_that_belongs_to_another_space_is_one_line(space, csv, tmp_path, capsys, trained):
     storage = f"--storage=sqlite:///{tmp_path}/all.db"
-    main(command(space, csv, tmp_path / "r", storage))
+    main(command(space, csv, tmp_path / "r", storage, "--trials=2"))
     capsys.readouterr()
     assert "of another run directory" in mistake(command(space, csv, tmp_path / "r2", storage), capsys)
     (tmp_path / "grid.toml").write_text(GRID)
     assert "of another " in mistake(command(tmp_path / "grid.toml", csv, tmp_path / "r3", storage), capsys)
-    main(command(tmp_path / "grid.toml", csv, tmp_path / "r3", storage, "--study=another"))
+    main(command(tmp_path / "grid.toml", csv, tmp_path / "r3", storage, "--study=another", "--trials=3"))
     with optuna_study(tmp_path / "all.db", "another") as study:
-        assert len(study.trials) == 6
+        assert len(study.trials) == 3
 
 
 def test_a_study_of_somebody_else_is_one_line(space, csv, tmp_path, capsys):

@@ -116,13 +116,15 @@ def test_one_worker_leaves_a_study_that_optuna_reads(alone):
 
 
 def test_of_four_workers_one_is_killed_while_all_hold_running_trials(tmp_path, alone):
+    (tmp_path / "hold").touch()
     with Workers(tmp_path) as workers:
-        pids = [workers.start(1.5) for _ in range(4)]
+        pids = [workers.start(0.0) for _ in range(4)]
         workers.wait_until(lambda: len({pid for _, _, pid in workers.log()}) == 4)
         study = cheap.open_study(tmp_path, storage(tmp_path))
         running = [trial for trial in study.trials() if trial.state == TrialState.RUNNING]
         assert len({trial.user_attrs["block"] for trial in running}) == 4
         os.kill(pids[0], signal.SIGKILL)
+        (tmp_path / "hold").unlink()
         workers.wait(*pids)
         log = workers.log()
     assert_each_block_ended_once(log)
