@@ -224,6 +224,8 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
 def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfig) -> checkpoint.Checkpoint | None:
     """What to go on from; None where nothing was saved yet: the run starts from the beginning.
 
+    Of a run that is given more steps, a checkpoint that they make wrong is deleted: hold the directory's lock.
+
     Args:
         directory: the run's.
         stored: its options.
@@ -232,13 +234,13 @@ def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfi
     Raises:
         CheckpointError: no checkpoint verifies.
     """
-    folder, upto = Path(directory) / CHECKPOINTS, None
+    folder = Path(directory) / CHECKPOINTS
     if config.train.max_steps > stored.train.max_steps and stored.train.max_steps % stored.train.val_check_steps:
         # The run's last check was one that a longer run does not make there.
-        upto = stored.train.max_steps - 1
-    if not [step for step in checkpoint.steps(folder) if upto is None or step <= upto]:
+        checkpoint.remove(folder, stored.train.max_steps)
+    if not checkpoint.steps(folder):
         return None
-    found = checkpoint.load(folder, upto=upto)
+    found = checkpoint.load(folder)
     _warn_of_other_versions(found.metadata.get("versions", {}), directory)
     return found
 
