@@ -45,18 +45,19 @@ def forecast(network, batch):
     return np.asarray(jax.jit(lambda batch: network(batch, deterministic=True).mean())(batch))
 
 
-def jacobian(network, of):
-    """How the forecast depends on one field of the window, (B, H, C, *field)."""
+def jacobian(network, *fields):
+    """How much the forecast depends on fields of the window, (B, H, C, *field) each."""
     base = window(network.spec)
 
-    def mean(value):
-        return network(base._replace(**{of: value}), deterministic=True).mean()
+    def mean(values):
+        return network(base._replace(**values), deterministic=True).mean()
 
-    return np.abs(jax.jit(jax.jacobian(mean))(getattr(base, of)))
+    found = jax.jit(jax.jacobian(mean))({field: getattr(base, field) for field in fields})
+    return [np.abs(found[field]) for field in fields]
 
 
 def test_every_step_depends_on_every_input_of_its_own_channel_and_window_only():
-    dependence = jacobian(build(PLAIN), "y")  # (B, H, C, B', L, C')
+    (dependence,) = jacobian(build(PLAIN), "y")  # (B, H, C, B', L, C')
     own = np.einsum("bhcblc->bhcl", dependence)
     assert (own > 1e-9).all()
     for b in range(BATCH):
@@ -66,14 +67,14 @@ def test_every_step_depends_on_every_input_of_its_own_channel_and_window_only():
 
 
 def test_covariates_known_ahead_reach_the_segment_they_belong_to_and_static_ones_all():
-    network = build()
-    ahead = jacobian(network, "futr_exog")[0, :, :, 0, SPEC.input_size :, 0]  # (H, C, H')
+    futr, stat, hist = jacobian(build(), "futr_exog", "stat_exog", "hist_exog")
+    ahead = futr[0, :, :, 0, SPEC.input_size :, 0]  # (H, C, H')
     assert (ahead[:4, :, :4] > 1e-9).all()
     assert (ahead[4:, :, 4:] > 1e-9).all()
     assert ahead[:4, :, 4:].max() == ahead[4:, :, :4].max() == 0.0
-    assert (jacobian(network, "stat_exog")[0, :, :, 0].max(axis=-1) > 1e-9).all()
-    assert (jacobian(network, "hist_exog")[0, :, :, 0, -1].max(axis=-1) > 1e-9).all()
-    assert (jacobian(network, "futr_exog")[0, :, :, 0, 0].max(axis=-1) > 1e-9).all()
+    assert (stat[0, :, :, 0].max(axis=-1) > 1e-9).all()
+    assert (hist[0, :, :, 0, -1].max(axis=-1) > 1e-9).all()
+    assert (futr[0, :, :, 0, 0].max(axis=-1) > 1e-9).all()
 
 
 def test_it_is_one_step_of_the_lstm_from_the_last_carry_for_each_query():
@@ -100,9 +101,8 @@ def test_it_is_one_step_of_the_lstm_from_the_last_carry_for_each_query():
     [
         ({"instance_norm": "last"}, 3.0, 1.0),
         ({"instance_norm": "median", "instance_scale": "mad", "highway": True}, -2.0, 5.0),
-        ({"instance_norm": "revin"}, 1.0, 4.0),
+        ({"instance_norm": "revin", "residual": "seasonal_naive"}, 1.0, 4.0),
         ({"instance_scale": "mean_abs"}, 0.0, 3.0),
-        ({"instance_norm": "mean", "instance_rows": 4, "residual": "seasonal_naive"}, 7.0, 1.0),
     ],
 )
 def test_a_window_of_another_level_and_size_is_forecast_alike(options, shift, factor):
@@ -204,7 +204,7 @@ def test_dropout_is_one_hyperparameter_and_drops_in_training_only():
     structure, _ = functional(models.Builder(PLAIN, config))
     assert structure.hyperparameters == ("dropout",)
     network, base = build(PLAIN, dropout=0.5), window(PLAIN)
-    draws = [network(base, rngs=nnx.Rngs(dropout=seed)).mean() for seed in (0, 0, 1)]
+    draw = jax.jit(lambda key: network(base, rngs=nnx.Rngs(key)).mean())
+    draws = [draw(jax.random.key(seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(draws[0], draws[1])
     assert not np.array_equal(draws[0], draws[2])
-    np.testing.assert_array_equal(forecast(network, base), forecast(network, base))
