@@ -1,0 +1,223 @@
+"""The M4 competition's hourly series: 414 series, 48 hours ahead, one global model; its weekly series too.
+
+Command:  python experiments/m4_hourly.py [--data.dataset m4_hourly|m4_weekly] [--seeds 3] [--json FILE]
+          [any option of RunConfig]
+Runtime:  RUNTIME
+Score:    SCORE
+Source:   Makridakis et al. 2020 (data, measures, the scores of others in `PUBLISHED`)
+
+The competition's own test rows, its own measures: sMAPE from 0 to 200, MASE scaled by the mean |y_t - y_{t-m}| of all
+rows before the test, OWA the mean of both relative to those of the benchmark Naive2. The last 48 rows before the test
+of each series are the validation rows: they decide which weights are kept. The recipe was chosen on them too, none of
+the test rows was looked at. Each row counts in the loss as much as an error there would move the OWA (`with_weights`).
+
+Tried on validation, one seed, OWA there:
+TRIED
+"""
+
+import dataclasses
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from lstmjax import RunConfig, configure_devices, fit_seeds
+from lstmjax.data import Panel, Windows, test_windows
+from lstmjax.data.frames import truth
+from lstmjax.data.prepare import prepare
+from lstmjax.data.source import Source, load_source, with_dataset_settings
+from lstmjax.ensemble import Ensemble
+from lstmjax.evaluation import metrics
+from lstmjax.evaluation.baselines import BASELINES
+from lstmjax.training import ProgressDisplay
+
+NAIVE2 = {"m4_hourly": (18.383, 2.395), "m4_weekly": (9.161, 2.777)}
+"""sMAPE and MASE of the competition's benchmark, by which OWA divides."""
+
+PUBLISHED = {
+    "m4_hourly": {
+        "best hourly entry": 0.410,
+        "competition's winner (Smyl)": 0.440,
+        "ARIMA (competition's benchmark)": 0.577,
+        "seasonal naive": 0.628,
+        "Naive2": 1.0,
+    },
+    "m4_weekly": {"Naive2": 1.0},
+}
+"""OWA of others: Makridakis, Spiliotis, Assimakopoulos: `The M4 Competition: 100,000 time series and 61 forecasting
+methods <https://doi.org/10.1016/j.ijforecast.2019.04.014>`_, 2020."""
+
+SHARED: dict[str, Any] = {
+    "model.name": "segment",
+    "model.hidden_size": 128,
+    "model.dropout": 0.1,
+    "model.highway": True,
+    "optimizer.schedule": "cosine",
+    "train.loss": "mae",
+    "train.batch_size": 256,
+    "train.max_steps": 1500,
+    "train.val_check_steps": 100,
+    "train.early_stop_patience_steps": -1,
+}
+RECIPES: dict[str, dict[str, Any]] = {
+    "m4_hourly": {
+        "data.h": 48,
+        "data.input_size": 336,
+        "model.segment_size": 24,
+        "model.instance_norm": "mean",
+        "model.instance_scale": "mad",
+        "model.instance_rows": 168,
+        "model.residual": "seasonal_naive",
+        "model.residual_season": 168,
+    },
+    "m4_weekly": {
+        "data.h": 13,
+        "data.input_size": 104,
+        "model.segment_size": 13,
+        "model.instance_norm": "last",
+        "model.instance_scale": "mad",
+    },
+}
+"""What differs between the two: the length of a season. The weekly series were not tuned on."""
+
+WEIGHT = "weight"
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What the command line takes."""
+
+    options: Annotated[RunConfig, tyro.conf.arg(name="")]
+    seeds: int = 3
+    """How many forecasters, from the seeds 0, 1, ... on, trained as one population."""
+    json: Path | None = None
+    """A file for the results."""
+
+
+def parse(dataset: str) -> Experiment:
+    """The command line, where what it leaves open is the recipe of a data set."""
+    options = RunConfig().replace({"data.dataset": dataset, **SHARED, **RECIPES[dataset]})
+    return tyro.cli(Experiment, default=Experiment(options), description=__doc__)
+
+
+def main() -> None:
+    """Trains one global model a seed, and prints the competition's measures beside those of others."""
+    dataset = parse("m4_hourly").options.data.dataset
+    if dataset not in RECIPES:
+        raise SystemExit(f"data.dataset is {dataset!r}: expected one of {', '.join(RECIPES)}")
+    experiment = parse(dataset)
+    found = run(experiment.options, experiment.seeds)
+    print("\n" + table(found, dataset))
+    print(f"\n{found['seconds']} s for {experiment.seeds} seeds")
+    if experiment.json is not None:
+        experiment.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def run(config: RunConfig, seeds: int) -> dict[str, Any]:
+    """The scores of the seeds, of their mean forecast, and of the baselines."""
+    began = time.monotonic()
+    dataset, data = str(config.data.dataset), with_dataset_settings(config.data)
+    source = with_weights(
+        load_source(data), held_out=2 * data.h, season_length=data.season_length or 1, dataset=dataset
+    )
+    data = dataclasses.replace(data, weight_col=WEIGHT)
+    panel = source.panel(data)
+    with ProgressDisplay() as display:
+        prepared = prepare(panel, data, with_test=True)
+        config = dataclasses.replace(config, data=data)
+        members = fit_seeds(config, prepared, range(seeds), on_check=display.on_check, on_chunk=display.on_chunk)
+    ensemble, windows = Ensemble(members), test_windows(prepared.split, h=data.h)
+    seconds = time.monotonic() - began
+    score = Scorer(panel, windows, data.h, prepared.config.season_length or 1, dataset)
+    spread = ensemble.forecast_windows(panel, windows)
+    scores = [score(member) for member in spread.members]
+    season = prepared.config.season_length
+    baselines = {
+        name: score(baseline(panel.y, panel.offsets, windows.series, windows.origin, h=data.h, season_length=season))
+        for name, baseline in BASELINES.items()
+    }
+    return {
+        "dataset": dataset,
+        "seeds": seeds,
+        "test": {name: statistics.fmean(score[name] for score in scores) for name in scores[0]},
+        "deviation": {
+            name: statistics.stdev(score[name] for score in scores) if seeds > 1 else 0.0 for name in scores[0]
+        },
+        "ensemble": score(spread.mean),
+        "baselines": baselines,
+        "best_steps": [member.fitted.summary["best_step"] for member in members],
+        "parameters": members[0].fitted.summary["parameters"],
+        "seconds": round(seconds, 1),
+        "config": json.loads(config.to_json()),
+    }
+
+
+def with_weights(source: Source, *, held_out: int, season_length: int, dataset: str) -> Source:
+    """The table with a column of weights: what an error of one scaled unit adds to the OWA, by series.
+
+    sMAPE counts an error relative to the series' level, MASE relative to its seasonal changes. Both, and the deviation
+    that scales the series, are taken from the rows before validation and test.
+
+    Args:
+        source: the table.
+        held_out: rows of validation and test at the end of each series.
+        season_length: rows in one season.
+        dataset: whose Naive2 divides.
+    """
+    naive_smape, naive_mase = NAIVE2[dataset]
+    weights = {}
+    for name, rows in source.table.groupby("unique_id", sort=False)["y"]:
+        y = rows.to_numpy(np.float64)[:-held_out] if len(rows) > held_out + season_length else rows.to_numpy(np.float64)
+        level, change = np.abs(y).mean(), np.abs(y[season_length:] - y[:-season_length]).mean()
+        terms = [
+            100.0 / (level * naive_smape) if level > 0 else 0.0,
+            1.0 / (change * naive_mase) if change > 0 else 0.0,
+        ]
+        weights[name] = sum(terms) * y.std()
+    mean = statistics.fmean(weights.values())
+    column = source.table["unique_id"].map(pd.Series(weights) / mean)
+    return source._replace(table=source.table.assign(**{WEIGHT: column}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    """The competition's measures."""
+
+    panel: Panel
+    windows: Windows
+    h: int
+    season_length: int
+    dataset: str
+
+    def __call__(self, forecast: np.ndarray) -> dict[str, float]:
+        """sMAPE, MASE and OWA of forecasts (W, H, 1) in the table's units, one window a series."""
+        y, series = truth(self.panel, self.windows, self.h), np.asarray(self.windows.series)
+        scale = np.full((len(self.panel.ids), 1), np.nan)
+        for number, origin in zip(series, self.windows.origin, strict=True):
+            begin = self.panel.offsets[number]
+            scale[number] = metrics.seasonal_scale(self.panel.y[begin : begin + origin], self.season_length)
+        smape, mase = metrics.smape(y, forecast), metrics.mase(y, forecast, scale, series)
+        naive_smape, naive_mase = NAIVE2[self.dataset]
+        return {"smape": smape, "mase": mase, "owa": 0.5 * (smape / naive_smape + mase / naive_mase)}
+
+
+def table(found: dict[str, Any], dataset: str) -> str:
+    """The scores as a table in Markdown."""
+    mean, deviation = found["test"], found["deviation"]
+    lines = ["| | sMAPE | MASE | OWA |", "|---|---|---|---|"]
+    cells = [f"{mean[name]:.3f} ± {deviation[name]:.3f}" for name in ("smape", "mase", "owa")]
+    lines.append(f"| **lstmjax segment** | {' | '.join(cells)} |")
+    for name, scores in {"the seeds' mean forecast": found["ensemble"], **found["baselines"]}.items():
+        lines.append(f"| {name} | {scores['smape']:.3f} | {scores['mase']:.3f} | {scores['owa']:.3f} |")
+    lines += [f"| {name} (published) | | | {owa:.3f} |" for name, owa in PUBLISHED[dataset].items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    configure_devices()
+    main()

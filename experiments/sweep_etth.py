@@ -1,0 +1,71 @@
+"""The search that chose the recipe of `etth.py`: settings of the segment network, ranked on the validation rows.
+
+Command:  python experiments/sweep_etth.py [--data.h 96] [--trials 18] [--run-dir DIR] [--json FILE]
+          [any option of RunConfig]
+Runtime:  RUNTIME
+Score:    SCORE
+Source:   Zhou et al. 2021 (data and splits); Lin et al. 2023 (the network's idea)
+
+Successive halving (eta = 3) on one seed: all settings for an epoch, the best third for three, the best third of them
+for nine. What is ranked is the mean absolute error of the validation rows of ETTh1, in scaled units; no trial looks at
+the test rows but the winner, once, when the search is over. A population shares its shapes: the one of eighteen drew
+segments of 48 rows. The search can be killed and started again: it goes on. What had been tried by hand before, and is
+not searched: see `etth.py`.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from etth import recipe
+
+from lstmjax import RunConfig, configure_devices
+from lstmjax.run_directory import default_path
+from lstmjax.sweep import SweepConfig, run
+
+SPACE: dict[str, Any] = {
+    "model.segment_size": {"type": "choice", "values": [24, 48]},
+    "model.dropout": {"type": "uniform", "low": 0.1, "high": 0.7},
+    "optimizer.learning_rate": {"type": "loguniform", "low": 2e-4, "high": 4e-3},
+    "optimizer.decay_rate": {"type": "uniform", "low": 0.7, "high": 0.95},
+}
+EPOCH = 128
+"""Steps in an epoch of ETTh1's seven columns at h = 96."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What the command line takes."""
+
+    options: Annotated[RunConfig, tyro.conf.arg(name="")]
+    trials: int = 18
+    """Settings."""
+    run_dir: Path | None = None
+    """Where to leave the search. Default: runs/ and the time."""
+    json: Path | None = None
+    """A file for the results."""
+
+
+def main() -> None:
+    """Searches, and tells what was found."""
+    options = recipe(96).replace({"train.max_steps": 9 * EPOCH, "train.val_check_steps": EPOCH})
+    experiment = tyro.cli(Experiment, default=Experiment(options), description=__doc__)
+    directory = default_path() if experiment.run_dir is None else experiment.run_dir
+    settings = SweepConfig(trials=experiment.trials, population=experiment.trials, sampler="random", halving=3)
+    trials = run(SPACE, experiment.options, directory, settings).trials.sort_values("value")
+    columns = ["number", "state", "value", "steps", *(f"params.{name}" for name in SPACE)]
+    print(trials[columns].to_string(index=False))
+    if experiment.json is not None:
+        found = {
+            "h": experiment.options.data.h,
+            "space": SPACE,
+            "trials": json.loads(trials[columns].to_json(orient="records")),
+        }
+        experiment.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    configure_devices()
+    main()
