@@ -12,7 +12,7 @@ from flax import nnx
 from lstmjax import models, nn
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
-from lstmjax.sweep import Space, Trial
+from lstmjax.sweep import Space, Trial, train_block
 from lstmjax.window import Forecast, lookback_features
 
 ROWS = 110
@@ -24,16 +24,17 @@ class Tiny(nnx.Module):
     def __init__(self, spec, config, *, rngs):
         self.spec = spec
         self.dropout = nn.Hyperparameter(jnp.float32(config.dropout)) if config.dropout > 0.0 else 0.0
-        self.drop = nn.Dropout(self.dropout)
+        self.mask = nn.Dropout(self.dropout)
         self.below = nnx.Linear(spec.input_size * spec.in_features, config.hidden_size, rngs=rngs)
         self.above = nnx.Linear(config.hidden_size, spec.h * spec.targets, rngs=rngs)
 
     def __call__(self, window, *, rngs=None, deterministic=None):
         flat = lookback_features(window).reshape(window.y.shape[0], -1)
-        hidden = self.drop(jnp.tanh(self.below(flat)), rngs=rngs, deterministic=deterministic)
+        hidden = self.mask(jnp.tanh(self.below(flat)), rngs=rngs, deterministic=deterministic)
         return Forecast(self.above(hidden).reshape(-1, self.spec.h, self.spec.targets, 1))
 
 
+# Every traced option has a part in this one program, which all tests share: two lanes, and these sizes.
 BASE = RunConfig().replace(
     {
         "data.h": 2,
@@ -43,16 +44,37 @@ BASE = RunConfig().replace(
         "data.season_length": 8,
         "model.alias": "tiny",
         "model.hidden_size": 3,
-        "optimizer.learning_rate": 0.02,
+        "optimizer.name": "rmsprop",
+        "optimizer.learning_rate": 0.01,
+        "optimizer.schedule": "exponential",
+        "optimizer.warmup_steps": 2,
+        "optimizer.decay_steps": 20,
+        "optimizer.clip_value": 0.5,
         "train.max_steps": 27,
         "train.batch_size": 12,
         "train.val_check_steps": 3,
         "train.chunk_steps": 9,
         "train.early_stop_patience_steps": -1,
+        "train.loss": "huber",
     }
 )
 
-RATES = Space.from_dict({"optimizer.learning_rate": {"type": "loguniform", "low": 1e-4, "high": 1.0}})
+TRACED = {
+    "optimizer.learning_rate": 0.03,
+    "optimizer.warmup_steps": 5,
+    "optimizer.decay_rate": 0.1,
+    "optimizer.decay_steps": 3,
+    "optimizer.momentum": 0.5,
+    "optimizer.weight_decay": 0.3,
+    "optimizer.clip_norm": 0.05,
+    "optimizer.clip_value": 0.01,
+    "train.huber_delta": 0.2,
+    "train.seed": 7,
+    "model.dropout": 0.5,
+}
+"""Another value for each traced option that has a part in the program."""
+
+SPACE = Space.from_dict({name: {"type": "choice", "values": [value, 1]} for name, value in TRACED.items()})
 
 
 def table(rows=ROWS, seed=0, series=("a",)):
@@ -67,6 +89,11 @@ def table(rows=ROWS, seed=0, series=("a",)):
 
 def trials_at(rates, name="optimizer.learning_rate", first=0):
     return [Trial(first + number, {name: rate}) for number, rate in enumerate(rates)]
+
+
+def train(panel, trials, *, base=BASE, space=SPACE, population=2, **options):
+    """A block of trials, two members at a time."""
+    return train_block(base, panel, space, trials, population=population, **options)
 
 
 def same_bytes(left, right):
@@ -85,4 +112,19 @@ def small():
     with pytest.MonkeyPatch.context() as patch:
         # The alias in their config tells their compiled programs from those of others.
         patch.setitem(models.NETWORKS, "direct", Tiny)
-        yield types.SimpleNamespace(base=BASE, rates=RATES, table=table, trials_at=trials_at, same_bytes=same_bytes)
+        yield types.SimpleNamespace(
+            base=BASE, space=SPACE, traced=TRACED, table=table, train=train, trials_at=trials_at, same_bytes=same_bytes
+        )
+
+
+@pytest.fixture(scope="session")
+def compilations():
+    """The programs compiled so far, one entry each."""
+    compiled = []
+
+    def listen(event, duration, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return compiled
