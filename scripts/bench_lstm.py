@@ -6,15 +6,16 @@ Runtime:  about three minutes on two cores. Run nothing beside it.
 All contestants have the same weights, take (B, T, I) in float32 and put out (B, T, H); before anything is timed their
 outputs are compared. "forward+backward" is the gradient of a weighted sum of the outputs with respect to the weights
 alone, not the inputs. They take turns, round by round, in one process; in each turn a contestant runs once unmeasured
-(which also outlasts the spinning threads of the one before) and then for at least 50 ms. A ratio is the median over
+and then for at least 50 ms. A ratio is the median over
 rounds of the peer's time by lstmjax's of the same round: above 1, lstmjax is faster.
 
 - lstmjax: `lstmjax.nn.LSTM`, the batch split over one XLA CPU device a core and the gradients summed, as training
   does. On an accelerator, one device.
 - flax: `nnx.RNN(nnx.OptimizedLSTMCell)` as its users run it: `jax.jit` of the gradient, one device.
-- torch: `torch.nn.LSTM(batch_first=True)`, on as many threads as there are cores. CPU only. Its threads sleep while
-  they wait (OMP_WAIT_POLICY=PASSIVE, unless set otherwise): threads that spin would take the cores from the next
-  contestant, and beside any other process make PyTorch itself ten times slower.
+- torch: `torch.nn.LSTM(batch_first=True)`, on as many threads as there are cores. CPU only. Its threads spin for a
+  while after their work, which makes its small products faster (twice as fast at the first shape) and would take the
+  cores from the next contestant: so a turn begins with a rest. Beside other busy processes such spinning makes PyTorch
+  many times slower; OMP_WAIT_POLICY=PASSIVE has its threads sleep at once.
 - peak: the products of square matrices, the best of JAX and PyTorch.
 
 Memory is what a call needs beyond its arguments: of JAX the temporary arrays of the compiled program, on all devices
@@ -65,6 +66,8 @@ TORCH_REFERENCE_MS = dict(zip(SHAPES["table"], (8.7, 66.0, 80.0, 105.0, 426.0, 1
 """Forward and backward of PyTorch 2.13 on two cores of an AMD EPYC (Zen 4), undisturbed: the slower end."""
 
 SECONDS_A_TURN = 0.05
+SECONDS_OF_REST = 0.05
+"""Longer than threads of OpenMP spin when they find nothing to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +216,8 @@ def operations(shape: Shape, name: str) -> float:
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """Of one call, from as many as fill a turn, after one that is not measured."""
+    """Of one call, from as many as fill a turn, after a rest and one call that is not measured."""
+    time.sleep(SECONDS_OF_REST)
     call()
     count, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < SECONDS_A_TURN or count == 0:
@@ -323,7 +327,6 @@ def main(
         reference: show how much slower PyTorch is here than in the design's table (two cores of an AMD EPYC): a row
             above 1.3 is void there, and has to be measured again.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported
     parallel.configure_devices()
     chosen = SHAPES.get(shapes) or (tuple(int(size) for size in shapes.split(",")),)
     rows = []
