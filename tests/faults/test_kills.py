@@ -1,6 +1,7 @@
 """Runs that are killed, and runs that are asked to end: both go on to the same bytes."""
 
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -16,17 +17,26 @@ def moments(seed, count):
     return [(int(random.integers(0, CHECKS - 1)), float(random.uniform(0, 0.04))) for _ in range(count)]
 
 
+def wait_for_a_save(directory):
+    """Returns in the middle of one, or after a second."""
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline and not list(directory.glob("checkpoints/*tmp*")):
+        pass
+
+
 def test_one_run_killed_five_times_and_asked_to_end_three_times(start, options, after, assert_same_files, tmp_path):
     directory, torn = tmp_path / "run", 0
     asked = [(0, 0.0, signal.SIGTERM), (4, 0.0, signal.SIGTERM), (15, 0.0, signal.SIGINT)]
     command = start(*options, "--run-dir", directory)
     for checks, seconds, number in sorted(asked + [(*moment, signal.SIGKILL) for moment in moments(0, 5)]):
         after(command, directory, checks, seconds)
-        command.signal(number)
         if number == signal.SIGKILL:
+            wait_for_a_save(directory)
+            command.signal(number)
             assert command.wait() == -signal.SIGKILL
             torn += bool(list(directory.glob("checkpoints/*tmp*")))
         else:
+            command.signal(number)
             assert command.wait(10) == 128 + number, command.stderr
             assert f"go on with: lstmjax train --resume {directory}" in command.stderr
             assert "Traceback" not in command.stderr
