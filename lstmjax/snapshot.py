@@ -1,6 +1,7 @@
 """The state of a training run as named arrays, and back: of one member or of a population, on any devices."""
 
 import hashlib
+import json
 from typing import Any
 
 import jax
@@ -88,8 +89,11 @@ def summary(result: TrainResult, member: int, *, seconds: float) -> dict[str, An
 def panel_digest(panel: Panel) -> str:
     """SHA-256 of a panel: of its values, its times, its identifiers and what its columns mean."""
     arrays, metadata = panel.to_arrays()
-    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    # What is empty is left out, so that a later version may add columns and arrays that this panel does not use.
+    said = {name: value for name, value in metadata["schema"].items() if value}
+    digest = hashlib.sha256(json.dumps([said, metadata["ids"]], sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        if array.size:
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
