@@ -1,10 +1,8 @@
 """Workers that train nothing: a process that forks as many as it is told, so that tests can kill them.
 
-    python cheap_workers.py DIRECTORY STORAGE TOTAL SIZE
-
-reads lines from standard input: "start SECONDS" forks a worker whose blocks take so long and answers its process id;
-the end of input ends it. Every block that is begun and ended is a line in DIRECTORY/log. No block ends as long as there
-is a file DIRECTORY/hold.
+reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS" forks a worker on a study whose blocks take so
+long, and answers its process id; the end of input ends it. Every block that is begun and ended is a line in
+DIRECTORY/log. No block ends as long as there is a file DIRECTORY/hold.
 """
 
 import os
@@ -100,16 +98,16 @@ def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda:
 
 def main():
     warnings.simplefilter("ignore")
-    directory, storage, total, size = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:5])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     with tempfile.TemporaryDirectory() as elsewhere:  # so that every worker need not import what this does
         run(Path(elsewhere), f"sqlite:///{elsewhere}/study.db", 1, 1, 0.0)
         close_all()
     print("ready", flush=True)
     for line in sys.stdin:
+        directory, storage, total, size, seconds = line.split()
         pid = os.fork()
         if pid == 0:
-            run(directory, storage, total, size, float(line.split()[1]))
+            run(Path(directory), storage, int(total), int(size), float(seconds))
             os._exit(0)
         print(pid, flush=True)
 

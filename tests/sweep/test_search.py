@@ -173,32 +173,32 @@ def test_a_grid_ends_with_its_points(csv, tmp_path, trained):
     )
 
 
-def test_tpe_learns_and_shares_a_block_s_shape(csv, tmp_path, trained, space):
-    main(command(space, csv, tmp_path / "r", "--sampler=tpe", "--trials=30", "--population=6"))
+def test_tpe_shares_a_block_s_shape(csv, tmp_path, trained, space):
+    main(command(space, csv, tmp_path / "r", "--sampler=tpe", "--trials=21", "--population=7"))
     for trials, _ in trained:
         assert len({trial.params["model.hidden_size"] for trial in trials}) == 1
-    distance = [
-        [abs(np.log10(trial.params["optimizer.learning_rate"]) + 2) for trial in trials] for trials, _ in trained
-    ]
-    assert np.mean(distance[3:]) < 0.7 * np.mean(distance[:2])
-    assert len({trial.params["optimizer.learning_rate"] for trials, _ in trained for trial in trials}) == 30
+        assert {trial.params["train.batch_size"] for trial in trials} == {16}
+    assert len({trial.params["optimizer.learning_rate"] for trials, _ in trained for trial in trials}) == 21
 
 
-def test_tpe_draws_the_same_again_given_the_same_past(tmp_path):
+def test_tpe_learns_and_draws_the_same_again_given_the_same_past(tmp_path):
     space = Space.from_dict({"optimizer.learning_rate": {"type": "loguniform", "low": 1e-4, "high": 1e-1}})
     drawn = []
     for name in ("a", "b"):
         storage = Storage(f"sqlite:///{tmp_path}/{name}.db")
         study = Study(storage, "s", {}, distributions(space), encode)
-        for number in range(12):
-            params = {"optimizer.learning_rate": 10 ** (-1 - number / 4)}
+        for number in range(24):
+            exponent = -4 + 3 * (number + 0.5) / 24
+            params, value = {"optimizer.learning_rate": 10**exponent}, abs(exponent + 2)
             study.optuna.add_trial(
-                optuna.trial.create_trial(params=params, distributions=distributions(space), value=float(number))
+                optuna.trial.create_trial(params=params, distributions=distributions(space), value=value)
             )
-        drawn.append([asker(space, "tpe", 3, 4)(study.optuna, 12 + i, []) for i in range(3)])
+        ask = asker(space, "tpe", 3, 8)
+        drawn.append([ask(study.optuna, 24 + i, [])["optimizer.learning_rate"] for i in range(8)])
         storage.close()
     assert drawn[0] == drawn[1]
-    assert len({point["optimizer.learning_rate"] for point in drawn[0]}) == 3
+    assert len(set(drawn[0])) == 8
+    assert np.abs(np.log10(drawn[0]) + 2).mean() < 0.4  # at random it would be 0.83
 
 
 def test_lists_survive_optuna():

@@ -26,7 +26,7 @@ _spec = importlib.util.spec_from_file_location("cheap_workers", SCRIPT)
 cheap = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(cheap)
 
-TOTAL, SIZE = 22, 5  # five blocks, the last of two trials
+TOTAL, SIZE = 11, 3  # four blocks, the last of two trials
 
 
 @pytest.fixture(autouse=True)
@@ -55,25 +55,13 @@ def alone(tmp_path_factory):
 
 
 class Workers:
-    """Forks workers, which survive or are killed."""
+    """Forks workers on a study in a directory, which survive or are killed."""
 
-    def __init__(self, directory, total=TOTAL, size=SIZE):
-        command = [sys.executable, str(SCRIPT), str(directory), storage(directory), str(total), str(size)]
-        self.directory = directory
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout.readline() == "ready\n"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
+    def __init__(self, process, directory):
+        self.process, self.directory = process, directory
 
     def start(self, seconds):
-        self.process.stdin.write(f"start {seconds}\n")
-        self.process.stdin.flush()
+        print(self.directory, storage(self.directory), TOTAL, SIZE, seconds, file=self.process.stdin, flush=True)
         return int(self.process.stdout.readline())
 
     def log(self):
@@ -93,6 +81,20 @@ class Workers:
         self.wait_until(lambda: not any(alive(pid) for pid in pids))
 
 
+@pytest.fixture(scope="module")
+def forking():
+    process = subprocess.Popen([sys.executable, str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def workers(forking, tmp_path):
+    return Workers(forking, tmp_path)
+
+
 def alive(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 0)
@@ -102,7 +104,7 @@ def alive(pid):
 
 def assert_each_block_ended_once(log):
     ended = collections.Counter(block for what, block, _ in log if what == "ended")
-    assert ended == dict.fromkeys(range(5), 1)
+    assert ended == dict.fromkeys(range(4), 1)
 
 
 def test_one_worker_leaves_a_study_that_optuna_reads(alone):
@@ -115,37 +117,35 @@ def test_one_worker_leaves_a_study_that_optuna_reads(alone):
         assert intermediate[10] >= cheap.value(params)
 
 
-def test_of_four_workers_one_is_killed_while_all_hold_running_trials(tmp_path, alone):
+def test_of_four_workers_one_is_killed_while_all_hold_running_trials(workers, tmp_path, alone):
     (tmp_path / "hold").touch()
-    with Workers(tmp_path) as workers:
-        pids = [workers.start(0.0) for _ in range(4)]
-        workers.wait_until(lambda: len({pid for _, _, pid in workers.log()}) == 4)
-        study = cheap.open_study(tmp_path, storage(tmp_path))
-        running = [trial for trial in study.trials() if trial.state == TrialState.RUNNING]
-        assert len({trial.user_attrs["block"] for trial in running}) == 4
-        os.kill(pids[0], signal.SIGKILL)
-        (tmp_path / "hold").unlink()
-        workers.wait(*pids)
-        log = workers.log()
+    pids = [workers.start(0.0) for _ in range(4)]
+    workers.wait_until(lambda: len({pid for _, _, pid in workers.log()}) == 4)
+    study = cheap.open_study(tmp_path, storage(tmp_path))
+    running = [trial for trial in study.trials() if trial.state == TrialState.RUNNING]
+    assert {trial.user_attrs["block"] for trial in running} == {0, 1, 2, 3}
+    os.kill(pids[0], signal.SIGKILL)
+    (tmp_path / "hold").unlink()
+    workers.wait(*pids)
+    log = workers.log()
     assert_each_block_ended_once(log)
     (lost,) = [block for what, block, pid in log if pid == pids[0]]
     assert len({pid for what, block, pid in log if block == lost}) == 2
     assert table(cheap.open_study(tmp_path, storage(tmp_path))) == alone
 
 
-def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, alone):
+def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(workers, tmp_path, alone):
     moments = random.Random(5)
-    with Workers(tmp_path) as workers:
-        for attempt in range(5):
-            pid = workers.start(0.3)
-            if attempt:  # the first is killed before, or while, it makes the study
-                workers.wait_until(lambda pid=pid: not alive(pid) or pid in {worker for _, _, worker in workers.log()})
-            time.sleep(moments.uniform(0.0, 0.7))
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            workers.wait(pid)
-        workers.wait(workers.start(0.3))
-        log = workers.log()
+    for attempt in range(5):
+        pid = workers.start(0.3)
+        if attempt:  # the first is killed before, or while, it makes the study
+            workers.wait_until(lambda pid=pid: not alive(pid) or pid in {worker for _, _, worker in workers.log()})
+        time.sleep(moments.uniform(0.0, 0.7))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        workers.wait(pid)
+    workers.wait(workers.start(0.0))
+    log = workers.log()
     assert_each_block_ended_once(log)
     assert len({pid for _, _, pid in log}) > 2
     assert table(cheap.open_study(tmp_path, storage(tmp_path))) == alone
@@ -165,7 +165,7 @@ def test_a_stopped_worker_frees_its_block_for_the_next(tmp_path, alone):
 
 
 def test_a_sweep_may_be_given_more_trials(tmp_path, alone):
-    cheap.run(tmp_path, storage(tmp_path), 12, SIZE, 0.0)
+    cheap.run(tmp_path, storage(tmp_path), 4, SIZE, 0.0)
     grown = table(cheap.run(tmp_path, storage(tmp_path), TOTAL, SIZE, 0.0))
     assert [row[3] for row in grown] == [row[3] for row in alone]
     assert [row[0] for row in grown] == list(range(TOTAL))
@@ -203,13 +203,13 @@ def test_a_block_whose_making_was_cut_off_is_made_to_its_end(tmp_path):
     study = cheap.open_study(tmp_path, storage(tmp_path))
 
     def cut_off(study, number, before):
-        if number == 3:
+        if number == 2:
             raise KeyboardInterrupt
         return cheap.ask(study, number, before)
 
     with pytest.raises(KeyboardInterrupt):
         study.claim("a", lambda *_: False, cut_off, total=TOTAL, size=SIZE)
-    assert len(study.trials()) == 3
+    assert len(study.trials()) == 2
     block = taken("b", lambda *_: True)(study)
     assert (block.first, block.size) == (0, SIZE)
     assert [trial.params for trial in block.trials] == [cheap.ask(None, number, []) for number in range(SIZE)]
@@ -265,7 +265,7 @@ def test_workers_of_a_coordinator_leave_what_one_worker_alone_leaves(tmp_path, a
     owner = threading.Thread(target=coordinator.serve, args=(TOTAL,))
     owner.start()
     dead = asked.claim("elsewhere_1", lambda *_: False, cheap.ask, total=TOTAL, size=SIZE)
-    assert dead.trials[3].params == cheap.ask(None, 3, [])
+    assert dead.trials[2].params == cheap.ask(None, 2, [])
     assert asked.beat(dead, "elsewhere_1", 1)
     plan = Plan(TOTAL, SIZE, cheap.ask)
 
