@@ -74,7 +74,7 @@ def train_seeds(
     panel = load_source(config.data).panel(config.data)
     prepared = prepare(panel, config.data, with_test=True)
     resolved = resolved_config(config, prepared, members=seeds)
-    create = {"data_digest": panel_digest(panel), "overwrite": overwrite}
+    create: dict[str, Any] = {"data_digest": panel_digest(panel), "overwrite": overwrite}
     with RunDirectory.create(directory, resolved, **create) as run, contextlib.ExitStack() as stack:
         members = {
             seed: stack.enter_context(

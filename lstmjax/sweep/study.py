@@ -110,9 +110,10 @@ class Study:
             trials = self.trials()
             if self._elsewhere(trials, dead):
                 return None
-            blocks = sorted({_block(trial) for trial in trials})
-            for block in blocks:
-                begun = [trial for trial in trials if _block(trial) == block]
+            blocks: dict[Block, list[FrozenTrial]] = {}
+            for trial in trials:
+                blocks.setdefault(_block(trial), []).append(trial)
+            for block, begun in blocks.items():
                 whole = len(begun) == block.size
                 if whole and all(trial.state.is_finished() for trial in begun):
                     continue
