@@ -1,7 +1,7 @@
 """What saving at every validation check costs: the main job's training with checkpoints, over the same without.
 
-Command:  python scripts/bench_checkpoint.py [--rounds 7] [--steps 300] [--json FILE]
-Runtime:  about three minutes on two cores
+Command:  python scripts/bench_checkpoint.py [--rounds 5] [--steps 200] [--json FILE]
+Runtime:  about five minutes on two cores
 
 On the shape of `experiments/elecdemand.py`: once as one run whose batch is split over the cores, once as the three
 seeds that it trains together. After one training of each kind that is not counted they take turns; the ratio is the
@@ -28,9 +28,9 @@ from lstmjax import configure_devices
 class Benchmark:
     """What the command line takes."""
 
-    rounds: int = 7
+    rounds: int = 5
     """Trainings with saving that are timed, each between two without."""
-    steps: int = 300
+    steps: int = 200
     """Steps of a training; there is a check every 50."""
     json: Path | None = None
     """A file for the results."""
@@ -62,6 +62,7 @@ def main(benchmark: Benchmark) -> None:
             train_members(config, None, prepared, seeds)
         return time.perf_counter() - began
 
+    print(f"{benchmark.steps} steps, {checks} checks, {benchmark.rounds} rounds; time with saving over time without:")
     results = {}
     for seeds in ([0], [0, 1, 2]):
         for saving in (False, True):
@@ -69,22 +70,20 @@ def main(benchmark: Benchmark) -> None:
         # Each training with saving lies between two without, so that a machine that grows slower favours neither.
         rounds = [[seconds(seeds, saving=saving) for saving in (False, True, False)] for _ in range(benchmark.rounds)]
         ratios = [saved / ((before + after) / 2) for before, saved, after in rounds]
-        noises = [after / before for before, _, after in rounds]
-        results[f"{len(seeds)} member{'s' * (len(seeds) > 1)}"] = {
+        name = f"{len(seeds)} member{'s' * (len(seeds) > 1)}"
+        results[name] = found = {
             "seconds": rounds,
             "checks": checks,
             "ratio": statistics.median(ratios),
             "ratios": ratios,
-            "noise": statistics.median(noises),
+            "noise": statistics.median(after / before for before, _, after in rounds),
         }
-    shutil.rmtree(folder)
-    print(f"{benchmark.steps} steps, {checks} checks, {benchmark.rounds} rounds; time with saving over time without:")
-    for name, found in results.items():
-        spread = f"{min(found['ratios']):.3f} to {max(found['ratios']):.3f}"
         print(
-            f"  {name}: {found['ratio']:.4f} ({spread}); without by without: {found['noise']:.4f}; "
-            f"{statistics.median(first for first, _, _ in found['seconds']):.2f} s a training"
+            f"  {name}: {found['ratio']:.4f} ({min(ratios):.3f} to {max(ratios):.3f}); without by without: "
+            f"{found['noise']:.4f}; {statistics.median(before for before, _, _ in rounds):.2f} s a training",
+            flush=True,
         )
+    shutil.rmtree(folder)
     if benchmark.json is not None:
         benchmark.json.write_text(json.dumps(results, indent=2) + "\n")
 
