@@ -167,9 +167,9 @@ def _folders(directory: Path) -> tuple[Path, Path]:
 
 
 def _plain(block: Block) -> list[Any]:
-    return [block.index, block.first, block.size, [list(trial) for trial in block.trials]]
+    return [block.number, block.first, block.size, [list(trial) for trial in block.trials]]
 
 
 def _block(plain: Sequence[Any]) -> Block:
-    index, first, size, trials = plain
-    return Block(index, first, size, tuple(Trial(number, params) for number, params in trials))
+    number, first, size, trials = plain
+    return Block(number, first, size, tuple(Trial(*trial) for trial in trials))

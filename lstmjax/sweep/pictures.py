@@ -81,8 +81,9 @@ def parallel_coordinates(trials: Sequence[FrozenTrial], metric: str) -> Figure |
     for rank, trial in enumerate(reversed(order)):
         # An option that does not belong to the trial leaves a gap.
         heights = [axes_of[name][0](trial.params[name]) if name in trial.params else np.nan for name in names]
-        style = {"color": _SHADES(shade(rank)), "linewidth": 2.2 if rank == 0 else 0.9}
-        axis.plot(range(len(names)), heights, zorder=len(order) - rank, alpha=0.9, **style)
+        width = 2.2 if rank == 0 else 0.9
+        color = _SHADES(shade(rank))
+        axis.plot(range(len(names)), heights, color=color, linewidth=width, alpha=0.9, zorder=len(order) - rank)
     for position, name in enumerate(names):
         axis.axvline(position, color=FAINT, zorder=0)
         for height, text in axes_of[name][1]:

@@ -35,7 +35,7 @@ Dead = Callable[[str, int], bool]
 class Block(NamedTuple):
     """Trials that are trained together."""
 
-    index: int
+    number: int
     """Number of the block, from 0."""
     first: int
     """Number of its first trial."""
@@ -221,12 +221,12 @@ class Study:
 
     def _add(self, block: Block, number: int, params: Mapping[str, Any], owner: str | None) -> None:
         searched = self._encode({name: value for name, value in params.items() if name in self._distributions})
-        attributes: dict[str, Any] = {_BLOCK: [block.index, block.first, block.size], _PARAMS: json.dumps(params)}
+        attributes: dict[str, Any] = {_BLOCK: [block.number, block.first, block.size], _PARAMS: json.dumps(params)}
         template = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=searched,
             distributions={name: self._distributions[name] for name in searched},
-            user_attrs={"block": block.index},
+            user_attrs={"block": block.number},
             system_attrs=attributes | ({} if owner is None else {_OWNER: owner, _PULSE: 0}),
         )
         self.optuna.add_trial(template)

@@ -110,7 +110,7 @@ def _work_on(
     every: float,
 ) -> bool:
     """Trains a block and records it. False if it was lost to another worker meanwhile."""
-    folder = block_directory(directory, block.index)
+    folder = block_directory(directory, block.number)
     folder.mkdir(parents=True, exist_ok=True)
     with _pulse(study, block, worker, every) as lost:
         try:
@@ -171,7 +171,7 @@ def _keep_best(directory: Path, block: Block, outcomes: Sequence[Outcome]) -> No
         return
     best = min(complete, key=lambda outcome: (outcome.value if outcome.value is not None else math.inf, outcome.number))
     for fitted in best.fitted or ():
-        folder = weights_directory(directory, block.index, best.number) / f"seed-{fitted.config.train.seed}"
+        folder = weights_directory(directory, block.number, best.number) / f"seed-{fitted.config.train.seed}"
         Forecaster(fitted.config).with_fitted(fitted).save(folder, overwrite=True)
 
 

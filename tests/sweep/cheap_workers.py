@@ -71,7 +71,7 @@ def close_all():
 
 def log(directory, what, block):
     with (directory / "log").open("a") as file:
-        file.write(f"{what} {block.index} {os.getpid()}\n")
+        file.write(f"{what} {block.number} {os.getpid()}\n")
 
 
 def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda: False):
