@@ -135,12 +135,17 @@ class ModelConfig:
     """LSTM layers, one upon the other."""
     dropout: float = option(0.0, low=0.0, high=1.0)
     """Probability of dropping a feature between layers and before the head."""
+    forget_bias: float = option(1.0)
+    """Of the forget gates at first: the higher, the longer memory lasts (Jozefowicz et al. 2015)."""
     head_size: int = option(128, low=0)
     """direct: hidden features of the head; 0 for a linear head."""
     segment_size: int = option(24, low=1)
     """segment: rows in a segment, of the lookback and of the horizon. The first segment is padded, the last cut off."""
     highway: bool = False
     """segment: add a linear map from the normalised lookback to the horizon, one for all channels."""
+    recall: bool = False
+    """segment: add to each segment of the forecast a mean of the lookback's segments, with weights of the network's own
+    choosing: yesterday again, the same day last week, or several of them. A segment should be whole seasons long."""
     residual: BaselineName = "none"
     """A baseline the network learns the difference to."""
     residual_season: int | None = option(None, low=1)

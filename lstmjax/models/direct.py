@@ -46,6 +46,9 @@ class DirectNetwork(nnx.Module):
         self.encoder = nn.StackedLSTM(
             spec.in_features, config.hidden_size, config.num_layers, dropout=self.dropout, rngs=rngs
         )
+        # As the dropout: 1, the layers' own default, is compiled in.
+        self.forget_bias = nn.Hyperparameter(jnp.float32(config.forget_bias)) if config.forget_bias != 1.0 else None
+        self.begin()
         self.state_dropout = nn.Dropout(self.dropout)
         future = 2 * spec.futr_exog
         embedded = config.series_embedding
@@ -61,6 +64,11 @@ class DirectNetwork(nnx.Module):
         self.horizon = nnx.Linear(features, spec.h * step_features, rngs=rngs)
         self.step_hidden = nnx.Linear(step_features + future, config.head_size, rngs=rngs) if config.head_size else None
         self.step = nnx.Linear(config.head_size or step_features + future, spec.targets, rngs=rngs)
+
+    def begin(self) -> None:
+        """Gives the first weights what they owe to hyperparameters; called again where those are traced."""
+        if self.forget_bias is not None:
+            self.encoder.set_forget_bias(self.forget_bias[...])
 
     def __call__(
         self, window: WindowBatch, *, rngs: nnx.Rngs | None = None, deterministic: bool | None = None

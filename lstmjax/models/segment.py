@@ -24,6 +24,9 @@ class SegmentNetwork(nnx.Module):
     of the lookback enter with their segments; those known ahead, the static ones and the series' embedding enter with
     the queries.
 
+    Two short cuts can be added: a linear map from the whole lookback (``model.highway``), and attention that lets each
+    segment of the horizon begin as a mean of those of the lookback (``model.recall``).
+
     Args:
         spec: sizes of a window.
         config: sizes of the network.
@@ -57,6 +60,9 @@ class SegmentNetwork(nnx.Module):
         self.embed = nnx.Linear(2 * self.size, hidden, rngs=rngs)
         self.embed_exog = nnx.Linear(2 * self.size * shared, hidden, use_bias=False, rngs=rngs) if shared else None
         self.encoder = nn.StackedLSTM(hidden, hidden, config.num_layers, dropout=self.dropout, rngs=rngs)
+        # As the dropout: 1, the layers' own default, is compiled in.
+        self.forget_bias = nn.Hyperparameter(jnp.float32(config.forget_bias)) if config.forget_bias != 1.0 else None
+        self.begin()
         self.position = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (self.segments, hidden)))
         ahead = 2 * self.size * spec.futr_exog
         self.query_future = nnx.Linear(ahead, hidden, rngs=rngs) if ahead else None
@@ -67,7 +73,14 @@ class SegmentNetwork(nnx.Module):
         self.output_dropout = nn.Dropout(self.dropout)
         self.output = nnx.Linear(hidden, self.size, rngs=rngs)
         zeros = nnx.initializers.zeros
+        lookback = -(-spec.input_size // self.size)
+        self.recall = nnx.Linear(hidden, lookback, kernel_init=zeros, rngs=rngs) if config.recall else None
         self.highway = nnx.Linear(spec.input_size, spec.h, kernel_init=zeros, rngs=rngs) if config.highway else None
+
+    def begin(self) -> None:
+        """Gives the first weights what they owe to hyperparameters; called again where those are traced."""
+        if self.forget_bias is not None:
+            self.encoder.set_forget_bias(self.forget_bias[...])
 
     def __call__(
         self, window: WindowBatch, *, rngs: nnx.Rngs | None = None, deterministic: bool | None = None
@@ -94,7 +107,10 @@ class SegmentNetwork(nnx.Module):
                 x = self.encoder.dropout(x, rngs=rngs, deterministic=deterministic)
             x = _step(layer.cell.weights, (c.reshape(batch, channels, 1, -1), h.reshape(batch, channels, 1, -1)), x)
         x = self.output_dropout(x, rngs=rngs, deterministic=deterministic)
-        values = self.output(x).reshape(batch, channels, -1)[:, :, : self.spec.h]  # (B, C, S, w) -> (B, C, H)
+        values = self.output(x)  # (B, C, S, w)
+        if self.recall is not None:
+            values = values + self._recalled(self.recall(x), window)
+        values = values.reshape(batch, channels, -1)[:, :, : self.spec.h]  # (B, C, H)
         if self.highway is not None:
             values = values + self.highway(jnp.swapaxes(window.y, 1, 2))
         values = jnp.swapaxes(values, 1, 2) + self.residual(window)
@@ -120,6 +136,12 @@ class SegmentNetwork(nnx.Module):
             flat = jnp.concatenate([part.reshape(segments, batch, -1) for part in exog_features], axis=-1)
             embedded = embedded + self.embed_exog(flat)[:, :, None]
         return jax.nn.relu(embedded)
+
+    def _recalled(self, scores: Float[Array, "B C S n"], window: WindowBatch) -> Float[Array, "B C S w"]:
+        """A mean of the lookback's segments for each of the horizon's; those never observed have no weight."""
+        observed = self._cut(window.y_mask).any(axis=-1)  # (n, B, C)
+        scores = jnp.where(observed.transpose(1, 2, 0)[:, :, None], scores, jnp.finfo(scores.dtype).min)
+        return jnp.einsum("bcsn,nbcw->bcsw", jax.nn.softmax(scores, axis=-1), self._cut(window.y))
 
     def _queries(self, window: WindowBatch) -> Float[Array, "_ _ S D"]:
         """What each segment of the horizon is asked with; an axis along which it is the same for all has length 1."""

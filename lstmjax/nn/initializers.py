@@ -52,6 +52,11 @@ def forget_gate_bias(bias: Float[Array, " N"], hidden: int, value: float) -> Flo
     return bias.at[_forget(bias.size, hidden)].add(value)
 
 
+def with_forget_gate(bias: Float[Array, " N"], hidden: int, value: Float[Array, ""] | float) -> Float[Array, " N"]:
+    """`bias` with ``value`` in the place of the forget gate's; arguments as of `forget_gate_bias`."""
+    return bias.at[_forget(bias.size, hidden)].set(value)
+
+
 def chrono_bias(key: jax.Array, size: int, hidden: int, steps: int) -> Float[Array, " N"]:
     """Biases for memories of 1 to `steps` steps: f gets log u, i gets -log u, u uniform in [1, steps - 1].
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from lstmjax.nn.initializers import with_forget_gate
 from lstmjax.nn.recurrent import LSTM, LayerOptions
 from lstmjax.nn.regularization import Dropout, Rate, Rngs, check_rate
 from lstmjax.ops import recurrence
@@ -129,6 +130,16 @@ class StackedLSTM(nnx.Module):
             if not time_major:
                 x = jnp.swapaxes(x, 0, 1)  # (B, T, features)
         return (tuple(last_carries), x) if return_carry else x
+
+    def set_forget_bias(self, value: Float[Array, ""] | float) -> None:
+        """Sets the bias of every forget gate.
+
+        Args:
+            value: as `LSTMCell`'s ``forget_bias``, but it may be traced.
+        """
+        for layer in (*self.forward, *self.backward):
+            bias, hidden = layer.cell.bias, layer.cell.hidden_features
+            bias[...] = with_forget_gate(bias[...], hidden, value)
 
     def _layer(self, number: int, x: Array, carry: Any, reverse: bool, **options: Any) -> tuple[Any, Array]:
         forward = self.forward[number]

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,11 +15,12 @@ from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.snapshot import panel_digest
 from lstmjax.sweep import lanes as seating
-from lstmjax.sweep.group import Group, Groups, make_groups
+from lstmjax.sweep.group import Group, make_groups
 from lstmjax.sweep.halving import Halving
 from lstmjax.sweep.objective import DEFAULT_METRIC
 from lstmjax.sweep.saved import SavedBlock, identity
 from lstmjax.sweep.space import Space
+from lstmjax.sweep.standing import Standing
 from lstmjax.sweep.trial import Outcome, Trial
 from lstmjax.training import Check, make_train
 
@@ -107,10 +107,9 @@ def train_block(
             "panel": panel_digest(panel),
         }
         saved = SavedBlock(state_dir, identity(description), groups.groups)
+    standing = Standing(trials, groups, halving)
     block = _Block(
-        groups=groups,
-        trials=trials,
-        halving=halving,
+        standing=standing,
         population=population,
         mapping=mapping or seating.default_mapping(),
         saved=saved,
@@ -119,14 +118,12 @@ def train_block(
         on_report=on_report,
     )
     block.train(base.train.max_steps, base.train.val_check_steps)
-    return [block.outcome(position) for position in range(len(trials))]
+    return [standing.outcome(position) for position in range(len(trials))]
 
 
 @dataclasses.dataclass
 class _Block:
-    groups: Groups
-    trials: Sequence[Trial]
-    halving: Halving | None
+    standing: Standing
     population: int | None
     mapping: parallel.MappingName
     saved: SavedBlock | None
@@ -135,90 +132,31 @@ class _Block:
     on_report: Callable[[Report], None]
 
     def __post_init__(self) -> None:
-        decisions = {} if self.saved is None else self.saved.decisions
-        self.rungs_done: list[list[int]] = decisions.get("rungs_done", [])
-        self.pruned: dict[int, str] = {int(trial): why for trial, why in decisions.get("pruned", {}).items()}
+        if self.saved is not None:
+            self.standing.restore(self.saved.decisions)
+        self.groups = self.standing.groups
         self.began = self.last_saved = time.monotonic()
         self.at, self.rate, self.ahead = 0, 0.0, 0
-        self.members: list[list[tuple[Group, int]]] = [[] for _ in self.trials]
-        for group in self.groups.groups:
-            for row, member in enumerate(group.members):
-                self.members[member.trial].append((group, row))
 
     def train(self, max_steps: int, every: int) -> None:
         """Trains all trials, from rung to rung."""
-        count = len(self.trials)
-        brackets = [] if self.halving is None else self.halving.brackets(count, max_steps, every)
-        # Dealt out at random, as neighbours are alike in a grid; each time in the same way.
-        order = np.random.default_rng(count).permutation(count) if len(brackets) > 1 else np.arange(count)
-        ends = np.cumsum([bracket.trials for bracket in brackets])
-        parts = [order[end - bracket.trials : end].tolist() for end, bracket in zip(ends, brackets, strict=True)]
-        for stop in sorted({step for bracket in brackets for step in bracket.steps} | {max_steps}):
+        brackets = self.standing.brackets(max_steps, every)
+        done = self.standing.rungs_done
+        for stop in sorted({step for bracket, _ in brackets for step in bracket.steps} | {max_steps}):
             for group in self.groups.groups:
                 self._advance(group, stop)
-            for number, (bracket, part) in enumerate(zip(brackets, parts, strict=True)):
-                if stop in bracket.steps[:-1] and [number, stop] not in self.rungs_done:
-                    self._prune(part, stop)
-                    self.rungs_done.append([number, stop])
+            for number, (bracket, part) in enumerate(brackets):
+                if stop in bracket.steps[:-1] and [number, stop] not in done:
+                    done.append([number, stop])
+                    self._say(self.standing.prune(part, stop))
             self._save()
-
-    def outcome(self, trial: int) -> Outcome:
-        """What came of a trial."""
-        number = self.trials[trial].number
-        if trial in self.groups.refused:
-            return Outcome(number, "FAIL", None, None, {}, 0, 0.0, self.groups.refused[trial], None)
-        members = self.members[trial]
-        histories = [group.history[row] for group, row in members]
-        common = [step for step in histories[0] if all(step in history for history in histories)]
-        means = {step: statistics.fmean(history[step] for history in histories) for step in sorted(common)}
-        told: dict[str, Any] = {
-            "intermediate": {step: mean for step, mean in means.items() if math.isfinite(mean)},
-            "steps": int(sum(group.steps[row] for group, row in members)),
-            "seconds": round(float(sum(group.seconds[row] for group, row in members)), 3),
-        }
-        failure = self._failure(trial)
-        if failure is not None:
-            return Outcome(number, "FAIL", None, None, **told, reason=failure, fitted=None)
-        kept = [float(group.kept[row]) for group, row in members]
-        told |= {"value": statistics.fmean(kept), "value_std": statistics.stdev(kept) if len(kept) > 1 else None}
-        if trial in self.pruned:
-            return Outcome(number, "PRUNED", **told, reason=self.pruned[trial], fitted=None)
-        fitted = tuple(group.fitted(row) for group, row in members)
-        return Outcome(number, "COMPLETE", **told, reason=None, fitted=fitted)
-
-    def _failure(self, trial: int) -> str | None:
-        """Why a trial failed, if it did."""
-        if trial in self.groups.refused:
-            return self.groups.refused[trial]
-        for group, row in self.members[trial]:
-            failure = group.failure(row)
-            if failure is None and group.steps[row] and not math.isfinite(group.kept[row]) and group.history[row]:
-                failure = "its objective is not finite: its forecasts are beyond all numbers"
-            if failure is not None:
-                seed = group.members[row].config.train.seed
-                return failure if len(self.members[trial]) == 1 else f"seed {seed}: {failure}"
-        return None
-
-    def _going(self) -> list[int]:
-        """Trials that are neither pruned nor failed."""
-        return [trial for trial in range(len(self.trials)) if trial not in self.pruned and self._failure(trial) is None]
-
-    def _value(self, trial: int) -> float:
-        return float(np.mean([group.kept[row] for group, row in self.members[trial]]))
-
-    def _prune(self, part: Sequence[int], stop: int) -> None:
-        entered = [trial for trial in part if trial not in self.pruned and trial not in self.groups.refused]
-        ranked = sorted((t for t in entered if self._failure(t) is None), key=lambda t: (self._value(t), t))
-        assert self.halving is not None
-        keep = self.halving.survivors(len(entered))
-        for rank, trial in enumerate(ranked[keep:], keep + 1):
-            self.pruned[trial] = f"pruned at step {stop}: {rank}. of {len(entered)}, the best {keep} went on"
-        self._say(f"step {stop}: the best {min(keep, len(ranked))} of {len(entered)} trials go on")
 
     def _advance(self, group: Group, stop: int) -> None:
         """Trains the members of a group that are still in up to a step."""
         while True:
-            rows = [row for row in group.rows(self._going()) if group.steps[row] < stop and group.is_active(row)]
+            rows = [
+                row for row in group.rows(self.standing.going()) if group.steps[row] < stop and group.is_active(row)
+            ]
             if not rows:
                 return
             if self.should_stop():
@@ -242,10 +180,14 @@ class _Block:
     def _begin(self, group: Group, lanes: int) -> None:
         """Draws the first weights of all members."""
         everyone = list(range(len(group.members)))
-        for first in range(0, len(everyone), lanes):
-            rows = everyone[first : first + lanes]
-            result = self._program(group)(**seating.take_lanes(group, rows, lanes, begun=False), until=0)
-            group.put(rows, result.state, seating.places(len(rows), lanes))
+        try:
+            for first in range(0, len(everyone), lanes):
+                rows = everyone[first : first + lanes]
+                result = self._program(group)(**seating.take_lanes(group, rows, lanes, begun=False), until=0)
+                group.put(rows, result.state, seating.places(len(rows), lanes))
+        except Exception:
+            group.state = None  # not some of them only
+            raise
 
     def _train(self, group: Group, rows: Sequence[int], stop: int, lanes: int) -> None:
         rows = rows[:lanes]
@@ -269,7 +211,7 @@ class _Block:
         for row in rows:
             failure = group.failure(row)
             if failure is not None:
-                self._say(f"trial {self.trials[group.members[row].trial].number}: {failure}")
+                self._say(f"trial {self.standing.trials[group.members[row].trial].number}: {failure}")
         if result.interrupted:
             self._interrupt()
 
@@ -293,13 +235,10 @@ class _Block:
         self._say(None)
 
     def _say(self, message: str | None) -> None:
-        values = {}
-        for trial in range(len(self.trials)):
-            if trial not in self.groups.refused and math.isfinite(value := self._value(trial)):
-                values[self.trials[trial].number] = value
         steps = sum(int(group.steps.sum()) for group in self.groups.groups) + self.ahead
         seconds = time.monotonic() - self.began
-        self.on_report(Report(self.at, values, len(self._going()), steps, seconds, self.rate, message))
+        running = len(self.standing.going())
+        self.on_report(Report(self.at, self.standing.values(), running, steps, seconds, self.rate, message))
 
     def _make_room(self, group: Group, why: str) -> None:
         """Half as many lanes after there was too little memory for them; without any left the group has failed."""
@@ -319,5 +258,5 @@ class _Block:
 
     def _save(self) -> None:
         if self.saved is not None:
-            self.saved.save({"rungs_done": self.rungs_done, "pruned": self.pruned})
+            self.saved.save(self.standing.decisions())
             self.last_saved = time.monotonic()

@@ -165,9 +165,10 @@ def make_groups(
         except ConfigError as error:
             refused[position] = str(error)
             continue
+        members = sorted_members.setdefault(static_part(config, space.names), [])
         for seed in range(config.train.seed, config.train.seed + seeds):
-            member = Member(position, config.replace({"train.seed": seed}), numbers(config, space.names, seed=seed))
-            sorted_members.setdefault(static_part(config, space.names), []).append(member)
+            own = config.replace({"train.seed": seed})
+            members.append(Member(position, own, numbers(own, space.names, seed=seed)))
     groups = []
     for config, members in sorted_members.items():
         try:

@@ -12,7 +12,7 @@ from lstmjax.sweep.distribution import Distribution
 from lstmjax.training import Hyperparameters
 from lstmjax.training.hyperparameters import OPTIONS
 
-NETWORK_OPTIONS = {"model.dropout": "dropout"}
+NETWORK_OPTIONS = {"model.dropout": "dropout", "model.forget_bias": "forget_bias"}
 """Options that the networks hold as `nn.Hyperparameter` variables, and those variables' paths."""
 
 TRACED = frozenset(OPTIONS) | frozenset(NETWORK_OPTIONS)
@@ -20,7 +20,7 @@ TRACED = frozenset(OPTIONS) | frozenset(NETWORK_OPTIONS)
 
 _STAND_IN = dict.fromkeys(NETWORK_OPTIONS, 0.5)
 """What a network is built with where its own number is traced: one for which the number is compiled in as a variable,
-while a rate of 0 would be compiled in as no dropout at all."""
+while a rate of 0 would be compiled in as no dropout at all, and a forget bias of 1 as nothing to set."""
 
 
 def is_traced(name: str, distribution: Distribution) -> bool:

@@ -98,6 +98,22 @@ class Functional:
         new = {name: jnp.asarray(value, model_state[name].dtype) for name, value in values.items()}
         return model_state | new
 
+    def begin(self, weights: Weights, values: Mapping[str, Array]) -> Weights:
+        """First weights, with values for some of the network's `nn.Hyperparameter` variables.
+
+        A network whose first weights depend on these has a method ``begin()`` that sets them.
+
+        Args:
+            weights: as they were drawn.
+            values: by path.
+        """
+        weights = Weights(weights.params, self.set_hyperparameters(weights.model_state, values))
+        network: Any = self.merge(weights)
+        if not values or not hasattr(network, "begin"):
+            return weights
+        network.begin()
+        return self.split(network)
+
     def forecast(self, weights: Weights, window: WindowBatch) -> Forecast:
         """What the network forecasts: without dropout, and with the statistics it gathered in training."""
         network = self.merge(weights)

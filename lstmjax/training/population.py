@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from jax.sharding import Mesh
-from jaxtyping import Array
 
 from lstmjax.parallel import MappingName, over_members
 from lstmjax.training.functional import Functional, Initializer, Weights
@@ -61,11 +60,10 @@ def initializer(
 
     def first(hyper: Hyperparameters, given: Weights | None) -> TrainState:
         if draw is not None:
-            weights = draw(weights_key(hyper.seed))
+            weights = network.begin(draw(weights_key(hyper.seed)), hyper.network)
         else:
             assert given is not None
-            weights = given
-        model_state: dict[str, Array] = network.set_hyperparameters(weights.model_state, hyper.network)
-        return first_state(Weights(weights.params, model_state), optimizer, hyper)
+            weights = Weights(given.params, network.set_hyperparameters(given.model_state, hyper.network))
+        return first_state(weights, optimizer, hyper)
 
     return over_members(first, mesh, mapping)

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+import numpy as np
 import pytest
 
 from lstmjax import models
@@ -15,7 +17,7 @@ from lstmjax.window import WindowSpec
 
 @pytest.mark.parametrize("name", models.NETWORKS)
 def test_every_network_holds_the_networks_options(name):
-    config = ModelConfig(name=name, hidden_size=4, dropout=0.5)
+    config = ModelConfig(name=name, hidden_size=4, dropout=0.5, forget_bias=2.0)
     structure, _ = functional(models.Builder(WindowSpec(input_size=8, h=4), config))
     assert set(structure.hyperparameters) == set(NETWORK_OPTIONS.values())
 
@@ -68,3 +70,22 @@ def test_the_stand_in_of_each_option_is_a_legal_value():
     config = static_part(RunConfig().replace({"optimizer.clip_value": 3.0}), ["model.dropout"])
     assert dataclasses.asdict(config)["model"]["dropout"] == 0.5
     assert config.optimizer.clip_value == 1.0
+
+
+def test_a_traced_forget_bias_is_as_good_as_one_compiled_in():
+    """On the biases alone: everything else that is drawn stays."""
+    spec = WindowSpec(input_size=8, h=4)
+    drawn = {}
+    for bias in (1.0, 2.0, 3.0):
+        structure, draw = functional(models.Builder(spec, ModelConfig(hidden_size=4, num_layers=2, forget_bias=bias)))
+        drawn[bias] = (structure, draw(jax.random.key(0)))
+    structure, weights = drawn[2.0]
+    traced = jax.jit(lambda value: structure.begin(weights, {"forget_bias": value}))(np.float32(3.0))
+    for name, leaf in drawn[3.0][1].params.items():
+        np.testing.assert_array_equal(traced.params[name], leaf)
+    assert traced.model_state["forget_bias"] == 3.0
+    biases = [name for name in weights.params if name.endswith("cell.bias")]
+    assert len(biases) == 2
+    for name in biases:
+        np.testing.assert_array_equal(traced.params[name], np.repeat([0.0, 3.0, 0.0, 0.0], 4))
+        np.testing.assert_array_equal(drawn[1.0][1].params[name], np.repeat([0.0, 1.0, 0.0, 0.0], 4))
