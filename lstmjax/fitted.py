@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import numpy as np
 
-from lstmjax import checkpoint, snapshot
+from lstmjax import __version__, checkpoint, snapshot
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, window_spec
@@ -19,7 +19,7 @@ from lstmjax.window import WindowSpec
 NEVER = np.iinfo(np.int64).min
 """Stands in `Fitted.fit_end` for a series that was neither trained nor validated on."""
 
-_LIBRARIES = ("lstmjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
+_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
 
 
 class Fitted(NamedTuple):
@@ -153,4 +153,4 @@ def _trained(
 
 def versions() -> dict[str, str]:
     """Versions of this library and of those whose changes could change a forecast."""
-    return {name: version(name) for name in _LIBRARIES}
+    return {"lstmjax": __version__} | {name: version(name) for name in _LIBRARIES}

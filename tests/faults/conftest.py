@@ -147,10 +147,15 @@ def after():
     """Waits for a moment of a run: when it has made some validation checks."""
 
     def moment(command, directory, checks, seconds=0.0):
-        log = directory / "metrics.jsonl"
+        def there():
+            held = directory / "lock"  # and config.json, so that there is something to go on with
+            if not (directory / "config.json").exists() or f"process {command.pid} " not in held.read_text():
+                return False
+            log = directory / "metrics.jsonl"
+            return not checks or (log.exists() and log.read_bytes().count(b"\n") >= checks)
+
         deadline = time.monotonic() + 60
-        begun = log if checks else directory / "config.json"
-        while not begun.exists() or (checks and log.read_bytes().count(b"\n") < checks):
+        while not there():
             assert time.monotonic() < deadline, command.stderr
             assert command._zygote.ask({"wait": command.pid, "seconds": 0.001})["status"] is None, command.stderr
         time.sleep(seconds)
