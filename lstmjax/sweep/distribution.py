@@ -130,7 +130,8 @@ class Distribution:
         else:
             value = low + quantile * (past - low)
         if self.kind in _WHOLE:
-            return min(max(math.floor(value), int(low)), int(high))
+            # The quantile of a whole number is that number, however the logarithm was rounded.
+            return min(max(math.floor(value + 1e-9), int(low)), int(high))
         # Twelve digits, so that a table shows 0.001 where rounding would have 0.0010000000000000002.
         return min(max(float(f"{value:.12g}"), low), high)
 

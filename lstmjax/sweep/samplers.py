@@ -1,5 +1,6 @@
 """Points of a space, each a function of (seed, trial number) alone: a sweep that is restarted draws them again."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -45,13 +46,18 @@ def draw(space: Space, sampler: SamplerName, seed: int, number: int, *, block: i
     {32}
     """
     if sampler == "grid":
-        return space.grid()[number]
+        return dict(_grid(space)[number])
     quantiles = QUANTILES[sampler]
     values: dict[str, Any] = {}
     for names, stream, index in ((space.shape_names, _SHAPE, number // block), (space.traced_names, _TRACED, number)):
         for name, quantile in zip(names, quantiles(seed, stream, index, len(names)), strict=True):
             values[name] = space.distribution(name).at(float(quantile))
     return space.point(values)
+
+
+@functools.lru_cache(maxsize=4)
+def _grid(space: Space) -> list[dict[str, Any]]:
+    return space.grid()
 
 
 def _random(seed: int, stream: int, index: int, dimensions: int) -> Float[np.ndarray, " D"]:

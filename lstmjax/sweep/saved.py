@@ -69,7 +69,7 @@ class SavedBlock:
             )
         self.decisions = stored.metadata["decisions"]
         for number, group in enumerate(self.groups):
-            group.history = [dict(map(tuple, member)) for member in stored.metadata["history"][number]]
+            group.history = [dict(member) for member in stored.metadata["history"][number]]
             if f"group{number}/kept" in stored.arrays:
                 group.state = checkpoint.unflatten(f"group{number}/state", group.template(), stored.arrays)
                 group.kept, group.seconds = (np.array(stored.arrays[f"group{number}/{a}"]) for a in ("kept", "seconds"))

@@ -37,7 +37,8 @@ def score(metric, data, forecast):
     """The objective of scaled forecasts of the validation windows, as a check computes it."""
     objective = make_objective(metric, data)
     _, target = gather(data.arrays, data.validation, input_size=6, h=3)
-    errors = objective.measure.errors(jnp.asarray(forecast), target.y, objective.units, data.validation.series)
+    series = jnp.asarray(data.validation.series)
+    errors = objective.measure.errors(jnp.asarray(forecast), target.y, objective.units, series)
     mean = jnp.sum(jnp.where(target.mask, errors, 0.0)) / jnp.sum(target.mask)
     return float(objective.measure.finish(mean))
 
