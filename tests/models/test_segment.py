@@ -177,6 +177,22 @@ def test_a_highway_begins_at_nothing_and_is_linear_in_the_lookback():
     )
 
 
+def test_recall_begins_as_the_mean_of_the_segments_observed_and_learns_to_choose():
+    spec = dataclasses.replace(PLAIN, input_size=12, h=6)
+    network, base = build(spec, recall=True), window(spec)
+    base = base._replace(y_mask=base.y_mask.at[1, :4].set(False), y=base.y.at[1, :4].set(0.0))
+    network.output.kernel[...] = jnp.zeros_like(network.output.kernel[...])
+    segments = np.asarray(base.y).reshape(BATCH, 3, 4, 2)
+    mean = segments.mean(axis=1)
+    mean[1] = segments[1, 1:].mean(axis=0)
+    expected = np.concatenate([mean, mean[:, :2]], axis=1)
+    np.testing.assert_allclose(forecast(network, base), expected, rtol=1e-5, atol=1e-6)
+    network.recall.bias[...] = jnp.array([0.0, 50.0, 0.0])
+    second = segments[:, 1]
+    expected = np.concatenate([second, second[:, :2]], axis=1)
+    np.testing.assert_allclose(forecast(network, base), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["segment", "direct"])
 def test_series_have_features_of_their_own_and_new_ones_the_mean(name):
     spec = dataclasses.replace(PLAIN, series=3)
