@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -197,8 +197,10 @@ class _Data:
             prepared = prepare(self.panel, config, with_test=True)
             prepared = prepared._replace(validation=common_windows(prepared.validation, self.longest))
             objective = make_objective(self.metric, prepared)
-            fields: tuple[Any, ...] = (prepared.arrays, prepared.train, prepared.validation, prepared.spec)
-            self._prepared[config] = prepared, TrainingData(*fields, objective)
+            self._prepared[config] = (
+                prepared,
+                TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec, objective),
+            )
         return self._prepared[config]
 
 

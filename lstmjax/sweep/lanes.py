@@ -80,7 +80,7 @@ def seated(rows: Sequence[int], lanes: int) -> list[int]:
 
 def resting(state: TrainState, rows: Sequence[int], lanes: int) -> TrainState:
     """A state of all lanes in which those left over are at rest."""
-    stopped = np.ones(lanes, bool)
+    stopped: Any = np.ones(lanes, bool)
     taken = places(len(rows), lanes)
     stopped[taken] = np.asarray(state.stopped)[taken]
     return state._replace(stopped=stopped)

@@ -37,10 +37,11 @@ Point = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """The searched options by dotted name, parents of conditional ones first.
+    """The searched options by dotted name.
 
     Attributes:
-        parameters: pairs of name and distribution, fixed ones included.
+        parameters: pairs of name and distribution, fixed ones included; in the order of their names, but parents of
+            conditional ones first. So the order in which they were given changes no draw.
 
     Raises:
         ConfigError: an option that does not exist or cannot be searched, a distribution that its type refuses, a
@@ -288,7 +289,7 @@ def _check_condition(name: str, parent: str, allowed: tuple[Any, ...], distribut
 
 def _parents_first(parameters: tuple[tuple[str, Distribution], ...]) -> tuple[tuple[str, Distribution], ...]:
     ordered: dict[str, Distribution] = {}
-    left = dict(parameters)
+    left = dict(sorted(parameters, key=lambda parameter: parameter[0]))
     if len(left) < len(parameters):
         raise ConfigError("an option stands in the space twice")
     while left:
