@@ -25,9 +25,6 @@ CAPABILITIES_VERSION = 0x20080522
 DAC_OVERRIDE_AND_READ_SEARCH = 0b110
 
 
-lstmjax.conclusion._draw = lambda *_: None  # a third of a child's time, for pictures that nobody looks at
-
-
 def obey_permissions():
     """Root may write anywhere; without these two capabilities it may not."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -83,6 +80,7 @@ def wait(pid, seconds):
 
 def main():
     """Obeys until its standard input is closed."""
+    lstmjax.conclusion._draw = lambda *_: None  # a third of a child's time, for pictures that nobody looks at
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
