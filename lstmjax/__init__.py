@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lstmjax.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from lstmjax import data, evaluation, models, nn, ops, parallel, plots, sweep, training
     from lstmjax.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
@@ -12,8 +14,6 @@ if TYPE_CHECKING:
     from lstmjax.parallel import configure_devices
     from lstmjax.seeds import fit_seeds, resume_seeds
     from lstmjax.window import Forecast, WindowBatch, WindowSpec
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "config": ("DataConfig", "ModelConfig", "OptimizerConfig", "RunConfig", "TrainConfig"),

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, Self
 import jax
 import numpy as np
 
-from lstmjax import __version__, checkpoint, snapshot
+from lstmjax import checkpoint, snapshot
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, window_spec
 from lstmjax.data.scaling import Scaling
 from lstmjax.errors import CheckpointError
 from lstmjax.training import Network, TrainResult, Weights, functional
+from lstmjax.version import __version__
 from lstmjax.window import WindowSpec
 
 NEVER = np.iinfo(np.int64).min
