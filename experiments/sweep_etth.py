@@ -3,8 +3,8 @@
 Command:  python experiments/sweep_etth.py [--data.h 96] [--trials 18] [--run-dir DIR] [--json FILE]
           [any option of RunConfig]
 Runtime:  under eight minutes on two cores
-Score:    the winner's validation error (mean absolute, scaled units) is 0.5217; segments of 48, dropout 0.18, learning rate
-          1.2e-3, decay 0.71 an epoch. Results: `results/sweep_etth.json`
+Score:    the winner's validation error (mean absolute, scaled units) is 0.5217; segments of 48,
+          dropout 0.18, learning rate 1.2e-3, decay 0.71 an epoch. Results: `results/sweep_etth.json`
 Source:   Zhou et al. 2021 (data and splits); Lin et al. 2023 (the network's idea)
 
 Successive halving (eta = 3) on one seed: all settings for an epoch, the best third for three, the best third of them
