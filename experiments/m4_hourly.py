@@ -14,7 +14,13 @@ deviation; its forecast begins as a mean of past days of its own choosing (``mod
 repeat yesterday, others the same day last week. No series is told from another but by its window.
 
 Tried on validation, one seed, OWA there (seasonal naive: 0.653):
-TRIED
+
+    the difference to the weekly seasonal naive forecast, 128 features, dropout 0.1            0.535
+    + a linear highway                                                                       0.536
+    + errors weighted by what they do to the OWA                                             0.548
+    the same, no difference to a baseline                                                    0.544
+    highway and recall, no baseline, no weights, 96 features, dropout 0.2                     0.524
+    + logarithms                                                                             0.479
 """
 
 import dataclasses
