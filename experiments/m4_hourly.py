@@ -2,8 +2,9 @@
 
 Command:  python experiments/m4_hourly.py [--data.dataset m4_hourly|m4_weekly] [--seeds 3] [--json FILE]
           [any option of RunConfig]
-Runtime:  RUNTIME
-Score:    SCORE
+Runtime:  3.4 minutes on one core for three seeds, compilation included
+Score:    M4 Hourly, mean of three seeds: OWA 0.465 (deviation 0.004), sMAPE 9.73, MASE 0.958.
+          Results: `results/m4_hourly.json`. The weekly series were not run yet
 Source:   Makridakis et al. 2020 (data, measures, the scores of others in `PUBLISHED`)
 
 The competition's own test rows, its own measures: sMAPE from 0 to 200, MASE scaled by the mean |y_t - y_{t-m}| of all
