@@ -9,8 +9,8 @@ Source:   Makridakis et al. 2020 (data, measures, the scores of others in `PUBLI
 
 The competition's own test rows, its own measures: sMAPE from 0 to 200, MASE scaled by the mean |y_t - y_{t-m}| of all
 rows before the test, OWA the mean of both relative to those of the benchmark Naive2. The last 48 rows before the test
-of each series are the validation rows: they decide which weights are kept, and on them the recipe was chosen; the last
-words on that are below. The network sees logarithms, each window relative to its last week's mean and mean absolute
+of each series are the validation rows: they decide which weights are kept, and on them the recipe was chosen, as
+told below. The network sees logarithms, each window relative to its last week's mean and mean absolute
 deviation; its forecast begins as a mean of past days of its own choosing (``model.recall``), since some of the series
 repeat yesterday, others the same day last week. No series is told from another but by its window.
 
