@@ -9,6 +9,9 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for the command lines that tests start; this process is told below
+# Tests run programs on a handful of numbers, and spend their time compiling them: half of it without optimisation.
+# With JAX_DISABLE_MOST_OPTIMIZATIONS=0 they test what users run.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import beartype
 import beartype.roar
@@ -19,6 +22,7 @@ import pytest
 
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1")
 
 
 def check_types(function: Callable) -> Callable:

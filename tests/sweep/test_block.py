@@ -283,8 +283,8 @@ def test_under_vmap_it_agrees_within_rounding(whole, panel, small):
 # --- what it is for
 
 
-def test_halving_finds_the_best_of_all_at_a_fraction_of_the_steps(panel, small):
-    """And not because any would do: survivors drawn at random mostly miss it."""
+def test_halving_mostly_finds_the_best_of_all_at_a_fraction_of_the_steps(panel, small):
+    """Within 2%, in two searches of three (five of eight were), at a ninth of the steps; random survivors miss it."""
     space = Space.from_dict(
         {
             "optimizer.learning_rate": {"type": "loguniform", "low": 1e-5, "high": 1.0},
@@ -294,15 +294,18 @@ def test_halving_finds_the_best_of_all_at_a_fraction_of_the_steps(panel, small):
         }
     )
     base = small.base.replace({"train.max_steps": 81})
-    trials = [Trial(number, draw(space, "sobol", 0, number)) for number in range(27)]
-    full = small.train(panel, trials, base=base, space=space)
-    pruned = small.train(panel, trials, base=base, space=space, halving=Halving(3))
-    values = np.array([np.inf if outcome.value is None else outcome.value for outcome in full])
-    assert sum(outcome.steps for outcome in pruned) < 0.25 * sum(outcome.steps for outcome in full)
-    found = min(outcome.value for outcome in pruned if outcome.state == "COMPLETE")
-    assert found <= 1.02 * values.min()
-    drawn = [values[np.random.default_rng(seed).integers(27)] for seed in range(10)]
-    assert sum(value > 1.02 * values.min() for value in drawn) > 5
+    hits = []
+    for seed in range(3):
+        trials = [Trial(number, draw(space, "sobol", seed, number)) for number in range(27)]
+        full = small.train(panel, trials, base=base, space=space)
+        pruned = small.train(panel, trials, base=base, space=space, halving=Halving(3))
+        values = np.array([np.inf if outcome.value is None else outcome.value for outcome in full])
+        good = 1.02 * values.min()
+        assert sum(outcome.steps for outcome in pruned) < 0.25 * sum(outcome.steps for outcome in full)
+        hits.append(min(outcome.value for outcome in pruned if outcome.state == "COMPLETE") <= good)
+        at_random = [values[np.random.default_rng(draw_seed).integers(27)] for draw_seed in range(10)]
+        assert sum(value > good for value in at_random) > 5
+    assert sum(hits) >= 2
 
 
 @pytest.mark.slow

@@ -111,7 +111,7 @@ def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_pictures(space, 
     directory = tmp_path / "r"
     main(command(space, csv, directory, "--halving=3", "--seeds=2"))
     table = pd.read_csv(directory / "trials.csv")
-    names = ["params.optimizer.learning_rate", "params.model.hidden_size", "params.train.batch_size"]
+    names = ["params.model.hidden_size", "params.optimizer.learning_rate", "params.train.batch_size"]
     spread = ["value_std", "value_low", "value_high"]
     assert table.columns.tolist() == ["number", "state", "value", *spread, *names, "steps", "seconds", "reason"]
     assert table["number"].tolist() == list(range(12))
