@@ -8,11 +8,12 @@ Score:    ETTh1, MSE / MAE, mean of three seeds: 0.408 / 0.415 over the horizons
           Results: `results/etth1.json`
 Source:   Zhou et al. 2021 (data and splits); the rows of others are in `PUBLISHED`, with where they were published
 
-One recipe for both data sets, chosen on the validation rows of ETTh1 alone: the segment network with a linear highway.
-All seven columns are series of one global model; each window is taken relative to its last value. Above 336 rows the
-learning rate is lower and the dropout stronger (`recipe`). Options given on the command line count for all horizons. Errors are of scaled values (mean and deviation of the training rows), over every
-window of the test rows, stride 1, none dropped; the row of the network is the mean of the seeds' scores, not the score
-of their mean forecast, which stands beside it.
+One recipe for both data sets, chosen on the validation rows of ETTh1 alone: the segment network with a linear
+highway. All seven columns are series of one global model; each window is taken relative to its last value. Above 336
+rows the learning rate is lower and the dropout stronger (`recipe`). Options given on the command line count for all
+horizons. Errors are of scaled values (mean and deviation of the training rows), over every window of the test rows,
+stride 1, none dropped; the row of the network is the mean of the seeds' scores, not the score of their mean forecast,
+which stands beside it.
 
 Tried on validation, one seed, MSE / MAE there. The test rows were not looked at, but for one score: `sweep_etth.py`
 evaluates its winner on them once, at h = 96 (0.366 / 0.384), and the settings of h = 720 were chosen after that:
