@@ -257,6 +257,8 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
 
 def _description(config: RunConfig, data_digest: str) -> dict[str, Any]:
     shards = config.train.batch_shards or 1
+    if shards > jax.device_count():  # a run that goes on where there are fewer devices
+        shards = parallel.resolve_batch_shards(config.train.batch_size, shards)
     return {
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -170,3 +170,11 @@ def test_compressed_forecasts_are_the_same_bytes_for_the_same_table(tmp_path):
     assert contents[0] == contents[1]
     assert pd.read_csv(directory.path / "test_forecasts.csv.gz").equals(table)
     assert gzip.decompress(contents[0]).startswith(b"y\n")
+
+
+@pytest.mark.filterwarnings("ignore:train.batch_shards is 4")
+def test_a_run_that_goes_on_with_fewer_devices_tells_how_it_is_split(tmp_path):
+    config = RunConfig().replace({"train.batch_size": 64, "train.batch_shards": 4})
+    with RunDirectory.create(tmp_path / "run", config, data_digest="") as run:
+        run.go_on(config, 0)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["batch_shards"] == 2
