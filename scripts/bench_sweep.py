@@ -389,7 +389,6 @@ def main(
         reference: show how much slower the peers are here than on two cores of an AMD EPYC: a row above 1.3 is void
             there, and has to be measured again.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported: see bench_lstm.py
     parallel.configure_devices()
     chosen = SHAPES.get(shapes) or (tuple(int(size) for size in shapes.split(",")),)
     rows = []
