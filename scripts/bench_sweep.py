@@ -24,7 +24,6 @@ states, and what one step of 16 members holds on to.
 
 import importlib.util
 import json
-import os
 import platform
 import statistics
 import sys
