@@ -106,7 +106,7 @@ def _refit(folder: Path, evaluated: Forecaster, prepared: Prepared, steps: int) 
 def _draw(run: RunDirectory, forecaster: Forecaster, panel: Panel, tested: Windows, forecast: bool) -> None:
     config, best_step = forecaster.fitted.config, forecaster.fitted.summary["best_step"]
     if run.checks():
-        curve = plots.learning_curve(run.checks(), best_step=best_step, loss=f"{config.train.loss} (scaled units)")
+        curve = plots.learning_curve(run.checks(), best_step=best_step, loss=config.train.loss)
         run.write_plot("learning_curve", curve)
     drawn = {}
     if len(tested.series):
