@@ -24,8 +24,6 @@ With calendar covariates, ``futr`` ends with a sine and a cosine for each of the
 import dataclasses
 import importlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +42,7 @@ from lstmjax.forecaster import Forecaster
 from lstmjax.trainer import network_for
 from lstmjax.training import functional
 from lstmjax.window import WindowBatch, WindowSpec
+from lstmjax.writing import replace_file
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """Where an exported function runs."""
@@ -249,15 +248,7 @@ def _require(module: str) -> Any:
 def _write(path: Path, contents: bytes) -> Path:
     """Writes a file, whole or not at all."""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(contents)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        replace_file(path, contents)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
     return path

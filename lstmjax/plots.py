@@ -5,8 +5,6 @@ all, and the same bytes for the same figure.
 """
 
 import itertools
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from lstmjax.writing import replace_file
 
 INK, GREY, FAINT = "#22303c", "#6b7785", "#e6e9ec"
 ACCENT, _HORIZON = "#d1495b", "#f6f2ea"
@@ -124,22 +124,13 @@ def learning_curve(
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Writes a figure as PNG: first beside its place, then into it, so that no half picture is ever seen there.
+    """Writes a figure as PNG, whole or not at all.
 
     Args:
         figure: what to write; equal figures give equal bytes.
         path: where to; an existing file is replaced.
     """
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    replace_file(Path(path), lambda file: figure.savefig(file, format="png", dpi=150, metadata={"Software": None}))
 
 
 def blank_figure(panels: int, *, height: float) -> tuple[Figure, list[Axes]]:

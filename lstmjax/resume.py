@@ -21,6 +21,7 @@ from lstmjax.lock import DirectoryLock
 from lstmjax.models.own import NetworkMaker
 from lstmjax.snapshot import PREFIX, panel_digest
 from lstmjax.trainer import CHECKPOINTS, Keeping, check_members, resolved_config
+from lstmjax.writing import replace_file
 
 CONFIG_FILE = "config.json"
 
@@ -65,10 +66,8 @@ def write_config(directory: Path | str, config: RunConfig) -> None:
         CheckpointError: the folder cannot be written.
     """
     path = Path(directory) / CONFIG_FILE
-    temporary = path.with_name(f"{CONFIG_FILE}.new")
     try:
-        temporary.write_text(config.to_json())
-        temporary.replace(path)
+        replace_file(path, config.to_json())
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -14,12 +14,10 @@ R/lock                    held by the process at work
 import gzip
 import json
 import math
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +36,7 @@ from lstmjax.lock import LOCK_FILE, DirectoryLock
 from lstmjax.resume import CONFIG_FILE, read_config, write_config
 from lstmjax.trainer import LOG_FILE
 from lstmjax.training import Check
+from lstmjax.writing import replace_file
 
 RUN_FILE = "run.json"
 
@@ -210,7 +209,7 @@ class RunDirectory:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=4, mtime=0) as compressed:
                 table.to_csv(compressed, index=False)
 
-        self._replace("test_forecasts.csv.gz", write)
+        replace_file(self.path / "test_forecasts.csv.gz", write)
 
     def write_forecast(self, table: pd.DataFrame) -> None:
         """Writes forecast.csv."""
@@ -224,18 +223,7 @@ class RunDirectory:
         return folder / f"{name}.png"
 
     def _write(self, name: str, text: str) -> None:
-        self._replace(name, lambda file: file.write(text.encode()))
-
-    def _replace(self, name: str, write: Callable[[IO[bytes]], Any]) -> None:
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=self.path)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, self.path / name)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        replace_file(self.path / name, text)
 
 
 def default_path() -> Path:

@@ -30,12 +30,12 @@ def orthogonal_gates(
     True
     """
     rows, columns = shape
+    orthogonal = nnx.initializers.orthogonal()
     blocks = columns // rows if columns % rows == 0 else 1
-    draw = nnx.initializers.orthogonal()
+    # Under vmap one after the other: on CPU, jaxlib's batched QR waits for threads that may all be waiting in others.
+    draw = jax.custom_batching.sequential_vmap(lambda key: orthogonal(key, (rows, columns // blocks), jnp.float32))
     keys = jax.random.split(key, blocks)
-    return jnp.concatenate([draw(block, (rows, columns // blocks), jnp.float32) for block in keys], axis=1).astype(
-        dtype
-    )
+    return jnp.concatenate([draw(block) for block in keys], axis=1).astype(dtype)
 
 
 def forget_gate_bias(bias: Float[Array, " N"], hidden: int, value: float) -> Float[Array, " N"]:

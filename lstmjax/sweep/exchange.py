@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstmjax.sweep.files import replace_file
 from lstmjax.sweep.presence import Obituaries
 from lstmjax.sweep.storage import StorageError
 from lstmjax.sweep.study import Ask, Block, Dead, Study
 from lstmjax.sweep.trial import Outcome, Trial
+from lstmjax.writing import replace_file
 
 _NAP, _LONG_NAP = 0.05, 1.0  # seconds between looks at the folder
 _PATIENCE = 300.0  # seconds that a worker waits for an answer

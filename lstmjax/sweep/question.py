@@ -16,13 +16,13 @@ from lstmjax.errors import CheckpointError
 from lstmjax.run import absolute_paths
 from lstmjax.run_directory import RunDirectory
 from lstmjax.sweep.ask import asker, distributions, encode, number_of_trials
-from lstmjax.sweep.files import replace_file
 from lstmjax.sweep.objective import check_metric
 from lstmjax.sweep.settings import COORDINATOR, SweepConfig
 from lstmjax.sweep.space import Space
 from lstmjax.sweep.storage import Storage
 from lstmjax.sweep.study import Study
 from lstmjax.sweep.worker import Plan
+from lstmjax.writing import replace_file
 
 SWEEP_FILE = "sweep.json"
 

@@ -7,12 +7,12 @@ import pandas as pd
 
 from lstmjax.run_directory import RunDirectory
 from lstmjax.sweep import pictures
-from lstmjax.sweep.files import replace_file
 from lstmjax.sweep.question import Question
 from lstmjax.sweep.study import Study
 from lstmjax.sweep.table import best_trial, trials_table
 from lstmjax.sweep.winner import write_winner
 from lstmjax.sweep.worker import block_directory
+from lstmjax.writing import replace_file
 
 TABLE_FILE = "trials.csv"
 

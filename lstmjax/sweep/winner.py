@@ -15,9 +15,9 @@ from lstmjax.data.windows import test_windows
 from lstmjax.forecaster import Forecaster
 from lstmjax.run import conclude
 from lstmjax.run_directory import RunDirectory
-from lstmjax.sweep.files import replace_file
 from lstmjax.sweep.study import params_of
 from lstmjax.sweep.worker import weights_directory
+from lstmjax.writing import replace_file
 
 BEST = "best"
 """The winner's folder, within the sweep's."""

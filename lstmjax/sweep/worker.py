@@ -18,11 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from lstmjax.forecaster import Forecaster
 from lstmjax.sweep.block import Interrupted
 from lstmjax.sweep.exchange import AskedStudy
-from lstmjax.sweep.files import replace_file
 from lstmjax.sweep.presence import Obituaries, Presence
 from lstmjax.sweep.storage import StorageError
 from lstmjax.sweep.study import Ask, Block, Study
 from lstmjax.sweep.trial import Outcome
+from lstmjax.writing import replace_file
 
 Train = Callable[[Block, Path, Callable[[], bool]], Sequence[Outcome]]
 """Trains a block, with its state in a folder, until it is asked to stop; then raises `Interrupted`."""
