@@ -41,7 +41,7 @@ from flax import nnx
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench_lstm import Shape, cores, resident_growth, with_torch
+from contestants import Shape, cores, resident_growth, with_torch
 
 import lstmjax
 from lstmjax import parallel

@@ -1,3 +1,5 @@
+import platform
+import resource
 import subprocess
 import sys
 
@@ -102,6 +104,29 @@ def test_every_core_gets_a_device_before_jax_begins(call, environment, printed):
     done = run_python(CONFIGURE.format(call), **environment)
     assert done.stdout.split("\n")[0] == printed
     assert "RuntimeWarning" not in done.stderr
+
+
+FAULTS = """
+import resource
+from lstmjax import parallel
+{}
+b"x" * 2**26
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+b"x" * 2**26
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are left as they are")
+def test_freed_memory_is_kept_for_the_next_arrays():
+    pages = 2**26 // resource.getpagesize()
+
+    def faults(call, **environment):
+        return int(run_python(FAULTS.format(call), **environment).stdout)
+
+    assert faults("") > pages / 2  # or this kernel's pages are large, and there is nothing to show
+    assert faults("parallel.configure_devices()") < pages / 10
+    assert faults("parallel.configure_devices()", MALLOC_MMAP_THRESHOLD_="65536") > pages / 2  # as the user said
 
 
 def test_what_comes_too_late_is_said_once():
