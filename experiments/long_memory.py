@@ -135,26 +135,25 @@ def run(task: Task, seeds: int, initialisations: Sequence[Initialisation], max_s
     while stop < last and not np.all(members.solved):
         stop = min(stop + STEPS_A_CALL, last)
         members = train(parallel.place_members(members, mesh), jnp.int32(stop))
-        taken: dict[str, list[int | None]] = {name: [] for name in initialisations}
         trained = (np.asarray(members.step) * BATCH).tolist()
-        for (_, name), solved, count in zip(pairs, np.asarray(members.solved), trained, strict=False):
-            taken[name].append(count if solved else None)
-        yield {
-            "task": task.name,
-            "limit": task.limit,
-            "published": task.published,
-            "sequences": taken,
-            "scores": np.asarray(members.score[: len(pairs)]).astype(float).tolist(),
-            "trained_up_to": max(trained),
-            "seconds": round(time.perf_counter() - start),
+        columns = np.asarray(members.solved), np.asarray(members.score).astype(float).tolist(), trained
+        seconds = round(time.perf_counter() - start)
+        found: dict[str, dict[str, Any]] = {
+            name: {"sequences": [], "scores": [], "trained_up_to": 0, "seconds": seconds} for name in initialisations
         }
+        for (_, name), solved, score, count in zip(pairs, *columns, strict=False):
+            found[name]["sequences"].append(count if solved else None)
+            found[name]["scores"].append(score)
+            found[name]["trained_up_to"] = max(found[name]["trained_up_to"], count)
+        yield {"task": task.name, "limit": task.limit, "published": task.published, **found}
 
 
-def describe(taken: list[int | None], trained: int) -> str:
+def describe(found: dict[str, Any]) -> str:
     """The training sequences of all seeds, in few words."""
+    taken = found["sequences"]
     solved = sorted(count for count in taken if count is not None)
     if not solved:
-        return f"none of {len(taken)} in {trained:,}"
+        return f"none of {len(taken)} in {found['trained_up_to']:,}"
     return f"{len(solved)} of {len(taken)}: {solved[0]:,} to {solved[-1]:,}"
 
 
@@ -163,9 +162,7 @@ def table(results: dict[str, dict]) -> str:
     lines = ["| test | forget bias 1 | chrono | within | in 1997 |", "|---|---|---|---|---|"]
     for result in results.values():
         cells = [result["task"]]
-        for name in ("forget", "chrono"):
-            taken = result["sequences"].get(name)
-            cells.append(describe(taken, result["trained_up_to"]) if taken else "")
+        cells += [describe(result[name]) if name in result else "" for name in ("forget", "chrono")]
         cells += [f"{number:,}" if number else "" for number in (result["limit"], result["published"])]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -186,7 +183,7 @@ def main(
         initialisations: "forget", a forget bias of 1, and "chrono".
         seeds: runs of each.
         max_sequences: training sequences after which to give up; default as in `memory_tasks.py`.
-        json_file: where results go, as they come; those of other tests in it stay.
+        json_file: where results go, as they come; those of other tests and initialisations in it stay.
     """
     parallel.configure_devices()
     json_file.parent.mkdir(parents=True, exist_ok=True)
@@ -194,10 +191,13 @@ def main(
     for name in tasks:
         task = TASKS[name]()
         for result in run(task, seeds, initialisations, max_sequences or task.max_sequences):
-            results[name] = result
+            results[name] = results.get(name, {}) | result
             json_file.write_text(json.dumps(results, indent=1))
-            scores = " ".join(f"{score:.3g}" for score in result["scores"])
-            print(f"{name}: {result['trained_up_to']} sequences, {result['seconds']} s, {scores}", flush=True)
+            for initialisation in initialisations:
+                found = result[initialisation]
+                scores = " ".join(f"{score:.3g}" for score in found["scores"])
+                trained = f"{found['trained_up_to']} sequences, {found['seconds']} s"
+                print(f"{name} {initialisation}: {trained}, {scores}", flush=True)
     print(table(results))
 
 

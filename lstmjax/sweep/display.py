@@ -17,6 +17,7 @@ from lstmjax.sweep.study import params_of
 from lstmjax.sweep.table import best_trial
 
 _SHOWN = 5  # of the best trials, on a terminal
+_SILENCE = 60.0  # seconds after which there is a line again where there is no terminal
 
 
 class SweepDisplay:
@@ -36,6 +37,7 @@ class SweepDisplay:
         self._since = time.monotonic()
         self._report: Report | None = None
         self._live: Live | None = None
+        self._last_said = time.monotonic()
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -56,6 +58,8 @@ class SweepDisplay:
             self.say(report.message)
         if self._live is not None:
             self._live.update(self._view())
+        elif time.monotonic() - self._last_said > _SILENCE:
+            self.say("  ".join([f"step {report.step}", *self._line()]))
 
     def on_trials(self, trials: Sequence[FrozenTrial]) -> None:
         """Shows where the sweep is; to be told at its beginning, and whenever trials have finished."""
@@ -69,6 +73,7 @@ class SweepDisplay:
 
     def say(self, line: str) -> None:
         """Shows a line that stays."""
+        self._last_said = time.monotonic()
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _done(self) -> int:

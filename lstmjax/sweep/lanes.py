@@ -144,7 +144,7 @@ def _power_above(number: int) -> int:
 
 
 def take_lanes(group: Group, rows: Sequence[int], lanes: int, *, begun: bool = True) -> dict[str, Any]:
-    """What `train` is given for some members: their numbers, and their state if they were begun."""
+    """What `train` is given for some members: their numbers, and what makes their state if they were begun."""
     seats = seated(rows, lanes)
-    state = resting(group.take(seats), rows, lanes) if begun else None
+    state = (lambda: resting(group.take(seats), rows, lanes)) if begun else None
     return {"hyperparameters": [group.members[row].numbers for row in seats], "state": state}

@@ -33,7 +33,7 @@ def train(
     *,
     seeds: Sequence[int] | None = None,
     hyperparameters: Sequence[Hyperparameters] | None = None,
-    state: TrainState | None = None,
+    state: TrainState | Callable[[], TrainState] | None = None,
     until: int | None = None,
     mapping: parallel.MappingName | None = None,
     on_check: Callable[[Check], None] = lambda check: None,
@@ -53,7 +53,8 @@ def train(
         config: how long, on what, and when to stop.
         seeds: one seed a member. Default: ``config.seed``, one member.
         hyperparameters: one for each member, instead of seeds, where members differ in more.
-        state: the state to go on from, with as many members.
+        state: the state to go on from, with as many members; or a function that makes it, so that no caller holds on
+            to its memory.
         until: stop at this step, short of ``config.max_steps``, without a check of its own.
         mapping: see `parallel.over_members`. Default: by platform.
         on_check: called after every validation check: every ``config.val_check_steps``, and at the end.
@@ -75,7 +76,10 @@ def train(
         chosen = (config.seed,) if seeds is None else seeds
         hyperparameters = [Hyperparameters.from_config(optimizer, config, seed=seed) for seed in chosen]
     plan = make_plan(structure, data, optimizer, config, hyperparameters, mapping, widest=widest(first))
-    current = _first_state(plan, first) if state is None else fill_members(state, plan.members, plan.mesh)
+    if state is None:
+        current = _first_state(plan, first)
+    else:
+        current = fill_members(state() if callable(state) else state, plan.members, plan.mesh)
     current = _rest_fillers(current, plan.members)
 
     every = config.val_check_steps

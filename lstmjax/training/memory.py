@@ -1,5 +1,6 @@
 """How much memory training a population takes: as the compiled programs say, not as a formula guesses."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,9 +56,18 @@ def training_bytes(
 
 
 def _bytes(program: Any, members: Any, shared: Any) -> int:
-    needed = program.lower(members, shared).compile().memory_analysis()
+    leaves, tree = jax.tree.flatten(jax.tree.map(_described, (members, shared)))
+    return _bytes_of(program, tree, tuple(leaves))
+
+
+def _described(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+@functools.lru_cache(maxsize=64)  # a sweep asks again for every block, and the answer takes megabytes to make
+def _bytes_of(program: Any, tree: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> int:
+    needed = program.lower(*jax.tree.unflatten(tree, leaves)).compile().memory_analysis()
     if needed is None:  # a backend that does not tell
-        leaves = jax.tree.leaves((members, shared))
         return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in leaves)
     whole = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
     return whole - needed.alias_size_in_bytes

@@ -162,9 +162,10 @@ def fill_members(tree: Any, members: int, mesh: Mesh) -> Any:
     """
     rows = np.minimum(np.arange(parallel.padded_members(members, mesh)), members - 1)
 
-    def fill(leaf: Any) -> np.ndarray:
+    def fill(leaf: Any) -> Any:
         if len(leaf) != members:
             raise ValueError(f"every array must hold {members} members, got one with {len(leaf)}")
-        return np.asarray(jax.device_get(leaf))[rows]
+        # Left where it is if nothing has to be filled: a large state is not copied for nothing.
+        return leaf if len(rows) == members else np.asarray(jax.device_get(leaf))[rows]
 
     return parallel.place_members(jax.tree.map(fill, tree), mesh)

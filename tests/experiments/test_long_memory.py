@@ -122,21 +122,22 @@ def test_runs_end_at_the_check_they_pass_and_do_not_depend_on_their_neighbours(l
     easy = dataclasses.replace(memory_tasks.adding(4), hidden=8, threshold=0.05, check_every=4)
     *_, together = long_memory.run(easy, 3, ["forget"], 8_000)
     *_, alone = long_memory.run(easy, 1, ["forget"], 8_000)
-    counts = together["sequences"]["forget"]
+    counts = together["forget"]["sequences"]
     assert all(count % (long_memory.BATCH * easy.check_every) == 0 for count in counts)
     assert len(set(counts)) > 1
-    assert alone["sequences"]["forget"] == counts[:1]
-    assert max(together["scores"]) <= 0.05
+    assert alone["forget"]["sequences"] == counts[:1]
+    assert max(together["forget"]["scores"]) <= 0.05
 
 
 def test_the_command_writes_its_results_beside_those_of_other_tests(long_memory, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(long_memory, "TESTS", 256)
     file = tmp_path / "results" / "long.json"
     file.parent.mkdir()
-    other = {"task": "other", "limit": None, "published": 7000, "sequences": {"chrono": [5, None]}, "trained_up_to": 9}
+    other = {"task": "other", "limit": None, "published": 7000, "chrono": {"sequences": [5, None], "trained_up_to": 9}}
     file.write_text(json.dumps({"other": other}))
-    long_memory.main(tasks=("reber",), seeds=1, max_sequences=20, json_file=file)
+    for initialisation in ("forget", "chrono"):
+        long_memory.main(tasks=("reber",), initialisations=(initialisation,), seeds=1, max_sequences=20, json_file=file)
     results = json.loads(file.read_text())
     assert results["other"] == other
-    assert results["reber"]["sequences"] == {"forget": [None], "chrono": [None]}
+    assert [results["reber"][name]["sequences"] for name in ("forget", "chrono")] == [[None], [None]]
     assert "| embedded Reber grammar | none of 1 in 500 | none of 1 in 500 | 8,440 | 8,440 |" in capsys.readouterr().out
