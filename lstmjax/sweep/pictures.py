@@ -113,6 +113,7 @@ def importance(trials: Sequence[FrozenTrial]) -> Figure | None:
     figure, (axis,) = blank_figure(1, height=0.8 + 0.35 * len(shares))
     names = list(shares)[::-1]
     axis.barh(names, [shares[name] for name in names], color=ACCENT, height=0.6)
+    axis.set_yticks(range(len(names)), names)  # a name for every bar
     axis.grid(visible=False)
     axis.set_xlabel("importance (PED-ANOVA, share of all)", color=GREY)
     return figure
