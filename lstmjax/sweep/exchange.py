@@ -2,7 +2,8 @@
 
 A request and its answer are each a file, written beside its place and renamed into it: whole or not there, on NFS too.
 A request is removed once it is answered; a coordinator that dies in between answers it again when it comes back, which
-changes nothing: whoever asks for a block and has one already is given the same.
+changes nothing: whoever asks for a block and has one already is given the same. Once all trials are finished the
+coordinator leaves a note that says so and goes: a worker that asks later reads it there.
 """
 
 import json
@@ -22,6 +23,8 @@ _NAP, _LONG_NAP = 0.05, 1.0  # seconds between looks at the folder
 _PATIENCE = 300.0  # seconds that a worker waits for an answer
 
 _FOLDER = "exchange"
+_OVER = "over.json"  # the note, with the number of trials there were
+_WHEN_OVER: dict[str, Any] = {"finished": True, "claim": None, "beat": False, "release": None, "finish": False}
 
 
 class AskedStudy:
@@ -64,6 +67,9 @@ class AskedStudy:
         nap, end = _NAP, time.monotonic() + self._patience
         answer = self._answers / name
         while not answer.exists():
+            if self._is_over(arguments.get("total", 0)) and not answer.exists():
+                (self._requests / name).unlink(missing_ok=True)
+                return _WHEN_OVER[method]
             if time.monotonic() > end:
                 (self._requests / name).unlink(missing_ok=True)
                 raise StorageError(
@@ -75,6 +81,13 @@ class AskedStudy:
         found = json.loads(answer.read_text())
         answer.unlink()
         return found
+
+    def _is_over(self, total: int) -> bool:
+        """Whether the coordinator left after at least so many trials."""
+        try:
+            return json.loads((self._requests.parent / _OVER).read_text()) >= total
+        except FileNotFoundError:
+            return False
 
 
 class Coordinator:
@@ -98,21 +111,20 @@ class Coordinator:
         *,
         should_stop: Callable[[], bool] = lambda: False,
         on_block: Callable[[], None] = lambda: None,
-        linger: float = 2 * _LONG_NAP,
     ) -> bool:
-        """Answers until all trials are finished, and a little longer, so that everybody hears of it.
+        """Answers until all trials are finished, and leaves a note of it.
 
         Args:
             total: trials in all.
             should_stop: asked often.
             on_block: called whenever a block was recorded.
-            linger: seconds to go on answering after the last.
 
         Returns:
             Whether all trials are finished; else it was told to stop.
         """
-        over = None
-        while over is None or time.monotonic() < over:
+        note = self._requests.parent / _OVER
+        note.unlink(missing_ok=True)  # of a search that is now given more trials
+        while True:
             if should_stop():
                 return False
             methods = [self._answer(path) for path in sorted(self._requests.glob("*.json"))]
@@ -120,9 +132,9 @@ class Coordinator:
                 on_block()
             if not methods:
                 time.sleep(_NAP)
-            if over is None and ("finish" in methods or not methods) and self._study.finished(total):
-                over = time.monotonic() + linger
-        return True
+            if ("finish" in methods or not methods) and self._study.finished(total):
+                replace_file(note, json.dumps(total))
+                return True
 
     def _answer(self, path: Path) -> str:
         """Answers one request; returns what was asked."""

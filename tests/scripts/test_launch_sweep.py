@@ -1,8 +1,10 @@
 """Launching workers: what each is given, what is refused, and one that runs, is preempted and is requeued."""
 
+import contextlib
 import importlib.util
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -121,7 +123,18 @@ def test_a_preempted_worker_saves_before_it_is_requeued(script, launch, monkeypa
 
 
 REAL = """--sampler=sobol --halving=2 --data.h=6 --data.input-size=12 --model.hidden-size=4 --model.head-size=0
-    --train.batch-size=16 --train.max-steps=2000 --train.val-check-steps=100 --trials=8 --population=2""".split()
+    --train.batch-size=16 --train.max-steps=60000 --train.val-check-steps=3000 --trials=8 --population=2""".split()
+
+
+def running(database: Path) -> int:
+    """Trials that somebody is at work on."""
+    if not database.exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as connection:
+        try:
+            return connection.execute("select count(*) from trials where state = 'RUNNING'").fetchone()[0]
+        except sqlite3.OperationalError:  # no tables yet
+            return 0
 
 
 @pytest.mark.slow
@@ -140,9 +153,9 @@ def test_of_four_workers_that_train_one_is_killed(tmp_path, more):
     four = ["--workers=4", "--cluster=local", *more]
     process = subprocess.Popen([sys.executable, SCRIPT, space, f"--run-dir={directory}", *four, *options])
     end = time.monotonic() + 300
-    while len(list(directory.glob("blocks/*/state"))) < 4:
+    while running(directory / "study.db") < 8:
         assert time.monotonic() < end
-        time.sleep(0.02)
+        time.sleep(0.05)
     victim = next((directory / "workers").glob("*.lock"))
     os.kill(int(victim.read_text().split()[1]), signal.SIGKILL)
     assert process.wait(600) == 0

@@ -19,6 +19,7 @@ from lstmjax.sweep.block import Interrupted
 from lstmjax.sweep.exchange import AskedStudy, Coordinator
 from lstmjax.sweep.presence import Obituaries, Presence, host
 from lstmjax.sweep.storage import StorageError
+from lstmjax.sweep.study import Block
 from lstmjax.sweep.worker import Plan, work
 
 SCRIPT = Path(__file__).parent / "cheap_workers.py"
@@ -278,7 +279,24 @@ def test_workers_of_a_coordinator_leave_what_one_worker_alone_leaves(tmp_path, a
     for thread in (*workers, owner):
         thread.join()
     assert table(study) == alone
-    assert not list((tmp_path / "exchange").rglob("*.json"))
+    assert [path.name for path in (tmp_path / "exchange").rglob("*.json")] == ["over.json"]
+
+
+def test_a_worker_that_comes_after_the_coordinator_has_left_reads_its_note(tmp_path, alone):
+    study = cheap.open_study(tmp_path, storage(tmp_path))
+    plan = Plan(TOTAL, SIZE, cheap.ask)
+    work(study, tmp_path, plan, lambda block, state, stop: cheap.outcomes(block))
+    assert Coordinator(study, tmp_path, cheap.ask, grace=1.0).serve(TOTAL)
+    late = AskedStudy(tmp_path, patience=0.2)
+    assert late.finished(TOTAL)
+    assert late.claim("late", lambda *_: False, cheap.ask, total=TOTAL, size=SIZE) is None
+    first = Block(0, 0, SIZE)
+    assert not late.beat(first, "late", 1)
+    late.release(first, "late")
+    assert not late.finish(first, "late", cheap.outcomes(first))
+    with pytest.raises(StorageError, match="no coordinator has answered"):  # the note was of fewer trials
+        late.finished(TOTAL + 1)
+    assert table(study) == alone
 
 
 def test_a_worker_without_its_coordinator_says_so(tmp_path):
