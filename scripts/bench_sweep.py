@@ -11,19 +11,24 @@ a tensor, in neuralforecast as it does.
 - lstmjax: N members as they are mapped by default. CPU: one XLA device a core, members one after the other on each.
 - sequential: the same members, each a run of its own, its batch split over the devices as in `lstmjax train`.
 - vmap: the same members in one product on one device, differentiated by JAX instead of by hand.
-- torch: `torch.nn.LSTM`, one model after the other, on as many threads as there are cores. CPU only.
+- torch: `torch.nn.LSTM` and Adam's fused form, one model after the other, on as many threads as there are cores. CPU
+  only.
 - neuralforecast: its `LSTM`, one model after the other; seconds of many steps less those of few, so that its set-up
   does not count. CPU only.
 
-Those that are here take turns, round by round, in one process. Milliseconds are medians over rounds, per member and
-step; a ratio is the median over rounds of the peer's time by lstmjax's of the same round: above 1, lstmjax is faster.
-Compilation is not in them: it is told apart. So is memory: `block_memory` is the growth of the process, at its peak, by
-a sweep's block of 64 members trained 16 at a time, beside the size of all it has to hold: the panel, 64 members'
-states, and what one step of 16 members holds on to.
+Those that are here take turns, round by round, the peers each in a process of its own. Milliseconds are medians over
+rounds, per member and step; a ratio is the median over rounds of the peer's time by lstmjax's of the same round: above
+1, lstmjax is faster. Compilation is not in them: it is told apart. So is memory: `block_memory` is the growth of the
+process, at its peak, by a sweep's block of 64 members trained 16 at a time, beside the size of all it has to hold: the
+panel, 64 members' states, and what one step of 16 members holds on to.
 """
 
+import concurrent.futures
+import functools
+import importlib.metadata
 import importlib.util
 import json
+import multiprocessing
 import platform
 import statistics
 import sys
@@ -41,7 +46,7 @@ from flax import nnx
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from contestants import Shape, cores, resident_growth, with_torch
+from contestants import Shape, cores, resident_growth
 
 import lstmjax
 from lstmjax import parallel
@@ -199,7 +204,7 @@ def torch_turn(shape: Shape) -> Turn:
     lstm = torch.nn.LSTM(features, hidden, batch_first=True)
     head = torch.nn.Linear(hidden, HORIZON)
     weights = [*lstm.parameters(), *head.parameters()]
-    adam = torch.optim.Adam(weights, lr=RATE)
+    adam = torch.optim.Adam(weights, lr=RATE, fused=True)
     past, ahead = torch.arange(-length, 0), torch.arange(HORIZON)
 
     def step() -> None:
@@ -271,6 +276,24 @@ def neuralforecast_turn(shape: Shape) -> Turn:
     return turn
 
 
+PEERS: dict[str, Callable[[Shape], Turn]] = {"torch": torch_turn, "neuralforecast": neuralforecast_turn}
+
+
+def apart(name: str, shape: Shape) -> Turn:
+    """Turns of a peer in a process of its own, so that its threads and its allocator are its own."""
+    pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    return lambda: pool.submit(_peer_seconds, name, shape).result()
+
+
+def _peer_seconds(name: str, shape: Shape) -> float:
+    return _peer_turn(name, shape)()
+
+
+@functools.lru_cache
+def _peer_turn(name: str, shape: Shape) -> Turn:
+    return PEERS[name](shape)
+
+
 def block_memory(shape: Shape, members: int = 64, population: int = 16) -> dict[str, Any]:
     """Memory of a sweep's block against what it has to hold, in bytes."""
     base = run_config(shape).replace({"train.max_steps": 4, "train.val_check_steps": 2, "model.head_size": 0})
@@ -304,10 +327,8 @@ def measure(shape: Shape, members: int, rounds: int) -> dict[str, Any]:
         "vmap": Population(shape, members, implementation="scan", one_device=True, mapping="vmap"),
     }
     turns: dict[str, Turn] = {name: population.turn for name, population in populations.items()}
-    if with_torch():
-        turns["torch"] = torch_turn(shape)
-    if importlib.util.find_spec("neuralforecast") is not None and jax.default_backend() == "cpu":
-        turns["neuralforecast"] = neuralforecast_turn(shape)
+    if jax.default_backend() == "cpu":
+        turns |= {name: apart(name, shape) for name in PEERS if importlib.util.find_spec(name) is not None}
     for turn in turns.values():
         turn()  # warms up, and finds how many steps fill a turn
     times: dict[str, list[float]] = {name: [] for name in turns}
@@ -398,7 +419,7 @@ def main(
     versions = {"lstmjax": lstmjax.__version__, "jax": jax.__version__, "python": platform.python_version()}
     for peer in ("torch", "neuralforecast"):
         if rows[0]["ms_per_member_step"][peer] is not None:
-            versions[peer] = importlib.import_module(peer).__version__
+            versions[peer] = importlib.metadata.version(peer)
     print(shown(rows, reference=reference))
     if json_file is not None:
         result = {"rows": rows, "rounds": rounds, "cores": cores(), "versions": versions}

@@ -9,7 +9,6 @@
 import concurrent.futures
 import dataclasses
 import functools
-import importlib.util
 import multiprocessing
 import os
 import time
@@ -165,11 +164,6 @@ def resident_growth(call: Callable[[], Any]) -> float | None:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def with_torch() -> bool:
-    """Whether PyTorch is there to be compared with."""
-    return importlib.util.find_spec("torch") is not None and jax.default_backend() == "cpu"
 
 
 def _set_up(name: str, keep_memory: bool) -> None:

@@ -84,7 +84,7 @@ def forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple[State, jax
     )
 
 
-HOIST_FROM = 256
+HOIST_FROM = 512
 """Where the input projection x W leaves the scan: at so many input features on CPU, always elsewhere.
 
 This is the one place where shape and platform decide. Before the scan the projection is one large product, which

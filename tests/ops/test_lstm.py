@@ -12,6 +12,7 @@ import pytest
 from jax.test_util import check_grads
 
 from lstmjax.ops import LSTMWeights, lstm
+from lstmjax.ops._backward import HOIST_FROM
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -119,7 +120,7 @@ def test_gradients_agree_with_finite_differences(make_problem: Any, setting: dic
     assert float(loss(*arguments)) != 0.0
 
 
-@pytest.mark.parametrize("hidden_input", [(1, 1), (300, 3)], ids=["one feature", "hoisted projection"])
+@pytest.mark.parametrize("hidden_input", [(1, 1), (HOIST_FROM, 3)], ids=["one feature", "hoisted projection"])
 def test_gradients_do_not_depend_on_the_sizes(make_problem: Any, hidden_input: tuple[int, int]) -> None:
     in_features, hidden = hidden_input
     problem = make_problem(batch=2, steps=4, in_features=in_features, hidden=hidden)
