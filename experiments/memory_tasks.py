@@ -240,7 +240,7 @@ def copy_memory(wait: int = 500) -> Task:
         every_step=True,
         memory=3 * wait // 2,
         hidden=128,
-        max_sequences=200_000,
+        max_sequences=120_000,
         check_every=250,
     )
 
