@@ -68,7 +68,7 @@ def configure_devices(n: int | None = None) -> int:
         if forced:
             return int(forced.group(1))
         told = getattr(jax.config, "jax_num_cpu_devices", -1)
-        n = told if told > 0 else _cores()
+        n = told if told > 0 else cores()
     try:
         jax.config.update("jax_num_cpu_devices", n)
     except RuntimeError:
@@ -99,7 +99,8 @@ def keep_freed_memory() -> None:
     libc.mallopt(M_ARENA_MAX, 1)  # the arenas of threads hold no arrays above 64 MB
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     # A job on a shared node is often bound to a few of its cores.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -34,9 +34,10 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from contestants import CONTESTANTS, PASSES, Process, Shape, cores
+from contestants import CONTESTANTS, PASSES, Process, Shape
 
 import lstmjax
+from lstmjax.parallel import cores
 
 SHAPES: dict[str, tuple[Shape, ...]] = {
     "table": (

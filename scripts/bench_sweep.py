@@ -23,12 +23,10 @@ process, at its peak, by a sweep's block of 64 members trained 16 at a time, bes
 panel, 64 members' states, and what one step of 16 members holds on to.
 """
 
-import concurrent.futures
 import functools
 import importlib.metadata
 import importlib.util
 import json
-import multiprocessing
 import platform
 import statistics
 import sys
@@ -46,7 +44,7 @@ from flax import nnx
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from contestants import Shape, cores, resident_growth
+from contestants import Shape, own_process, resident_growth
 
 import lstmjax
 from lstmjax import parallel
@@ -54,6 +52,7 @@ from lstmjax.config import OptimizerConfig, RunConfig, TrainConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.nn import StackedLSTM
+from lstmjax.parallel import cores
 from lstmjax.sweep import Space, Trial, train_block
 from lstmjax.sweep.group import make_groups
 from lstmjax.training import Hyperparameters, TrainingData, functional, training_bytes
@@ -281,8 +280,8 @@ PEERS: dict[str, Callable[[Shape], Turn]] = {"torch": torch_turn, "neuralforecas
 
 def apart(name: str, shape: Shape) -> Turn:
     """Turns of a peer in a process of its own, so that its threads and its allocator are its own."""
-    pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-    return lambda: pool.submit(_peer_seconds, name, shape).result()
+    process = own_process()
+    return lambda: process.submit(_peer_seconds, name, shape).result()
 
 
 def _peer_seconds(name: str, shape: Shape) -> float:

@@ -10,7 +10,6 @@ import concurrent.futures
 import dataclasses
 import functools
 import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from jax.sharding import PartitionSpec
 
 from lstmjax import parallel
 from lstmjax.nn import LSTM, to_torch
+from lstmjax.parallel import cores
 
 Shape = tuple[int, int, int, int]
 """(B, T, I, H)."""
@@ -106,9 +106,7 @@ class Process:
 
     def __init__(self, name: str, *, keep_memory: bool) -> None:
         self._name = name
-        self._pool = concurrent.futures.ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), initializer=_set_up, initargs=(name, keep_memory)
-        )
+        self._pool = own_process(_set_up, name, keep_memory)
 
     def platform(self) -> str:
         """What JAX runs on there."""
@@ -135,6 +133,12 @@ class Process:
         self._pool.shutdown()
 
 
+def own_process(set_up: Callable[..., None] | None = None, *arguments: Any) -> concurrent.futures.Executor:
+    """A fresh process that runs what is submitted to it, one after the other, after a set-up."""
+    context = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(1, context, initializer=set_up, initargs=arguments)
+
+
 def seconds(call: Callable[[], Any]) -> float:
     """Of one call, from as many as fill a turn, after a rest and one call that is not measured."""
     time.sleep(SECONDS_OF_REST)
@@ -159,11 +163,6 @@ def resident_growth(call: Callable[[], Any]) -> float | None:
         return _proc_status("VmHWM") - before
     except OSError:
         return None
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _set_up(name: str, keep_memory: bool) -> None:

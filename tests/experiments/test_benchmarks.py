@@ -15,14 +15,6 @@ from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.evaluation.baselines import BASELINES
 
 
-@pytest.fixture(scope="module", autouse=True)
-def experiments_on_path():
-    folder = str(Path(__file__).parents[2] / "experiments")
-    sys.path.insert(0, folder)
-    yield
-    sys.path.remove(folder)
-
-
 @pytest.fixture(scope="module")
 def etth(experiments_on_path):
     return importlib.import_module("etth")

@@ -3,21 +3,11 @@
 import dataclasses
 import importlib
 import json
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-
-@pytest.fixture(scope="module", autouse=True)
-def experiments_on_path():
-    folder = str(Path(__file__).parents[2] / "experiments")
-    sys.path.insert(0, folder)
-    yield
-    sys.path.remove(folder)
 
 
 @pytest.fixture(scope="module")
