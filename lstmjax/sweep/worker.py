@@ -16,6 +16,7 @@ from optuna.exceptions import OptunaError
 from sqlalchemy.exc import SQLAlchemyError
 
 from lstmjax.forecaster import Forecaster
+from lstmjax.sweep.attempts import attempt
 from lstmjax.sweep.block import Interrupted
 from lstmjax.sweep.exchange import AskedStudy
 from lstmjax.sweep.presence import Obituaries, Presence
@@ -116,9 +117,10 @@ def _work_on(
         try:
             outcomes = _read(folder)
             if outcomes is None:
-                outcomes = list(train(block, folder / "state", lambda: lost.is_set() or should_stop()))
-                _keep_best(directory, block, outcomes)
-                _write(folder, outcomes)
+                with attempt(folder, block, worker):
+                    outcomes = list(train(block, folder / "state", lambda: lost.is_set() or should_stop()))
+                    _keep_best(directory, block, outcomes)
+                    _write(folder, outcomes)
         except BaseException as error:
             if isinstance(error, Interrupted) and lost.is_set() and not should_stop():
                 return False

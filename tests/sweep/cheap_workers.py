@@ -2,7 +2,8 @@
 
 reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS" forks a worker on a study whose blocks take so
 long, and answers its process id; the end of input ends it. Every block that is begun and ended is a line in
-DIRECTORY/log. No block ends as long as there is a file DIRECTORY/hold.
+DIRECTORY/log. No block ends as long as there is a file DIRECTORY/hold; while there is one DIRECTORY/poison, block 1
+kills its worker before anything is saved.
 """
 
 import os
@@ -21,6 +22,9 @@ from lstmjax.sweep.storage import Storage
 from lstmjax.sweep.study import Study
 from lstmjax.sweep.trial import Outcome
 from lstmjax.sweep.worker import Plan, work
+
+NAP = 0.05
+"""Seconds from one checkpoint to the next."""
 
 DISTRIBUTIONS = {
     "optimizer.learning_rate": FloatDistribution(1e-4, 1e-1, log=True),
@@ -80,14 +84,13 @@ def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda:
     def train(block, state, stop):
         log(directory, "begun", block)
         state.mkdir(exist_ok=True)
-        spent = state / "spent"
-        while (done := float(spent.read_text() or 0) if spent.exists() else 0.0) < seconds or (
-            directory / "hold"
-        ).exists():
+        while (saved := len(list(state.iterdir()))) * NAP < seconds or (directory / "hold").exists():
             if stop():
                 raise Interrupted
-            time.sleep(0.05)
-            spent.write_text(str(done + 0.05))
+            if (directory / "poison").exists() and block.number == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(NAP)
+            (state / str(saved)).mkdir()  # as a checkpoint would be
         log(directory, "ended", block)
         return outcomes(block)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from lstmjax.errors import ConfigError
 from lstmjax.sweep.block import Interrupted
 from lstmjax.sweep.exchange import AskedStudy, Coordinator
 from lstmjax.sweep.presence import Obituaries, Presence, host
@@ -152,6 +153,31 @@ def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(workers, tm
     assert table(cheap.open_study(tmp_path, storage(tmp_path))) == alone
 
 
+def test_a_block_that_kills_three_workers_before_a_checkpoint_is_not_given_to_a_fourth(workers, tmp_path, alone):
+    (tmp_path / "poison").touch()
+    for _ in range(3):
+        workers.wait(workers.start(cheap.NAP))
+    assert [block for what, block, _ in workers.log() if what == "begun"] == [0, 1, 1, 1]
+    for _ in range(2):  # nothing changes by trying again
+        with pytest.raises(ConfigError, match=r"the last 3 workers on trials 3 to 5 .* remove .*attempts\.json"):
+            cheap.run(tmp_path, storage(tmp_path), TOTAL, SIZE, cheap.NAP)
+    (tmp_path / "poison").unlink()
+    (tmp_path / "blocks" / "0001" / "attempts.json").unlink()
+    assert table(cheap.run(tmp_path, storage(tmp_path), TOTAL, SIZE, cheap.NAP)) == alone
+    assert not list(tmp_path.glob("blocks/*/attempts.json"))
+
+
+def test_deaths_with_checkpoints_in_between_are_not_counted(workers, tmp_path, alone):
+    (tmp_path / "hold").touch()
+    for attempt in range(5):
+        pid = workers.start(0.0)
+        workers.wait_until(lambda attempt=attempt: len(list(tmp_path.glob("blocks/0000/state/*"))) > 3 * attempt)
+        os.kill(pid, signal.SIGKILL)
+        workers.wait(pid)
+    (tmp_path / "hold").unlink()
+    assert table(cheap.run(tmp_path, storage(tmp_path), TOTAL, SIZE, 0.0)) == alone
+
+
 def test_a_stopped_worker_frees_its_block_for_the_next(tmp_path, alone):
     calls = []
 
@@ -246,8 +272,6 @@ def test_on_another_host_a_worker_is_dead_when_its_pulse_rests(tmp_path, monkeyp
 
 @pytest.mark.skipif("LSTMJAX_TEST_STORAGE" in os.environ, reason="servers are shared by hosts")
 def test_sqlite_is_not_shared_by_hosts(tmp_path, monkeypatch):
-    from lstmjax.errors import ConfigError
-
     study = cheap.open_study(tmp_path, storage(tmp_path))
     theirs = taken("elsewhere_1", lambda *_: False)(study)
     mine = taken("b", lambda *_: False)
