@@ -249,7 +249,7 @@ def test_every_option_is_described():
 def test_choices_are_those_the_code_offers():
     from lstmjax.data import datasets
     from lstmjax.data.calendar import CALENDAR
-    from lstmjax.data.scaling import SCALERS
+    from lstmjax.data.scalers import SCALERS
     from lstmjax.data.transform import TRANSFORMS
     from lstmjax.models import NETWORKS
     from lstmjax.nn.normalization import CENTERS, SCALES

@@ -129,7 +129,7 @@ def test_elsewhere_it_says_the_same_for_any_number_of_windows(forecaster, tmp_pa
 @pytest.mark.parametrize("name", ["standard", "minmax", "robust", "none"])
 def test_the_statistics_of_a_new_window_are_those_of_a_new_series(name, forecaster):
     """Of each scaler, beside those that the package computes with NumPy."""
-    from lstmjax.data.scaling import SCALERS
+    from lstmjax.data.scalers import SCALERS
 
     random = np.random.default_rng(3)
     values = random.normal(3, 2, (4, 12, 2)).astype(np.float32)

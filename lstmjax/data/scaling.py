@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,14 +12,13 @@ from jaxtyping import Float, Float64, Int, Int64, Shaped
 from lstmjax.config import DataConfig, ScalerName, TransformName
 from lstmjax.data.calendar import calendar_features
 from lstmjax.data.panel import Panel
+from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
 from lstmjax.data.split import Split
 from lstmjax.data.table import DataWarning
 from lstmjax.data.transform import TRANSFORMS, transformed
 from lstmjax.data.windows import PanelArrays
 
 _NAMED = 5  # series named in a warning; the others are counted
-
-Statistics = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,12 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
     statistic = SCALERS[config.scaler]
     if config.scaler_scope == "series":
         fitted = np.where(split.train_end > 0, split.train_end, panel.observed)
-        y_center, y_scale = _by_series(panel, fitted, statistic)
+        y_center, y_scale = by_series(panel.y, panel.offsets, fitted, statistic)
     else:
-        y_center, y_scale = (array[None] for array in _each_column(panel.y[train_rows], statistic))
-    hist_center, hist_scale = _each_column(panel.hist[train_rows], _covariate)
-    futr_center, futr_scale = _each_column(panel.futr[train_rows], _covariate)
-    stat_center, stat_scale = _each_column(panel.stat, _covariate)
+        y_center, y_scale = (array[None] for array in each_column(panel.y[train_rows], statistic))
+    hist_center, hist_scale = each_column(panel.hist[train_rows], covariate)
+    futr_center, futr_scale = each_column(panel.futr[train_rows], covariate)
+    stat_center, stat_scale = each_column(panel.stat, covariate)
     _warn_constant(panel, split)
     return Scaling(
         transform=config.transform,
@@ -197,7 +196,9 @@ def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], p
     if not scaling.per_series:
         return dataclasses.replace(scaling, series=rows)
     panel = transformed(panel, scaling.transform)
-    own_center, own_scale = _by_series(panel, np.where(rows < 0, panel.observed, 0), SCALERS[scaling.scaler], scaling)
+    unseen = np.where(rows < 0, panel.observed, 0)
+    others = scaling.y_center, scaling.y_scale
+    own_center, own_scale = by_series(panel.y, panel.offsets, unseen, SCALERS[scaling.scaler], others)
     kept = (rows >= 0)[:, None]
     return dataclasses.replace(
         scaling,
@@ -213,75 +214,6 @@ def _with_calendar(panel: Panel, series: np.ndarray, futr: np.ndarray) -> np.nda
         return futr
     times = panel.timestamps(series, np.arange(len(series)) - panel.offsets[series])
     return np.concatenate([futr, calendar_features(times, panel.schema.calendar)], axis=1)
-
-
-def _standard(values: np.ndarray) -> tuple[float, float]:
-    return float(values.mean()), float(values.std())
-
-
-def _minmax(values: np.ndarray) -> tuple[float, float]:
-    return float(values.min()), float(np.ptp(values))
-
-
-def _robust(values: np.ndarray) -> tuple[float, float]:
-    low, middle, high = np.percentile(values, (25, 50, 75))
-    return float(middle), float(high - low) or float(values.std())  # mostly one value: its quartiles coincide
-
-
-def _none(values: np.ndarray) -> tuple[float, float]:
-    return 0.0, 1.0
-
-
-SCALERS: dict[ScalerName, Callable[[np.ndarray], tuple[float, float]]] = {
-    "standard": _standard,
-    "minmax": _minmax,
-    "robust": _robust,
-    "none": _none,
-}
-"""Center and scale of observed values, by the scaler's name: mean and population deviation; least value and range;
-median and interquartile range (the deviation where that is 0); 0 and 1."""
-
-
-def _covariate(values: np.ndarray) -> tuple[float, float]:
-    return _none(values) if np.isin(values, (0.0, 1.0)).all() else _standard(values)
-
-
-def _one(values: np.ndarray, statistic: Callable[[np.ndarray], tuple[float, float]]) -> tuple[float, float]:
-    """Center and scale of one column, NaN where nothing was observed."""
-    observed = values[~np.isnan(values)]
-    if not len(observed):
-        return np.nan, np.nan
-    center, spread = statistic(observed)
-    return center, 1.0 if observed.min() == observed.max() else spread  # rounding gives a constant a tiny deviation
-
-
-def _each_column(values: np.ndarray, statistic: Callable[[np.ndarray], tuple[float, float]]) -> Statistics:
-    pairs = np.array([_one(column, statistic) for column in values.T]).reshape(-1, 2)
-    return np.nan_to_num(pairs[:, 0], nan=0.0), np.nan_to_num(pairs[:, 1], nan=1.0)
-
-
-def _by_series(
-    panel: Panel,
-    rows: np.ndarray,
-    statistic: Callable[[np.ndarray], tuple[float, float]],
-    others: Scaling | None = None,
-) -> Statistics:
-    """Statistics of the first ``rows`` rows of each series; where nothing was observed, the mean of all the others'."""
-    pairs = [
-        [_one(column, statistic) for column in panel.y[begin : begin + count].T]
-        for begin, count in zip(panel.offsets[:-1], rows, strict=True)
-    ]
-    center, spread = np.moveaxis(np.array(pairs), -1, 0)  # (N, C, 2) -> two of (N, C)
-    known = (center, spread) if others is None else (others.y_center, others.y_scale)
-    fallback = [_mean(array, default) for array, default in zip(known, (0.0, 1.0), strict=True)]
-    return np.where(np.isnan(center), fallback[0], center), np.where(np.isnan(spread), fallback[1], spread)
-
-
-def _mean(statistics: np.ndarray, default: float) -> np.ndarray:
-    """(C,) mean over the series that have the statistic."""
-    known = ~np.isnan(statistics)
-    total = np.where(known, statistics, 0.0).sum(axis=0)
-    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), default)
 
 
 def _first_rows(panel: Panel, rows: np.ndarray) -> np.ndarray:

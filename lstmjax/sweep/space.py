@@ -5,16 +5,15 @@ import itertools
 import json
 import math
 import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from lstmjax.config import DataConfig, RunConfig, option_names
 from lstmjax.errors import ConfigError
 from lstmjax.options import check_name
 from lstmjax.sweep.distribution import Distribution as Distribution
+from lstmjax.sweep.option_type import check_kind, with_none
 from lstmjax.sweep.traced import is_traced
 
 _SAME_DATA = "every trial is ranked on the same targets"
@@ -65,7 +64,7 @@ class Space:
                 raise ConfigError(
                     f"{name} cannot be part of a space, as {UNSEARCHABLE[name]}: give it among the run's options"
                 )
-            _check_kind(name, distribution)
+            check_kind(name, distribution)
         for name, distribution in self.parameters:
             for parent, allowed in distribution.when:
                 if parent not in names:
@@ -105,7 +104,7 @@ class Space:
         try:
             return cls(
                 tuple(
-                    (name, _with_none(name, Distribution.from_value(value, name)))
+                    (name, with_none(name, Distribution.from_value(value, name)))
                     for name, value in _flat(mapping).items()
                 )
             )
@@ -235,43 +234,6 @@ def _flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"{twice} stands there twice: leave one out")
         flat |= entries
     return flat
-
-
-def _type(name: str) -> tuple[Any, bool]:
-    """The declared type of an option, and whether it may also be None."""
-    section, option = name.split(".")
-    sections = {field.name: field.type for field in dataclasses.fields(RunConfig)}
-    hint = typing.get_type_hints(sections[section])[option]
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        (hint,) = (argument for argument in typing.get_args(hint) if argument is not type(None))
-        return hint, True
-    return hint, False
-
-
-def _with_none(name: str, distribution: Distribution) -> Distribution:
-    """TOML has no word for None: for an option that may have no value, "none" is one."""
-    if name not in option_names() or not _type(name)[1] or _type(name)[0] is str:
-        return distribution
-    values = tuple(None if value == "none" else value for value in distribution.values)
-    return dataclasses.replace(distribution, values=values)
-
-
-_ALLOWED_KINDS: dict[Any, tuple[str, ...]] = {
-    int: ("int", "logint", "choice"),
-    float: ("uniform", "loguniform", "choice"),
-}
-
-
-def _check_kind(name: str, distribution: Distribution) -> None:
-    hint, _ = _type(name)
-    allowed = _ALLOWED_KINDS.get(hint, ("choice",))
-    if distribution.kind not in (*allowed, "fixed"):
-        kinds = {int: "a whole number", float: "a number", bool: "true or false"}
-        what = f"one of {', '.join(typing.get_args(hint))}" if typing.get_origin(hint) is Literal else None
-        raise ConfigError(
-            f"{name}: {distribution.kind} does not fit an option that is {what or kinds.get(hint, 'text')}: "
-            f"use {' or '.join(allowed)}"
-        )
 
 
 def _check_condition(name: str, parent: str, allowed: tuple[Any, ...], distribution: Distribution) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lstmjax.config import DataConfig
 from lstmjax.data.build import panel_from_table
-from lstmjax.data.scaling import SCALERS, Scaling, align, fit_scaling, scale, scale_targets, unscale
+from lstmjax.data.scalers import SCALERS
+from lstmjax.data.scaling import Scaling, align, fit_scaling, scale, scale_targets, unscale
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.table import DataWarning
 

@@ -1,0 +1,96 @@
+"""Center and scale of observed values: of one column, of every column, of every series."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lstmjax.config import ScalerName
+
+Statistic = Callable[[np.ndarray], tuple[float, float]]
+"""Center and scale of values none of which is missing."""
+Statistics = tuple[np.ndarray, np.ndarray]
+"""Centers and scales."""
+
+
+def _standard(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std())
+
+
+def _minmax(values: np.ndarray) -> tuple[float, float]:
+    return float(values.min()), float(np.ptp(values))
+
+
+def _robust(values: np.ndarray) -> tuple[float, float]:
+    low, middle, high = np.percentile(values, (25, 50, 75))
+    return float(middle), float(high - low) or float(values.std())  # mostly one value: its quartiles coincide
+
+
+def _none(values: np.ndarray) -> tuple[float, float]:
+    return 0.0, 1.0
+
+
+SCALERS: dict[ScalerName, Statistic] = {
+    "standard": _standard,
+    "minmax": _minmax,
+    "robust": _robust,
+    "none": _none,
+}
+"""Center and scale of observed values, by the scaler's name: mean and population deviation; least value and range;
+median and interquartile range (the deviation where that is 0); 0 and 1."""
+
+
+def covariate(values: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation; 0 and 1, which change nothing, of values that are only 0 and 1."""
+    return _none(values) if np.isin(values, (0.0, 1.0)).all() else _standard(values)
+
+
+def _one(values: np.ndarray, statistic: Statistic) -> tuple[float, float]:
+    """Center and scale of one column, NaN where nothing was observed."""
+    observed = values[~np.isnan(values)]
+    if not len(observed):
+        return np.nan, np.nan
+    center, spread = statistic(observed)
+    return center, 1.0 if observed.min() == observed.max() else spread  # rounding gives a constant a tiny deviation
+
+
+def each_column(values: Float[np.ndarray, "R F"], statistic: Statistic) -> Statistics:
+    """Statistics of each column, missing values left out: two of (F,), 0 and 1 where nothing was observed."""
+    pairs = np.array([_one(column, statistic) for column in values.T]).reshape(-1, 2)
+    return np.nan_to_num(pairs[:, 0], nan=0.0), np.nan_to_num(pairs[:, 1], nan=1.0)
+
+
+def by_series(
+    values: Float[np.ndarray, "R C"],
+    offsets: Int[np.ndarray, " N+1"],
+    rows: Int[np.ndarray, " N"],
+    statistic: Statistic,
+    others: Statistics | None = None,
+) -> Statistics:
+    """Statistics of the first rows of each series, missing values left out.
+
+    Args:
+        values: the rows of all series, one after the other.
+        offsets: where each series begins, and where the last one ends.
+        rows: how many rows of each series count.
+        statistic: center and scale of values.
+        others: centers and scales whose mean a series gets that has nothing observed; default: those of all the others.
+
+    Returns:
+        Two of (N, C).
+    """
+    pairs = [
+        [_one(column, statistic) for column in values[begin : begin + count].T]
+        for begin, count in zip(offsets[:-1], rows, strict=True)
+    ]
+    center, spread = np.moveaxis(np.array(pairs), -1, 0)  # (N, C, 2) -> two of (N, C)
+    known = (center, spread) if others is None else others
+    fallback = [_mean(array, default) for array, default in zip(known, (0.0, 1.0), strict=True)]
+    return np.where(np.isnan(center), fallback[0], center), np.where(np.isnan(spread), fallback[1], spread)
+
+
+def _mean(statistics: np.ndarray, default: float) -> np.ndarray:
+    """(C,) mean over the series that have the statistic."""
+    known = ~np.isnan(statistics)
+    total = np.where(known, statistics, 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), default)
