@@ -62,7 +62,7 @@ def each_column(values: Float[np.ndarray, "R F"], statistic: Statistic) -> Stati
 
 def by_series(
     values: Float[np.ndarray, "R C"],
-    offsets: Int[np.ndarray, " N+1"],
+    offsets: Int[np.ndarray, " bounds"],
     rows: Int[np.ndarray, " N"],
     statistic: Statistic,
     others: Statistics | None = None,
@@ -71,7 +71,7 @@ def by_series(
 
     Args:
         values: the rows of all series, one after the other.
-        offsets: where each series begins, and where the last one ends.
+        offsets: (N + 1,) where each series begins, and where the last one ends.
         rows: how many rows of each series count.
         statistic: center and scale of values.
         others: centers and scales whose mean a series gets that has nothing observed; default: those of all the others.
