@@ -76,7 +76,7 @@ def programs(task: Task) -> tuple[Callable[[Any, Any], Member], Callable[[Member
     features = jax.eval_shape(lambda: task.draw(jax.random.key(0), 1)).x.shape[-1]
     build = functools.partial(Network, features, task)
     graph = nnx.graphdef(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0))))
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(task.learning_rate, b2=0.99))
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), task.optimizer)
 
     def outputs(params: Any, batch: Batch) -> Array:
         return nnx.merge(graph, params)(batch.x, batch.lengths)
