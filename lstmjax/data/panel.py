@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float64, Int64, Shaped
 
 from lstmjax.data.frequency import Frequency, as_index, parse_frequency
-from lstmjax.data.rows import as_ids
+from lstmjax.data.rows import as_ids, kind_of_times
 from lstmjax.errors import DataError
 
 
@@ -171,7 +171,7 @@ def row_ranges(lengths: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
 
 
 def check_compatible(trained: Schema, new: Schema, *, source: str = "the table") -> None:
-    """Checks that new data has the columns and the frequency of the training data.
+    """Checks that new data has the columns, the time zone and the frequency of the training data.
 
     Args:
         trained: the schema the forecaster was trained with.
@@ -186,6 +186,12 @@ def check_compatible(trained: Schema, new: Schema, *, source: str = "the table")
         if then != now:
             raise DataError(f"{source} has {name} {now}, the forecaster was trained with {then}")
     before, after = trained.frequency, new.frequency
+    # How far training saw is a time: on another clock it would be another row.
+    then, now = (kind_of_times(schema.time_zone, integer=schema.frequency.integer) for schema in (trained, new))
+    if then != now:
+        raise DataError(
+            f"{source}: column {new.time_col!r} holds {now}, the forecaster was trained with {then}: make them alike"
+        )
     if (before.step, before.base, before.integer) != (after.step, after.base, after.integer):
         raise DataError(f"{source} has the frequency {new.freq!r}, the forecaster was trained with {trained.freq!r}")
 

@@ -79,7 +79,16 @@ class Table(NamedTuple):
     @property
     def kind(self) -> str:
         """Its times in words, for messages."""
-        return "whole numbers" if self.integer else f"timestamps in {self.zone or 'no time zone'}"
+        return kind_of_times(self.zone, integer=self.integer)
+
+
+def kind_of_times(zone: str | None, *, integer: bool) -> str:
+    """The times of a table in words, for messages.
+
+    >>> kind_of_times(None, integer=False)
+    'timestamps in no time zone'
+    """
+    return "whole numbers" if integer else f"timestamps in {zone or 'no time zone'}"
 
 
 def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: str) -> Table:

@@ -255,6 +255,12 @@ def test_new_data_must_have_the_columns_and_the_frequency_of_training(hourly):
         check_compatible(trained, other, source="new.csv")
     with pytest.raises(DataError, match="has the frequency '30min', the forecaster was trained with 'h'"):
         check_compatible(trained, dataclasses.replace(trained, freq="30min"))
+    tokyo = panel_from_table(hourly(x=1.0).assign(ds=lambda t: t["ds"].dt.tz_localize("Asia/Tokyo")), DataConfig())
+    times = r"new\.csv: column 'ds' holds timestamps in {}, the forecaster was trained with timestamps in {}: make"
+    with pytest.raises(DataError, match=times.format("Asia/Tokyo", "no time zone")):
+        check_compatible(dataclasses.replace(trained, futr_exog=()), tokyo.schema, source="new.csv")
+    with pytest.raises(DataError, match=times.format("UTC", "Asia/Tokyo")):
+        check_compatible(tokyo.schema, dataclasses.replace(tokyo.schema, time_zone="UTC"), source="new.csv")
     half = hourly().assign(ds=pd.date_range("2024-01-01", periods=10, freq="30min"))
     with pytest.raises(DataError, match="rows have the frequency '30min', not 'h'"):
         panel_from_table(half, DataConfig(), freq="h")
