@@ -117,7 +117,7 @@ def _steps(
             f"{rows.name(wrong)}, column {config.time_col!r} is {when}: no whole number of steps of {frequency.text!r} "
             "after the first row of its series: give data.freq, or resample the table"
         )
-    needed = int(at[_last_of_series(rows)].sum()) + len(starts)
+    needed = int(at[_last_of_series(rows)].sum(dtype=np.float64)) + len(starts)  # int64 might overflow
     if needed > _LARGEST_GROWTH * len(at) + 10_000:
         raise DataError(
             f"{rows.sources[0]}: in steps of {frequency.text!r} it would have {needed} rows, but it has {len(at)}: "

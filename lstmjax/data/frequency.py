@@ -19,6 +19,7 @@ Times = Int64[np.ndarray, " R"]
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
+_DIGITS = 18  # of a whole number that is an int64 for sure
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _EPOCH_WEEKDAY = _WEEKDAYS.index("THU")  # 1 January 1970
@@ -96,7 +97,7 @@ def parse_frequency(text: str, name: str = "data.freq") -> Frequency:
     >>> parse_frequency("30min").step // 60_000_000
     30
     """
-    if text.strip().isdigit() and int(text) > 0:
+    if text.strip().isdecimal() and len(text) <= _DIGITS and int(text) > 0:
         return Frequency(str(int(text)), int(text), integer=True)
     try:
         offset = pd.tseries.frequencies.to_offset(text)

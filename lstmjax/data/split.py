@@ -121,13 +121,27 @@ def _time(config: DataConfig, name: str, panel: Panel) -> Any:
     text = getattr(config, name)
     schema = panel.schema
     if schema.frequency.integer:
-        if not text.lstrip("-").isdigit():
-            raise ConfigError(f"data.{name} is {text!r}: expected a whole number, as in column {schema.time_col!r}")
-        return int(text)
+        try:
+            return int(text)
+        except ValueError:
+            raise ConfigError(
+                f"data.{name} is {text!r}: expected a whole number, as in column {schema.time_col!r}"
+            ) from None
+    time: Any
     try:
         time = pd.Timestamp(text)
     except ValueError:
-        raise ConfigError(f"data.{name} is {text!r}: expected a timestamp such as 2024-01-31 00:30:00") from None
+        time = pd.NaT
+    if time is pd.NaT:  # also for an empty text
+        raise ConfigError(f"data.{name} is {text!r}: expected a timestamp such as 2024-01-31 00:30:00")
     if time.tzinfo is not None and schema.time_zone is None:
         raise ConfigError(f"data.{name} is {text!r}: leave its time zone out, column {schema.time_col!r} has none")
-    return time.tz_localize(schema.time_zone) if time.tzinfo is None and schema.time_zone is not None else time
+    if time.tzinfo is not None or schema.time_zone is None:
+        return time
+    localized = time.tz_localize(schema.time_zone, ambiguous="NaT", nonexistent="NaT")
+    if localized is pd.NaT:
+        raise ConfigError(
+            f"data.{name} is {text!r}, which clocks in {schema.time_zone} show twice or never: add the offset from "
+            "UTC, as in 2024-10-27 02:30+01:00"
+        )
+    return localized

@@ -19,6 +19,7 @@ from jaxtyping import Float64, Int64
 from lstmjax.errors import DataError
 
 _FIRST_ROW = 2  # below the header
+_LARGEST_TIME = 2**62  # so that the distance between any two times is an int64 too
 _FORMS = ("ISO8601", None)  # of timestamps as text; None: as pandas guesses from the first
 
 
@@ -190,11 +191,14 @@ def time_column(table: pd.DataFrame, column: str, source: str) -> TimeColumn:
 
 def _whole_numbers(values: pd.Series, rows: Int64[np.ndarray, " R"], source: str) -> TimeColumn:
     numbers = values.to_numpy()
-    broken = np.flatnonzero(numbers != np.floor(numbers)) if values.dtype.kind == "f" else np.empty(0, np.int64)
-    if len(broken):
+    broken = (numbers <= -_LARGEST_TIME) | (numbers >= _LARGEST_TIME)  # infinite ones among them
+    if values.dtype.kind == "f":
+        broken |= numbers != np.floor(numbers)
+    if broken.any():
+        first = np.argmax(broken)
         raise DataError(
-            f"{source}: row {rows[broken[0]]}, column {values.name!r} is {numbers[broken[0]]}: "
-            "expected a timestamp or a whole number"
+            f"{source}: row {rows[first]}, column {values.name!r} is {numbers[first]}: "
+            "expected a timestamp or a whole number, nearer to 0 than 2 to the 62nd"
         )
     times = numbers.astype(np.int64)
     return TimeColumn(times, times, None, integer=True)

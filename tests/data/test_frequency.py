@@ -97,7 +97,7 @@ def test_one_row_says_nothing_of_the_frequency_unless_it_is_given():
     assert _panel(times, freq="h").schema.freq == "h"
 
 
-@pytest.mark.parametrize("alias", ["quickly", "-1h", "bh", "0", "1ns"])
+@pytest.mark.parametrize("alias", ["quickly", "-1h", "bh", "0", "1ns", "²", "9" * 30])
 def test_what_is_no_frequency_is_refused(alias):
     with pytest.raises(ConfigError, match=r"data\.freq is '"):
         parse_frequency(alias)

@@ -47,6 +47,7 @@ def test_timestamps_are_the_last_of_their_part(series_of):
     ("options", "message"),
     [
         ({"train_end": "soon", "val_end": "2024-01-02"}, r"data\.train_end is 'soon': expected a timestamp"),
+        ({"train_end": "", "val_end": "2024-01-02"}, r"data\.train_end is '': expected a timestamp"),
         ({"train_end": "2024-01-01T09:00Z", "val_end": "2024-01-02"}, r"data\.train_end .* leave its time zone out"),
         (
             {"train_end": "2024-01-01 15:00", "val_end": "2024-01-01 10:00"},
@@ -98,10 +99,25 @@ def test_whole_numbers_split_integer_times():
     panel = panel_from_table(pd.DataFrame({"ds": range(10, 50), "y": np.arange(40.0)}), DataConfig())
     config = DataConfig(h=4, train_end="29", val_end="39")
     assert _ends(split_panel(panel, config, with_test=True)[0]) == [[20, 30, 40]]
-    with pytest.raises(
-        ConfigError, match=r"data\.train_end is '2024-01-01': expected a whole number, as in column 'ds'"
-    ):
-        split_panel(panel, DataConfig(h=4, train_end="2024-01-01", val_end="39"), with_test=True)
+    for text in ("2024-01-01", "2²", "--5"):
+        with pytest.raises(
+            ConfigError, match=rf"data\.train_end is '{text}': expected a whole number, as in column 'ds'"
+        ):
+            split_panel(panel, DataConfig(h=4, train_end=text, val_end="39"), with_test=True)
+
+
+def test_a_time_that_clocks_show_twice_or_never_needs_an_offset():
+    times = pd.date_range("2024-10-26", periods=72, freq="h", tz="Europe/Berlin")
+    panel = panel_from_table(pd.DataFrame({"ds": times, "y": np.arange(72.0)}), DataConfig())
+    for text in ("2024-10-27 02:30", "2024-03-31 02:30"):
+        config = DataConfig(h=4, train_end=text, val_end="2024-10-28")
+        with pytest.raises(
+            ConfigError, match=rf"data\.train_end is '{text}', which clocks in Europe/Berlin show twice or never: add"
+        ):
+            split_panel(panel, config, with_test=True)
+    for text, rows in (("2024-10-27 02:30+02:00", 27), ("2024-10-27 02:30+01:00", 28)):
+        config = DataConfig(h=4, train_end=text, val_end="2024-10-28")
+        assert split_panel(panel, config, with_test=True)[0].train_end.tolist() == [rows]
 
 
 def test_a_series_without_any_value_is_named_and_still_forecast(series_of):

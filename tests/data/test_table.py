@@ -127,6 +127,10 @@ def test_timestamps_are_no_numbers():
         (["2024-01-01 00:00Z", "2024-01-01 01:00"], "t: column 'ds' mixes time zones"),
         (["2024-01-01 00:00", "2024-01-01 01:00Z"], "t: column 'ds' mixes time zones"),
         ([1.0, 2.5], "t: row 3, column 'ds' is 2.5: expected a timestamp or a whole number"),
+        ([0.0, np.inf], "t: row 3, column 'ds' is inf: expected a timestamp or a whole number"),
+        ([0.0, 1e300], "t: row 3, column 'ds' is 1e.300: expected a timestamp or a whole number"),
+        (np.array([0, 2**64 - 1], np.uint64), "t: row 3, column 'ds' is 18446744073709551615: expected a timestamp or"),
+        (np.array([-(2**63), 0]), "t: row 2, column 'ds' is -9223372036854775808: expected a timestamp or a whole"),
         ([True, False], "t: row 2, column 'ds' is 'True': expected a timestamp"),
     ],
 )
@@ -134,6 +138,12 @@ def test_what_is_no_time_is_named(cells, message):
     with pytest.raises(DataError, match=message) as caught:
         time_column(pd.DataFrame({"ds": cells}), "ds", "t")
     assert "\n" not in str(caught.value)
+
+
+def test_the_largest_whole_numbers_that_are_times_are_counted_without_overflow():
+    table = pd.DataFrame({"unique_id": list("aaabbbccc"), "ds": [0, 1, 2**62 - 1] * 3, "y": 1.0})
+    with pytest.raises(DataError, match="in steps of '1' it would have 1383505805528216371. rows, but it has 9"):
+        panel_from_table(table, DataConfig())
 
 
 def test_mixed_zones_in_timestamps_of_python_are_refused():
