@@ -11,7 +11,7 @@ from lstmjax import ops
 from lstmjax.nn.cell import Carry, CellOptions, LSTMCell
 from lstmjax.nn.regularization import Dropout, Rate, Rngs, check_rate, draw_key, is_zero
 from lstmjax.ops import recurrence
-from lstmjax.ops.lstm import Implementation
+from lstmjax.ops.lstm import Implementation, check_options
 from lstmjax.ops.precision import wide
 
 
@@ -74,6 +74,7 @@ class LSTM(nnx.Module):
         self.unroll = unroll
         self.remat = remat
         self.implementation = implementation
+        check_options(implementation, remat, unroll)
         if implementation == "cudnn":
             self._refuse_cudnn()
 
@@ -109,9 +110,13 @@ class LSTM(nnx.Module):
 
         Returns:
             Outputs of shape (B, T, H), or ((c, h), outputs) with `return_carry`.
+
+        Raises:
+            ValueError: shapes that do not fit each other or the layer.
         """
         time_major = self.time_major if time_major is None else time_major
         reverse = self.reverse if reverse is None else reverse
+        self._check_shapes(x, initial_carry, seq_lengths, time_major)
         if not time_major:
             x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
         random: dict[str, Any] = {"rngs": rngs, "deterministic": deterministic}
@@ -130,13 +135,24 @@ class LSTM(nnx.Module):
             ys = jnp.swapaxes(ys, 0, 1)  # (B, T, H)
         return (carry, ys) if return_carry else ys
 
+    def _check_shapes(self, x: Any, carry: Any, seq_lengths: Any, time_major: bool) -> None:
+        batch = recurrence.batch_size(x, time_major)
+        c, h = (None, None) if carry is None else carry
+        recurrence.check_shapes(
+            x,
+            {
+                "x": (x, (*x.shape[:2], self.cell.in_features)),
+                "initial_carry's c": (c, (batch, self.cell.hidden_features)),
+                "initial_carry's h": (h, (batch, self.cell.out_features)),
+                "seq_lengths": (seq_lengths, (batch,)),
+            },
+        )
+
     def _refuse_cudnn(self) -> None:
         if not self.cell.is_plain:
             raise ValueError('implementation="cudnn" computes the plain cell only: use "auto" for its variants')
         if not is_zero(self.recurrent_dropout.rate):
             raise ValueError('implementation="cudnn" has no recurrent dropout: use "auto"')
-        if self.remat is not False:
-            raise ValueError('implementation="cudnn" keeps what it needs itself: leave remat out, or use "auto"')
         if self.cell.dtype is not None and jnp.dtype(self.cell.dtype) != jnp.float32:
             raise ValueError(f'implementation="cudnn" computes in float32, not {self.cell.dtype}: use "auto"')
 

@@ -76,8 +76,23 @@ def lstm(
     >>> ys.shape, h.shape
     ((1, 5, 2), (1, 2))
     """
-    run = _implementation(implementation, remat, unroll)
-    _check_shapes(weights, x, carry, seq_lengths, recurrent_mask, time_major)
+    check_options(implementation, remat, unroll)
+    run = _IMPLEMENTATIONS[implementation]
+    hidden = weights.recurrent_kernel.shape[0]
+    batch = recurrence.batch_size(x, time_major)
+    c, h = (None, None) if carry is None else carry
+    recurrence.check_shapes(
+        x,
+        {
+            "weights.kernel": (weights.kernel, (x.shape[2], 4 * hidden)),
+            "weights.recurrent_kernel": (weights.recurrent_kernel, (hidden, 4 * hidden)),
+            "weights.bias": (weights.bias, (4 * hidden,)),
+            "carry's c": (c, (batch, hidden)),
+            "carry's h": (h, (batch, hidden)),
+            "seq_lengths": (seq_lengths, (batch,)),
+            "recurrent_mask": (recurrent_mask, (batch, hidden)),
+        },
+    )
     if not time_major:
         x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
     arrays, dtype = _prepare(weights, x, carry, seq_lengths, recurrent_mask, dtype)
@@ -120,7 +135,17 @@ def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[_backwa
 _IMPLEMENTATIONS: dict[str, Any] = {"auto": _backward.recurrence, "scan": _scan, "cudnn": _cudnn.cudnn}
 
 
-def _implementation(name: str, remat: bool | int, unroll: int) -> Any:
+def check_options(name: str, remat: bool | int, unroll: int) -> None:
+    """Refuses options that `lstm` does not have.
+
+    Args:
+        name: of the implementation.
+        remat: as `lstm` takes it.
+        unroll: as `lstm` takes it.
+
+    Raises:
+        ValueError: one of them is not known, or cuDNN cannot do it.
+    """
     if name not in _IMPLEMENTATIONS:
         raise ValueError(f"implementation is {name!r}: expected one of {', '.join(_IMPLEMENTATIONS)}")
     if remat is not False and remat < 1:
@@ -129,7 +154,6 @@ def _implementation(name: str, remat: bool | int, unroll: int) -> Any:
         raise ValueError(f"unroll is {unroll}: expected at least 1")
     if name == "cudnn" and remat is not False:
         raise ValueError('implementation="cudnn" keeps what it needs itself: leave remat out, or use "auto"')
-    return _IMPLEMENTATIONS[name]
 
 
 def _prepare(
@@ -155,26 +179,3 @@ def _prepare(
         weights.kernel, weights.recurrent_kernel, bias, x.astype(dtype), c, h, recurrent_mask, valid
     )
     return recurrence.vary_alike(arrays), dtype
-
-
-def _check_shapes(
-    weights: LSTMWeights, x: Any, carry: Any, seq_lengths: Any, recurrent_mask: Any, time_major: bool
-) -> None:
-    if x.ndim != 3:
-        raise ValueError(f"x has shape {x.shape}: expected (B, T, I), or (T, B, I) if time_major")
-    hidden = weights.recurrent_kernel.shape[0]
-    batch = x.shape[1] if time_major else x.shape[0]
-    expected = {
-        "weights.kernel": (weights.kernel.shape, (x.shape[2], 4 * hidden)),
-        "weights.recurrent_kernel": (weights.recurrent_kernel.shape, (hidden, 4 * hidden)),
-        "weights.bias": (weights.bias.shape, (4 * hidden,)),
-    }
-    if carry is not None:
-        expected |= {f"carry's {name}": (part.shape, (batch, hidden)) for name, part in zip("ch", carry, strict=True)}
-    if seq_lengths is not None:
-        expected["seq_lengths"] = (seq_lengths.shape, (batch,))
-    if recurrent_mask is not None:
-        expected["recurrent_mask"] = (recurrent_mask.shape, (batch, hidden))
-    for name, (found, wanted) in expected.items():
-        if tuple(found) != tuple(wanted):
-            raise ValueError(f"{name} has shape {found}: expected {wanted} for x of shape {x.shape}")

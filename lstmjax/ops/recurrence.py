@@ -1,7 +1,7 @@
 """A step repeated over time, time first: masks, direction and chunks, for every kind of cell."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -10,6 +10,33 @@ from jaxtyping import Array, Bool, Float, Int
 
 Carry = TypeVar("Carry")
 Tree = TypeVar("Tree")
+
+
+def batch_size(x: Any, time_major: bool) -> int:
+    """The sequences in `x`.
+
+    Raises:
+        ValueError: `x` is no batch of sequences.
+    """
+    if x.ndim != 3:
+        raise ValueError(f"x has shape {x.shape}: expected (B, T, I), or (T, B, I) if time_major")
+    return x.shape[1] if time_major else x.shape[0]
+
+
+def check_shapes(x: Any, expected: Mapping[str, tuple[Any, tuple[int, ...]]]) -> None:
+    """Refuses arrays of other shapes than expected; JAX would broadcast some of them, and no error would be seen.
+
+    Args:
+        x: the inputs, for the message.
+        expected: by name an array, or None, and its shape.
+
+    Raises:
+        ValueError: the first array that has another shape.
+    """
+    for name, (array, wanted) in expected.items():
+        if array is not None and jnp.shape(array) != wanted:
+            beside = "" if array is x else f" for x of shape {jnp.shape(x)}"
+            raise ValueError(f"{name} has shape {jnp.shape(array)}: expected {wanted}{beside}")
 
 
 def valid_steps(seq_lengths: Int[Array, " B"], steps: int) -> Bool[Array, "T B 1"]:
@@ -103,7 +130,7 @@ def in_chunks(
     if remat is False:
         return run(carry, xs)
     steps = jax.tree.leaves(xs)[0].shape[0]
-    length = chunk_length(steps) if remat is True else min(remat, steps)
+    length = chunk_length(steps) if remat is True else max(1, min(remat, steps))
     count, rest = divmod(steps, length)
     start = rest if reverse else 0  # the chunks of full length come first in the direction of time
     whole = jax.tree.map(

@@ -1,5 +1,6 @@
 """The layers: directions, orders, carries, last steps, and other libraries' wrappers around them."""
 
+import inspect
 from typing import Any
 
 import jax
@@ -93,6 +94,42 @@ def test_a_stacks_features_and_bad_arguments() -> None:
         stack(X, reverse=True)
     with pytest.raises(ValueError, match="num_layers is 0"):
         StackedLSTM(4, 5, 0, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("variant", [{}, {"layer_norm": True}, {"proj_size": 3}], ids=str)
+@pytest.mark.parametrize("time_major", [False, True])
+def test_arrays_that_do_not_fit_are_refused_by_every_cell_in_the_users_shapes(variant: Any, time_major: bool) -> None:
+    call = inspect.unwrap(LSTM.__call__)  # as users have it: without the run-time check of annotations
+    layer = LSTM(4, 5, time_major=time_major, rngs=nnx.Rngs(0), **variant)
+    x = jnp.ones((7, 2, 4) if time_major else (2, 7, 4))
+    out = layer.cell.out_features
+    c, h = jnp.zeros((2, 5)), jnp.zeros((2, out))
+    wrong = {
+        "x has shape .*3.: expected .*4.": ((x[..., :3],), {}),
+        "x has shape .7, 4.: expected .B, T, I.": ((jnp.ones((7, 4)),), {}),
+        # One length would have been broadcast to all sequences.
+        f"seq_lengths has shape .1,.: expected .2,. for x of shape .{str(x.shape)[1:-1]}": (
+            (x,),
+            {"seq_lengths": jnp.array([3])},
+        ),
+        "initial_carry's c has shape .1, 5.: expected .2, 5.": ((x,), {"initial_carry": (c[:1], h)}),
+        f"initial_carry's h has shape .2, 6.: expected .2, {out}.": ((x,), {"initial_carry": (c, jnp.zeros((2, 6)))}),
+    }
+    for message, (args, options) in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            call(layer, *args, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"remat": 0}, "remat is 0"),
+        ({"unroll": 0}, "unroll is 0"),
+    ],
+)
+def test_options_that_do_not_exist_are_refused_when_the_layer_is_made(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LSTM(4, 5, peepholes=True, rngs=nnx.Rngs(0), **options)
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_a_long_lookback_can_be_cut_anywhere(make_problem: Any) -> None:
 
 def test_no_steps_return_the_state_they_were_given(make_problem: Any) -> None:
     problem = make_problem()
-    for remat in (False, True):
+    for remat in (False, True, 3):
         carry, ys = lstm(problem.weights, problem.x[:, :0], problem.carry, remat=remat)
         assert ys.shape == (5, 0, 4)
         assert_close(carry, problem.carry, atol=0)
