@@ -159,11 +159,11 @@ def _laid_out(
         hist=np.ascontiguousarray(cells[:, columns.hist]),
         futr=np.ascontiguousarray(cells[:, columns.futr]),
         stat=_static(rows, ids, columns.stat, schema),
-        weight=_weights(rows, columns, schema, cells),
+        weight=_weights(rows, columns, cells),
     )
 
 
-def _weights(rows: Rows, columns: Columns, schema: Schema, cells: np.ndarray) -> Float64[np.ndarray, "R Fw"]:
+def _weights(rows: Rows, columns: Columns, cells: np.ndarray) -> Float64[np.ndarray, "R Fw"]:
     """The weights of all rows; every row of the table with a target must have one, of 0 or more."""
     given, y = rows.cells[:, columns.weight], rows.cells[:, columns.y]
     wrong = np.flatnonzero((~(given >= 0)).any(axis=1) & ~np.isnan(y).all(axis=1))

@@ -87,11 +87,6 @@ def settings(name: str) -> dict[str, Any]:
     return dict(_dataset(name).settings)
 
 
-def series_id(name: str) -> str:
-    """What to call the only series of a data set whose table has no id column."""
-    return name
-
-
 def fetch(file: RemoteFile, folder: Path | None = None) -> Path:
     """The path of a file, downloaded if it is not there yet, its digest verified in any case.
 

@@ -55,7 +55,7 @@ def load_source(config: DataConfig) -> Source:
     """
     futr = None if config.futr_path is None else read_table(config.futr_path)
     if config.dataset is not None:
-        return Source(datasets.load(config.dataset), config.dataset, datasets.series_id(config.dataset), futr)
+        return Source(datasets.load(config.dataset), config.dataset, config.dataset, futr)
     if config.path is None:
         raise ConfigError(
             f"no data is named: give data.path (a CSV or Parquet file) or data.dataset ({', '.join(datasets.NAMES)})"
