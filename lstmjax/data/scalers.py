@@ -50,14 +50,16 @@ def _one(values: np.ndarray, statistic: Statistic) -> tuple[float, float]:
     observed = values[~np.isnan(values)]
     if not len(observed):
         return np.nan, np.nan
-    center, spread = statistic(observed)
+    with np.errstate(over="ignore", invalid="ignore"):  # `lstmjax.data.scaling` looks at what comes out
+        center, spread = statistic(observed)
     return center, 1.0 if observed.min() == observed.max() else spread  # rounding gives a constant a tiny deviation
 
 
 def each_column(values: Float[np.ndarray, "R F"], statistic: Statistic) -> Statistics:
     """Statistics of each column, missing values left out: two of (F,), 0 and 1 where nothing was observed."""
     pairs = np.array([_one(column, statistic) for column in values.T]).reshape(-1, 2)
-    return np.nan_to_num(pairs[:, 0], nan=0.0), np.nan_to_num(pairs[:, 1], nan=1.0)
+    center, spread = pairs.T
+    return np.where(np.isnan(center), 0.0, center), np.where(np.isnan(spread), 1.0, spread)
 
 
 def by_series(

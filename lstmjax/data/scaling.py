@@ -17,6 +17,7 @@ from lstmjax.data.split import Split
 from lstmjax.data.table import DataWarning
 from lstmjax.data.transform import TRANSFORMS, transformed
 from lstmjax.data.windows import PanelArrays
+from lstmjax.errors import DataError
 
 _NAMED = 5  # series named in a warning; the others are counted
 
@@ -85,7 +86,8 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
         The statistics.
 
     Raises:
-        DataError: a target that is not positive, and ``config.transform`` is log.
+        DataError: a target that is not positive, and ``config.transform`` is log; values so large or so alike that
+            float64 does not hold their statistics.
 
     Warns:
         DataWarning: a series whose training rows are all equal; its scale is 1.
@@ -102,7 +104,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
     futr_center, futr_scale = each_column(panel.futr[train_rows], covariate)
     stat_center, stat_scale = each_column(panel.stat, covariate)
     _warn_constant(panel, split)
-    return Scaling(
+    scaling = Scaling(
         transform=config.transform,
         scaler=config.scaler,
         per_series=config.scaler_scope == "series",
@@ -116,6 +118,8 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
         stat_scale=stat_scale,
         series=np.arange(len(panel.ids)),
     )
+    _check_statistics(scaling, panel)
+    return scaling
 
 
 def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
@@ -190,6 +194,9 @@ def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], p
 
     Returns:
         Statistics in the order of the new panel's series.
+
+    Raises:
+        DataError: as `fit_scaling`, of unseen series.
     """
     known = {name: row for row, name in enumerate(old_ids)}
     rows = np.array([known.get(name, -1) for name in panel.ids], np.int64)
@@ -200,12 +207,14 @@ def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], p
     others = scaling.y_center, scaling.y_scale
     own_center, own_scale = by_series(panel.y, panel.offsets, unseen, SCALERS[scaling.scaler], others)
     kept = (rows >= 0)[:, None]
-    return dataclasses.replace(
+    aligned = dataclasses.replace(
         scaling,
         y_center=np.where(kept, scaling.y_center[rows], own_center),
         y_scale=np.where(kept, scaling.y_scale[rows], own_scale),
         series=rows,
     )
+    _check_statistics(aligned, panel)
+    return aligned
 
 
 def _with_calendar(panel: Panel, series: np.ndarray, futr: np.ndarray) -> np.ndarray:
@@ -230,6 +239,25 @@ def _target_statistics(scaling: Scaling, series: np.ndarray) -> Statistics:
 def _masked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mask = ~np.isnan(values)
     return np.where(mask, values, 0.0).astype(np.float32), mask
+
+
+def _check_statistics(scaling: Scaling, panel: Panel) -> None:
+    """Refuses what nothing can be scaled by: a square has twice the digits before the point, or after it."""
+    of = [f"series {name!r}, " for name in panel.ids] if scaling.per_series else [""]
+    groups = (
+        (of, panel.schema.channels, scaling.y_center, scaling.y_scale),
+        ([""], panel.schema.hist_exog, scaling.hist_center[None], scaling.hist_scale[None]),
+        ([""], panel.schema.futr_exog, scaling.futr_center[None], scaling.futr_scale[None]),
+        ([""], panel.schema.stat_exog, scaling.stat_center[None], scaling.stat_scale[None]),
+    )
+    for series, columns, center, spread in groups:
+        useless = np.argwhere(~(np.isfinite(center) & np.isfinite(spread) & (spread > 0)))
+        if len(useless):
+            row, column = useless[0]
+            raise DataError(
+                f"{series[row]}column {columns[column]!r} is scaled by a center of {center[row, column]:g} and a scale "
+                f"of {spread[row, column]:g}: give it in another unit, its values are too large or differ too little"
+            )
 
 
 def _warn_constant(panel: Panel, split: Split) -> None:

@@ -15,6 +15,7 @@ from lstmjax.data.scalers import SCALERS
 from lstmjax.data.scaling import Scaling, align, fit_scaling, scale, scale_targets, unscale
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.table import DataWarning
+from lstmjax.errors import DataError
 
 VALUES = np.random.default_rng(7).gamma(2.0, 3.0, size=(2, 60))
 
@@ -127,6 +128,21 @@ def test_a_constant_series_is_warned_of_and_scaled_by_one(series_of):
     assert scaling.y_scale[0, 0] == 1
     arrays = scale(panel, scaling)
     np.testing.assert_allclose(arrays.y[:40, 0], 0, atol=1e-7)
+
+
+@pytest.mark.parametrize(("unit", "found"), [(1e201, "a scale of inf"), (8e306, "a center of inf"), (1e-200, "of 0")])
+def test_values_whose_statistics_float64_does_not_hold_are_refused(hourly, series_of, unit, found):
+    panel, splits = series_of(VALUES[0], VALUES[1] * unit), _split(*[(40, 50, 60)] * 2)
+    with pytest.raises(DataError, match=rf"^series 's1', column 'y' is scaled by .*{found}.*: give it in another unit"):
+        fit_scaling(panel, splits, DataConfig())
+    with pytest.raises(DataError, match=rf"^column 'y' is scaled by .*{found}"):
+        fit_scaling(series_of(VALUES[0] * unit), _split((40, 50, 60)), DataConfig(scaler_scope="global"))
+    config = DataConfig(hist_exog=("x",))
+    with pytest.raises(DataError, match=rf"^column 'x' is scaled by .*{found}"):
+        fit_scaling(panel_from_table(hourly(60, x=VALUES[1] * unit), config), _split((40, 50, 60)), config)
+    known = fit_scaling(series_of(VALUES[0]), _split((40, 50, 60)), DataConfig())
+    with pytest.raises(DataError, match=rf"^series 's1', column 'y' is scaled by .*{found}"):
+        align(known, ["s0"], panel)
 
 
 def test_quartiles_that_coincide_fall_back_to_the_deviation(series_of):
