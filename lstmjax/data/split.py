@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from lstmjax.config import DataConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.table import DataWarning
+from lstmjax.data.windows import train_windows
 from lstmjax.errors import ConfigError, DataError
 
 _NAMED = 5  # series named in a warning; the others are counted
@@ -47,14 +48,15 @@ def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[S
     """
     split = _by_time(panel, config) if config.train_end is not None else _by_size(panel, config, with_test)
     sizes = [int(np.max(part)) for part in (split.val_end - split.train_end, split.test_end - split.val_end)]
-    trained = _has_training_window(panel, split, config.h)
-    if not trained.any():
+    windows = train_windows(panel, split, input_size=config.input_size, h=config.h, step_size=config.step_size)
+    short = np.setdiff1d(np.arange(len(panel.ids)), windows.series)
+    if len(short) == len(panel.ids):
         raise DataError(
             f"no series has a whole training window: the longest has {panel.observed.max()} rows, of which validation "
             f"takes {sizes[0]} and the test {sizes[1]}, and a window needs {config.h + 1} (data.h + 1), with a target "
-            "observed: give more rows, or a smaller data.val_size, data.test_size or data.h"
+            f"observed, in a long series after its first {config.input_size} (data.input_size): give more rows, or a "
+            "smaller data.val_size, data.test_size, data.input_size or data.h"
         )
-    short = np.flatnonzero(~trained)
     if len(short):
         more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
         warnings.warn(
@@ -64,14 +66,6 @@ def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[S
             stacklevel=2,
         )
     return split, sizes[0], sizes[1]
-
-
-def _has_training_window(panel: Panel, split: Split, h: int) -> np.ndarray:
-    """(N,) True where there is a row to look back upon, h rows to forecast, and an observation among them."""
-    seen = np.concatenate([[0], np.cumsum(~np.isnan(panel.y).all(axis=1))])
-    begin = panel.offsets[:-1]
-    last = np.maximum(split.train_end, 1)
-    return (split.train_end > h) & (seen[begin + last] > seen[begin + 1])
 
 
 def _by_size(panel: Panel, config: DataConfig, with_test: bool) -> Split:

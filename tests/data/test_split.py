@@ -1,5 +1,7 @@
 """Splits: chronological, by sizes or timestamps, and what they say when there is not enough."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -87,6 +89,17 @@ def test_training_rows_without_an_observation_hold_no_window(series_of):
         split_panel(series_of(empty), config, with_test=True)
     with pytest.warns(DataWarning, match="1 of 2 series .*: 's1'"):
         split_panel(series_of(np.arange(40), empty), config, with_test=True)
+
+
+def test_targets_are_looked_for_after_the_lookback_where_training_windows_have_them(series_of):
+    late = np.where((np.arange(60) > 7) & (np.arange(60) < 41), np.nan, np.arange(60.0))  # all that is seen, is history
+    config = DataConfig(h=4, input_size=12, val_size=10, test_size=10)
+    with pytest.raises(DataError, match=r"no series has a whole training window.* data\.input_size or data\.h$"):
+        split_panel(series_of(late), config, with_test=True)
+    with pytest.warns(DataWarning, match="1 of 2 series .*: 's1'$"):
+        split_panel(series_of(np.arange(60), late), config, with_test=True)
+    split, _, _ = split_panel(series_of(late), dataclasses.replace(config, input_size=7), with_test=True)
+    assert _ends(split) == [[40, 50, 60]]
 
 
 def test_many_short_series_are_counted(series_of):
