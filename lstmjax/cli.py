@@ -5,7 +5,7 @@ A user's mistake ends with exit status 2 and one line on standard error.
 
 import dataclasses
 import itertools
-import json
+import os
 import shlex
 import signal
 import sys
@@ -36,14 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]  # whatever else it is given is not shown
         try:
-            command = _parse(arguments)
-            _COMMANDS[type(command)](command)
+            try:
+                command = _parse(arguments)
+                _COMMANDS[type(command)](command)
+            finally:  # also after a help text, which ends with SystemExit: here it shows whether anybody reads on
+                sys.stdout.flush()
         except LstmjaxError as error:
             print(f"lstmjax: error: {error}", file=sys.stderr)
             sys.exit(MISTAKE)
         except KeyboardInterrupt:
             print("lstmjax: stopped by SIGINT", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
+        except BrokenPipeError:
+            # The reader, such as head, has what it wants. What is still to be written goes nowhere, without complaint.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
 
 
 def train(command: Train) -> None:
@@ -111,7 +118,7 @@ def evaluate(command: Evaluate) -> None:
     from lstmjax import parallel
     from lstmjax.forecaster import Forecaster
     from lstmjax.run import metrics_table
-    from lstmjax.run_directory import write_table
+    from lstmjax.run_directory import as_json, write_table
 
     parallel.configure_devices()
     forecaster = Forecaster.load(command.run)
@@ -119,7 +126,7 @@ def evaluate(command: Evaluate) -> None:
     if command.out is not None:
         write_table(evaluation.table, command.out)
     if command.json:
-        print(json.dumps(evaluation.metrics, indent=2))
+        print(as_json(evaluation.metrics), end="")
     else:
         print(metrics_table(evaluation.metrics, forecaster.config.model.alias), end="")
 
@@ -190,9 +197,10 @@ def _defaults(arguments: list[str]) -> RunConfig:
 
 
 def _values(arguments: list[str], flag: str) -> list[str]:
-    """What follows a flag, as often as it is given."""
-    apart = [value for name, value in itertools.pairwise(arguments) if name == flag]
-    return apart + [name.removeprefix(f"{flag}=") for name in arguments if name.startswith(f"{flag}=")]
+    """What follows a flag, as often as it is given. Tyro takes underscores in its name for hyphens."""
+    apart = [value for name, value in itertools.pairwise(arguments) if name.replace("_", "-") == flag]
+    joined = [argument.partition("=") for argument in arguments]
+    return apart + [value for name, equals, value in joined if equals and name.replace("_", "-") == flag]
 
 
 def _config(path: Path) -> RunConfig:

@@ -154,7 +154,7 @@ class RunDirectory:
     def describe(self, config: RunConfig, *, data_digest: str, finetuned_from: Path | None = None) -> None:
         """Writes run.json, then config.json: what has that can be resumed. Arguments as in `create`."""
         origin = {} if finetuned_from is None else {"finetuned_from": str(finetuned_from)}
-        self._write(RUN_FILE, _json(_description(config, data_digest) | origin))
+        self._write(RUN_FILE, as_json(_description(config, data_digest) | origin))
         write_config(self.path, config)
 
     @property
@@ -176,7 +176,7 @@ class RunDirectory:
         description, now = self.description, _description(config, "")
         del now["data_sha256"]  # it is the same
         resumed = [*description.get("resumed", []), {"step": step, **now}]
-        self._write(RUN_FILE, _json(description | {"resumed": resumed}))
+        self._write(RUN_FILE, as_json(description | {"resumed": resumed}))
         write_config(self.path, config)
 
     def append_check(self, check: Check, member: int = 0) -> None:
@@ -189,18 +189,7 @@ class RunDirectory:
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Writes metrics.json; what is not a finite number becomes null."""
-        self._write("metrics.json", _json(metrics))
-
-    def read_metrics(self) -> dict[str, Any]:
-        """What `write_metrics` wrote.
-
-        Raises:
-            CheckpointError: it is not there: the run did not end.
-        """
-        path = self.path / "metrics.json"
-        if not path.exists():
-            raise CheckpointError(f"{path}: no such file: the run did not end, or this is not a run directory")
-        return json.loads(path.read_text())
+        self._write("metrics.json", as_json(metrics))
 
     def write_test_forecasts(self, table: pd.DataFrame) -> None:
         """Writes test_forecasts.csv.gz; equal tables give equal bytes."""
@@ -276,12 +265,12 @@ def _git_commit() -> str | None:
         return None
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """Indented JSON text; what is not a finite number, which JSON does not know, becomes null."""
     return json.dumps(_finite(value), indent=2) + "\n"
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no NaN and no infinity."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):

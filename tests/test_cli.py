@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 
@@ -60,6 +61,31 @@ def test_evaluate_repeats_the_metrics_of_the_run(run, capsys):
     assert found["test"]["mae"] > 0
 
 
+def test_metrics_that_are_not_numbers_are_null_in_json(run, capsys, tmp_path):
+    # A new series is forecast from row 24 on: before it no two rows are a season of 24 apart, by which MASE is scaled.
+    hourly(40).assign(unique_id="new").to_csv(tmp_path / "short.csv", index=False)
+    main(["evaluate", str(run), "--data.path", str(tmp_path / "short.csv"), "--json"])
+
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    found = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert found["test"]["mase"] is None
+    assert found["test"]["mae"] > 0
+
+
+@pytest.mark.parametrize("arguments", [["train", "--help"], ["predict", "RUN"]])
+def test_a_reader_that_wants_no_more_is_no_error(arguments, run, monkeypatch, capsys):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        with pytest.raises(SystemExit) as stopped:
+            main([str(run) if argument == "RUN" else argument for argument in arguments])
+    assert stopped.value.code == 141
+    assert capsys.readouterr().err == ""
+
+
 def test_evaluate_prints_the_model_above_the_baselines(run, capsys, tmp_path):
     main(["evaluate", str(run), "--out", str(tmp_path / "all.csv")])
     lines = capsys.readouterr().out.splitlines()
@@ -100,7 +126,8 @@ def test_finetuning_starts_from_the_run_s_weights_with_its_options(csv, run, tmp
     assert (stored["data"]["input_size"], stored["optimizer"]["learning_rate"]) == (24, 1e-9)
     assert json.loads((target / "run.json").read_text())["finetuned_from"] == str(run)
     capsys.readouterr()
-    arguments = ["train", "--finetune-from", run, "--run-dir", tmp_path / "other", "--model.hidden-size=4"]
+    # With an underscore it is the same flag, and the run's options are taken all the same.
+    arguments = ["train", "--finetune_from", run, "--run_dir", tmp_path / "other", "--model.hidden_size=4"]
     assert "has shape" in mistake(arguments, capsys)
     assert not (tmp_path / "other").exists()
 
