@@ -1,6 +1,7 @@
 """From a panel to what a network is trained on: split, scaled, cut into windows. Every user's mistake shows here."""
 
 import dataclasses
+import warnings
 from typing import Any, NamedTuple
 
 from lstmjax.config import DataConfig
@@ -9,7 +10,9 @@ from lstmjax.data.frequency import season_length
 from lstmjax.data.panel import Panel
 from lstmjax.data.scaling import Scaling, fit_scaling, scale
 from lstmjax.data.split import Split, split_panel
-from lstmjax.data.windows import PanelArrays, Windows, train_windows, validation_windows
+from lstmjax.data.table import DataWarning
+from lstmjax.data.windows import PanelArrays, Windows, counting, train_windows, validation_windows
+from lstmjax.errors import DataError
 from lstmjax.window import WindowSpec
 
 
@@ -41,9 +44,18 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
 
     Raises:
         ConfigError: a split smaller than a window.
-        DataError: there is no series left with a whole training window.
+        DataError: there is no series left with a whole training window, or none has a target of a weight above 0.
+
+    Warns:
+        DataWarning: there are validation rows, but none with a target that counts: nothing is validated.
     """
     split, val_size, test_size = split_panel(panel, config, with_test=with_test)
+    train = train_windows(panel, split, input_size=config.input_size, h=config.h, step_size=config.step_size)
+    if not counting(panel, train, h=config.h).any():
+        raise DataError(
+            f"column {config.weight_col!r} (data.weight_col) is 0 in every row that is a training target: there is "
+            "nothing to learn from; give some of them a weight above 0"
+        )
     scaling = fit_scaling(panel, split, config)
     freq = panel.schema.freq
     inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
@@ -56,10 +68,24 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
         split=split,
         scaling=scaling,
         arrays=scale(panel, scaling),
-        train=train_windows(panel, split, input_size=config.input_size, h=config.h, step_size=config.step_size),
-        validation=validation_windows(split, h=config.h),
+        train=train,
+        validation=_validation(panel, split, config.h),
         spec=window_spec(panel, resolved),
     )
+
+
+def _validation(panel: Panel, split: Split, h: int) -> Windows:
+    """Every validation window; none where nothing could be said of a forecast: its loss of 0 would be the best."""
+    windows = validation_windows(split, h=h)
+    if not len(windows.series) or counting(panel, windows, h=h).any():
+        return windows
+    warnings.warn(
+        "no validation row has a target that counts (observed, and of a weight above 0): nothing is validated, and the "
+        "last weights are kept; choose other validation rows, or none (data.val_size 0)",
+        DataWarning,
+        stacklevel=3,
+    )
+    return Windows(windows.series[:0], windows.origin[:0])
 
 
 def window_spec(panel: Panel, config: DataConfig) -> WindowSpec:

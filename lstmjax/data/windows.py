@@ -114,10 +114,29 @@ def train_windows(panel: "Panel", split: "Split", *, input_size: int, h: int, st
     rows = split.train_end
     first = np.minimum(input_size, np.maximum(1, rows - h))
     windows = _enumerate(first, rows - h, step_size)
-    observed = np.concatenate([[0], np.cumsum(~np.isnan(panel.y).all(axis=1))])
-    begin = panel.offsets[windows.series] + windows.origin
-    seen = observed[begin + h] > observed[begin]
+    seen = _reaching(~np.isnan(panel.y).all(axis=1), panel, windows, h)
     return Windows(windows.series[seen], windows.origin[seen])
+
+
+def counting(panel: "Panel", windows: Windows, *, h: int) -> Bool[np.ndarray, " W"]:
+    """Which windows have a target that counts in the loss: an observed one, in a row of a weight above 0.
+
+    Args:
+        panel: the data.
+        windows: which windows, with their targets inside their series.
+        h: horizon H, in rows.
+    """
+    rows = ~np.isnan(panel.y).all(axis=1)
+    if panel.weight.shape[1]:
+        rows &= panel.weight[:, 0] > 0
+    return _reaching(rows, panel, windows, h)
+
+
+def _reaching(rows: Bool[np.ndarray, " R"], panel: "Panel", windows: Windows, h: int) -> Bool[np.ndarray, " W"]:
+    """Which windows have one of some rows among their targets."""
+    before = np.concatenate([[0], np.cumsum(rows)])
+    begin = panel.offsets[windows.series] + windows.origin
+    return before[begin + h] > before[begin]
 
 
 def validation_windows(split: "Split", *, h: int) -> Windows:
