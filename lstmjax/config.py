@@ -32,6 +32,9 @@ OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
 ScheduleName = Literal["constant", "cosine", "exponential", "step", "onecycle", "plateau"]
 LossName = Literal["mse", "mae", "huber"]
 
+RESULT_COLUMNS = ("target", "cutoff", "y", "scale", *typing.get_args(BaselineName)[1:])
+"""Columns that tables of results and of their metrics have besides the user's own and the forecast's."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -257,6 +260,18 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        """Refuses names that would meet in one table of results, which is made after hours of training."""
+        taken = dict.fromkeys(RESULT_COLUMNS, "a column of the results")
+        for name in ("data.id_col", "data.time_col", "model.alias"):
+            section, named = name.split(".")
+            column = getattr(getattr(self, section), named)
+            if column in taken:
+                raise ConfigError(
+                    f"{name} is {column!r}, which is the name of {taken[column]}: give the column another name"
+                )
+            taken[column] = f"{name} too"
 
     def replace(self, values: dict[str, Any]) -> Self:
         """A copy with some options changed.

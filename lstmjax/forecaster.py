@@ -17,8 +17,7 @@ from lstmjax.data.future import with_future
 from lstmjax.data.panel import Panel, check_compatible
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.windows import Windows
-from lstmjax.errors import CheckpointError, ConfigError
-from lstmjax.evaluation.baselines import BASELINES
+from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.windows import Evaluation
 from lstmjax.fitted import Fitted
 from lstmjax.models.own import NetworkMaker
@@ -45,18 +44,12 @@ class Forecaster:
         network: a network of your own instead of that of ``config.model``: an NNX module, called as
             ``network(window, *, rngs=None, deterministic=None) -> Forecast``, or a function
             ``(spec: WindowSpec, *, rngs: nnx.Rngs)`` that makes one, drawn anew for every seed.
-
-    Raises:
-        ConfigError: ``model.alias`` is the name of another column of the results.
     """
 
     def __init__(self, config: RunConfig | None = None, *, network: nnx.Module | NetworkMaker | None = None) -> None:
         self.config = RunConfig() if config is None else config
         self.network = network
         self._fitted: Fitted | None = None
-        alias, data = self.config.model.alias, self.config.data
-        if alias in {data.id_col, data.time_col, "target", "cutoff", "y", *BASELINES}:
-            raise ConfigError(f"model.alias is {alias!r}, which is the name of another column: choose another")
 
     @property
     def fitted(self) -> Fitted:

@@ -206,7 +206,11 @@ def test_a_table_that_cannot_be_used_is_one_line_and_leaves_nothing(contents, ex
         (["--data.val-size", "3"], "data.val_size is 3"),
         (["--data.freq", "fortnightly"], "data.freq is 'fortnightly'"),
         (["--data.dataset", "etth1"], "data.dataset"),
-        (["--model.alias", "naive"], "model.alias"),
+        (["--model.alias", "naive"], "model.alias is 'naive', which is the name of a column of the results"),
+        (["--model.alias", "ds"], "model.alias is 'ds', which is the name of data.time_col too"),
+        (["--data.id-col", "target"], "data.id_col is 'target', which is the name of a column of the results"),
+        (["--data.time-col", "cutoff"], "data.time_col is 'cutoff'"),
+        (["--data.id-col", "ds"], "data.time_col is 'ds', which is the name of data.id_col too"),
         (["--data.futr-path", "nowhere.csv"], "nowhere.csv: no such file"),
     ],
 )
