@@ -261,21 +261,31 @@ class Forecaster:
         save_fitted(self.fitted, directory, overwrite=overwrite)
 
     @classmethod
-    def load(cls, directory: Path | str, *, network: nnx.Module | NetworkMaker | None = None, member: int = 0) -> Self:
+    def load(
+        cls, directory: Path | str, *, network: nnx.Module | NetworkMaker | None = None, member: int | None = None
+    ) -> Self:
         """A trained forecaster from what `save`, `fit` or ``lstmjax train`` wrote.
 
         Args:
             directory: where it was written. Of a run that has not ended, the best weights so far are taken.
             network: the network of your own that it was trained with.
-            member: which, where several were trained together.
+            member: which, where several were trained together; there it must be given.
 
         Raises:
-            CheckpointError: nothing is there, it does not verify, or it was trained with another network.
+            CheckpointError: nothing is there, it does not verify, it was trained with another network, or there are
+                several.
         """
         stored = checkpoint.load(Path(directory) / CHECKPOINTS)
+        seeds = stored.metadata.get("seeds", [])
+        if member is None and len(seeds) > 1:
+            first = Path(directory) / f"seed-{seeds[0]}"
+            hint = f"name one of them, such as {first}" if first.exists() else "say which by member="
+            raise CheckpointError(
+                f"{directory} holds {len(seeds)} runs, of the seeds {', '.join(map(str, seeds))}: {hint}"
+            )
         forecaster = cls(RunConfig.from_json(stored.metadata["config"], f"{directory}"), network=network)
         check_network(stored, network, forecaster.config, directory)
-        fitted = Fitted.from_arrays(stored, forecaster._network, member)
+        fitted = Fitted.from_arrays(stored, forecaster._network, member or 0)
         forecaster.config = fitted.config
         return forecaster.with_fitted(fitted)
 

@@ -114,6 +114,20 @@ def test_what_cannot_be_asked_of_seeds_is_one_line(arguments, expected, config, 
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["evaluate RUN", "predict RUN", "export RUN --out x.stablehlo", "train --finetune-from RUN --run-dir NEW"],
+)
+def test_no_seed_is_taken_for_all_of_them(command, runs, tmp_path, capsys):
+    places = {"RUN": str(runs), "NEW": str(tmp_path / "r")}
+    with pytest.raises(SystemExit) as stopped:
+        main([places.get(word, word) for word in command.split()])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"lstmjax: error: {runs} holds 2 runs, of the seeds 3, 4: name one of them, such as {runs}/seed-3"
+    assert not (tmp_path / "r").exists()
+
+
 def test_other_seeds_are_not_resumed(config, runs, capsys):
     with pytest.raises(SystemExit):
         main(["train", "--seeds=3", "--resume", str(runs)])
