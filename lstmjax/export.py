@@ -84,19 +84,21 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
     scaling, transform = fitted.scaling, _TRANSFORMS[fitted.scaling.transform]
     weights = jax.tree.map(jnp.asarray, fitted.weights)
     centers, scales = jnp.float32(scaling.y_center), jnp.float32(scaling.y_scale)  # (series, C)
+    numbers = jnp.asarray(scaling.series, jnp.int32)
 
     def forecast(given: dict[str, Array]) -> Float[Array, "B H C"]:
         y, series = given["y"], given["series"]
         known = ~jnp.isnan(y)
         values = transform[0](jnp.where(known, y, 1.0))
-        row = jnp.maximum(series, 0) if scaling.per_series else jnp.zeros_like(series)
+        place, unseen = jnp.maximum(series, 0), series < 0
+        number = jnp.where(unseen, -1, numbers[place])
+        row = place if scaling.per_series else jnp.zeros_like(series)
         center, scale = centers[row], scales[row]  # (B, C)
         if scaling.per_series:
             own = _window_statistics(values, known, scaling)
-            unseen = (series < 0)[:, None]
-            center, scale = jnp.where(unseen, own[0], center), jnp.where(unseen, own[1], scale)
+            center, scale = jnp.where(unseen[:, None], own[0], center), jnp.where(unseen[:, None], own[1], scale)
         scaled = jnp.where(known, (values - center[:, None]) / scale[:, None], 0.0)
-        window = _window(given, scaled, known, scaling, spec)
+        window = _window(given | {"series": number}, scaled, known, scaling, spec)
         ahead = structure.forecast(weights, window).mean()
         return transform[1](ahead * scale[:, None] + center[:, None])
 

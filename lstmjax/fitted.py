@@ -63,15 +63,20 @@ class Fitted(NamedTuple):
         )
 
     def rows_seen(self, panel: Panel) -> np.ndarray:
-        """How many rows at the beginning of each of a panel's series were trained or validated on.
+        """How many rows at the beginning of each of a panel's series had a part in training.
+
+        They were trained or validated on, or, of a series too short for either, its statistics come from them.
 
         Args:
             panel: the training table, or one that goes on after it; with the same frequency.
 
         Returns:
-            (N,) numbers of rows; -1 for a series that was not trained on.
+            (N,) numbers of rows; -1 for a series that training did not see.
         """
-        ends = dict(zip(self.tail.ids.tolist(), self.fit_end.tolist(), strict=True))
+        tail = self.tail
+        observed_end = tail.schema.frequency.at(tail.start, np.maximum(tail.observed - 1, 0))
+        known_end = np.where(self.fit_end == NEVER, observed_end, self.fit_end)
+        ends = dict(zip(tail.ids.tolist(), known_end.tolist(), strict=True))
         end = np.array([ends.get(name, NEVER) for name in panel.ids.tolist()], np.int64)
         number, _ = panel.schema.frequency.number(np.maximum(end, panel.start), panel.start)
         return np.where(end == NEVER, -1, np.where(end < panel.start, 0, number + 1))

@@ -210,7 +210,8 @@ class Forecaster:
 
         Args:
             df: the training table with test rows held out, or a table that goes on after it. Of series that `fit` did
-                not see, all rows after the first ``input_size`` are forecast.
+                not see, all rows after the first ``input_size`` are forecast; of those too short to train on, the rows
+                that came later.
 
         Returns:
             One row a window and horizon step: the id column, ``target`` if there are several, the time column,

@@ -53,7 +53,7 @@ def forecast_future(fitted: Fitted, network: NetworkFor, panel: Panel) -> pd.Dat
 
 
 def evaluate_unseen(fitted: Fitted, network: NetworkFor, panel: Panel) -> Evaluation:
-    """Every window of the rows that were neither trained nor validated on; see `Forecaster.evaluate`."""
+    """Every window of the rows that had no part in training; see `Forecaster.evaluate`."""
     data = fitted.config.data
     seen = fitted.rows_seen(panel)
     # A forecast needs at least one row to look back upon; of new series only whole lookbacks are used.

@@ -4,6 +4,8 @@ import dataclasses
 import warnings
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lstmjax.config import DataConfig
 from lstmjax.data.calendar import WIDTH
 from lstmjax.data.frequency import season_length
@@ -57,6 +59,8 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
             "nothing to learn from; give some of them a weight above 0"
         )
     scaling = fit_scaling(panel, split, config)
+    numbers = np.where(np.isin(scaling.series, train.series), scaling.series, -1)  # the network learns of no others
+    scaling = dataclasses.replace(scaling, series=numbers)
     freq = panel.schema.freq
     inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
     if config.train_end is None:

@@ -40,7 +40,7 @@ class Scaling:
         futr_scale: (Ff,)
         stat_center: (Fs,)
         stat_scale: (Fs,)
-        series: (N,) the number of each series among those trained on; -1 for others.
+        series: (N,) the network's number of each series; -1 for those that it was not trained on.
     """
 
     transform: TransformName
@@ -75,7 +75,8 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
     Targets are scaled as ``config.scaler`` and ``config.scaler_scope`` say. Covariates are always standardised, with
     one mean and population deviation over the training rows of all series; those that are only 0 and 1 there stay as
     they are. A series without training rows (see `Split`) has statistics of all its observed rows, since none of them
-    is forecast for evaluation; one without any observed training row has the mean statistics of the others.
+    is forecast for evaluation; one without any observed training row has the mean statistics of the others. All series
+    have their numbers; which of them are trained on, `lstmjax.data.prepare` knows.
 
     Args:
         panel: the data.
@@ -200,8 +201,9 @@ def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], p
     """
     known = {name: row for row, name in enumerate(old_ids)}
     rows = np.array([known.get(name, -1) for name in panel.ids], np.int64)
+    numbers = np.where(rows >= 0, scaling.series[rows], -1)
     if not scaling.per_series:
-        return dataclasses.replace(scaling, series=rows)
+        return dataclasses.replace(scaling, series=numbers)
     panel = transformed(panel, scaling.transform)
     unseen = np.where(rows < 0, panel.observed, 0)
     others = scaling.y_center, scaling.y_scale
@@ -211,7 +213,7 @@ def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], p
         scaling,
         y_center=np.where(kept, scaling.y_center[rows], own_center),
         y_scale=np.where(kept, scaling.y_scale[rows], own_scale),
-        series=rows,
+        series=numbers,
     )
     _check_statistics(aligned, panel)
     return aligned
