@@ -1,8 +1,8 @@
 """What follows training: the evaluation, the forecast and the pictures of a run, all of which can be made again."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from lstmjax.evaluation.table import render_metrics
 from lstmjax.forecaster import Forecaster
 from lstmjax.resume import write_config
 from lstmjax.run_directory import RunDirectory
-from lstmjax.trainer import CHECKPOINTS, Keeping
+from lstmjax.snapshot import stored_start
+from lstmjax.trainer import CHECKPOINTS, Keeping, network_for
 
 REFIT = "refit"
 """Folder, within a run's, of the forecaster that was trained again on all rows; it has a config once it is whole."""
@@ -56,7 +57,11 @@ def conclude(
         say(metrics_table(metrics, config.model.alias))
     metrics |= fitted.summary
     run.write_metrics(metrics)
-    forecast = _write_forecast(run, forecaster, panel, say)
+    if config.train.refit_all:
+        forecast = _write_forecast(run, _refit(run, forecaster, panel, say), panel, say)
+    else:
+        shutil.rmtree(run.path / REFIT, ignore_errors=True)  # of a run that goes on without it
+        forecast = _write_forecast(run, forecaster, panel, say)
     _draw(run, forecaster, panel, tested, forecast)
     return metrics
 
@@ -78,27 +83,27 @@ def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) 
 
 def _write_forecast(run: RunDirectory, forecaster: Forecaster, panel: Panel, say: Callable[[str], None]) -> bool:
     """Forecasts beyond the last row. False where that needs future covariates that are not there."""
-    config = forecaster.fitted.config
     try:
-        require_future(panel, config.data.h)
+        require_future(panel, forecaster.fitted.config.data.h)
     except DataError as error:
         say(f"no forecast beyond the last row is written: {error}")
         return False
-    if config.train.refit_all:
-        everything = dataclasses.replace(config.data, val_size=0, test_size=0, train_end=None, val_end=None)
-        steps = forecaster.fitted.summary["best_step"]
-        say(f"training again on all rows, for {steps} steps")
-        forecaster = _refit(run.path / REFIT, forecaster, prepare(panel, everything, with_test=False), steps)
     run.write_forecast(forecaster.predict_panel(panel))
     return True
 
 
-def _refit(folder: Path, evaluated: Forecaster, prepared: Prepared, steps: int) -> Forecaster:
-    """The forecaster trained again, on other data; goes on with what a killed run left of that."""
-    forecaster = Forecaster(evaluated.fitted.config, network=evaluated.network)
+def _refit(run: RunDirectory, evaluated: Forecaster, panel: Panel, say: Callable[[str], None]) -> Forecaster:
+    """The forecaster trained again, on all rows, from the same weights; goes on with what a killed run left of that."""
+    config, steps = evaluated.fitted.config, evaluated.fitted.summary["best_step"]
+    say(f"training again on all rows, for {steps} steps")
+    everything = dataclasses.replace(config.data, val_size=0, test_size=0, train_end=None, val_end=None)
+    prepared = prepare(panel, everything, with_test=False)
+    forecaster = Forecaster(config, network=evaluated.network)
+    start = stored_start(run.path, network_for(evaluated.network, config, prepared.spec))
+    folder = run.path / REFIT
     folder.mkdir(exist_ok=True)
     found = checkpoint.load(folder / CHECKPOINTS, upto=steps) if checkpoint.steps(folder / CHECKPOINTS) else None
-    forecaster.fit_prepared(prepared, until=steps, keeping=Keeping(folder, found))
+    forecaster.fit_prepared(prepared, until=steps, start=start, keeping=Keeping(folder, found))
     write_config(folder, forecaster.fitted.config)  # says that it is whole
     return forecaster
 
@@ -112,7 +117,8 @@ def _draw(run: RunDirectory, forecaster: Forecaster, panel: Panel, tested: Windo
     if len(tested.series):
         drawn["test_forecasts"] = _some(tested)
     if forecast:
-        drawn["forecast"] = _some(forecast_windows(panel))
+        # A series that was never observed is forecast, but has no history to draw the forecast after.
+        drawn["forecast"] = _some(Windows(*(column[panel.observed > 0] for column in forecast_windows(panel))))
     for name, windows in drawn.items():
         pictured = windows_to_draw(forecaster, panel, windows)
         run.write_plot(name, plots.forecasts(pictured, model=config.model.alias, value=panel.schema.channels[0]))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lstmjax import checkpoint
 from lstmjax.conclusion import REFIT as REFIT
 from lstmjax.conclusion import conclude as conclude
 from lstmjax.conclusion import metrics_table as metrics_table
@@ -22,7 +23,7 @@ from lstmjax.forecaster import Forecaster
 from lstmjax.interrupt import Interrupt, Interrupted
 from lstmjax.resume import agreed_config, check_data, newest_checkpoint, read_config
 from lstmjax.run_directory import RunDirectory
-from lstmjax.snapshot import panel_digest
+from lstmjax.snapshot import START, panel_digest
 from lstmjax.trainer import Keeping, Watcher, check_members, check_start, network_for, resolved_config
 from lstmjax.training import ProgressDisplay, Status, Weights
 
@@ -125,16 +126,30 @@ def resume_run(
         found = newest_checkpoint(run.path, stored, config)
         if found is not None:
             check_members(found, [config.train.seed])
-        elif "finetuned_from" in description:
-            raise CheckpointError(
-                f"{directory} was killed before the weights it starts with were saved: begin again with "
-                f"--overwrite --finetune-from {description['finetuned_from']}"
-            )
+        _check_origin(run, found, config)
         step = 0 if found is None else found.step
         say(f"{_sizes(prepared)}\ngoing on after step {step} of {config.train.max_steps}")
         run.go_on(config, step)
         keeping = Keeping(run.path, found)
         return _carry_out(run, Forecaster(config), panel, prepared, keeping, None, interrupt or Interrupt(), say)
+
+
+def _check_origin(run: RunDirectory, found: checkpoint.Checkpoint | None, config: RunConfig) -> None:
+    """Refuses to go on with a fine-tuned run where the weights it began with are needed and not there."""
+    origin = run.description.get("finetuned_from")
+    if origin is None:
+        return
+    if found is None:
+        raise CheckpointError(
+            f"{run.path} was killed before the weights it starts with were saved: begin again with "
+            f"--overwrite --finetune-from {origin}"
+        )
+    if config.train.refit_all and not checkpoint.steps(run.path / START):
+        raise CheckpointError(
+            f"{run.path} was fine-tuned by an lstmjax that did not keep the weights it began with, with which "
+            "train.refit_all begins again: leave that out with --train.no-refit-all, or begin again with "
+            f"--overwrite --finetune-from {origin}"
+        )
 
 
 def _starting_weights(directory: Path, forecaster: Forecaster, prepared: Prepared) -> Weights:

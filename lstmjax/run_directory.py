@@ -8,6 +8,8 @@ R/test_forecasts.csv.gz   every test window and step: all metrics can be recompu
 R/forecast.csv            beyond the last row
 R/plots/*.png             learning curve, forecasts
 R/checkpoints/            the latest states of training and the best: all that `Forecaster.load` and a resume need
+R/start/                  the weights that a fine-tuned run began with
+R/refit/                  with train.refit_all: the forecaster trained again on all rows
 R/lock                    held by the process at work
 """
 

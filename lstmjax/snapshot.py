@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +16,10 @@ from lstmjax.training.state import first_state
 
 PREFIX = "state"
 """What the names of a state's arrays begin with."""
+
+START = "start"
+"""The folder, within a run's, of the weights it was given to begin with. They outlive the checkpoint of step 0, which
+goes with the next ones: a training on all rows begins with them too."""
 
 _TRAINED_FIELDS = ("params", "model_state", "opt_state", "best_params", "best_model_state")
 
@@ -67,6 +72,36 @@ def stored_state(
     members = len(stored.arrays[name]) if name in stored.arrays else 1
     template = state_template(network, optimizer, config, members)
     return checkpoint.unflatten(PREFIX, template, stored.arrays)
+
+
+def save_start(directory: Path, start: Weights) -> None:
+    """Keeps the weights that a run was given to begin with.
+
+    Args:
+        directory: the run's.
+        start: the weights.
+
+    Raises:
+        CheckpointError: they cannot be written.
+    """
+    checkpoint.save(directory / START, 0, checkpoint.flatten("weights", start), {})
+
+
+def stored_start(directory: Path, network: Network) -> Weights | None:
+    """The weights that a run was given to begin with; None where none are kept, as it drew its own.
+
+    Args:
+        directory: the run's.
+        network: as it was trained.
+
+    Raises:
+        CheckpointError: they do not verify.
+    """
+    if not checkpoint.steps(directory / START):
+        return None
+    _, first = functional(network)
+    template = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
+    return checkpoint.unflatten("weights", template, checkpoint.load(directory / START).arrays)
 
 
 def summary(result: TrainResult, member: int, *, seconds: float) -> dict[str, Any]:

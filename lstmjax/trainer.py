@@ -125,6 +125,7 @@ def train_members(
         with _Keeper(keeping, frame, seeds, snapshot.panel_digest(prepared.panel)) as keeper:
             if start is not None and state is None:
                 # Whoever resumes the run before its first check must not draw weights from the seed.
+                snapshot.save_start(keeping.directory, start)
                 first = run(None, 0, watcher.on_check)
                 state = first.state
                 keeper.save_last(first)
@@ -152,7 +153,15 @@ def resolved_config(
         prepared: what is trained on.
         network: a network of the user's own; None for that of ``config.model``.
         members: members trained together.
+
+    Raises:
+        ConfigError: the shards asked for do not divide the batch, or the schedule waits for what is never validated.
     """
+    if config.optimizer.schedule == "plateau" and not len(prepared.validation.series):
+        raise ConfigError(
+            "optimizer.schedule is 'plateau', which needs validation windows, and there are none: give rows to "
+            "data.val_size (at least data.h), or choose another schedule"
+        )
     _, first = functional(network_for(network, config, prepared.spec))
     windows = max(1, len(prepared.train.series))
     _, shards = resolve_batch(config.train, windows, members, widest=widest(first))

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from lstmjax.cli import main
+from lstmjax.forecaster import Forecaster
 
 SMALL = [
     "--data.h=6",
@@ -159,13 +160,34 @@ def test_a_resume_that_changes_something_is_one_line(csv, run, tmp_path, capsys)
 def test_missing_future_covariates_leave_no_forecast_and_a_word(tmp_path, capsys):
     hourly().assign(flag=1.0 * (np.arange(300) % 7 == 0)).to_csv(tmp_path / "d.csv", index=False)
     arguments = ["train", "--run-dir", tmp_path / "r", "--data.path", tmp_path / "d.csv", "--data.futr-exog", "flag"]
-    main([*map(str, arguments), *SMALL])
+    main([*map(str, arguments), *SMALL, "--train.refit-all"])
     assert "no forecast beyond the last row is written: " in capsys.readouterr().out
     assert not (tmp_path / "r" / "forecast.csv").exists()
     assert (tmp_path / "r" / "metrics.json").exists()
     line = mistake(["predict", tmp_path / "r"], capsys)
     assert "flag" in line
     assert "data.futr_path" in line
+    # Given later, they lead to a forecast by the weights that were trained again on all rows.
+    ahead = pd.date_range("2024-01-01", periods=306, freq="h")[300:]
+    futr = pd.DataFrame({"ds": ahead, "flag": 0.0})
+    futr.to_csv(tmp_path / "futr.csv", index=False)
+    main(["predict", str(tmp_path / "r"), "--data.futr-path", str(tmp_path / "futr.csv"), "--out", f"{tmp_path}/f.csv"])
+    found = pd.read_csv(tmp_path / "f.csv")["lstm"]
+    refit, evaluated = (
+        Forecaster.load(path).predict(futr_df=futr)["lstm"] for path in (tmp_path / "r/refit", tmp_path / "r")
+    )
+    np.testing.assert_allclose(found, refit)
+    assert not np.allclose(found, evaluated)
+
+
+@pytest.mark.filterwarnings("ignore::lstmjax.data.table.DataWarning")
+def test_a_series_that_was_never_observed_is_forecast_but_not_drawn(tmp_path):
+    hourly().assign(empty=np.nan).to_csv(tmp_path / "d.csv", index=False)
+    table = ["--data.path", str(tmp_path / "d.csv"), "--data.layout", "wide", "--data.target-cols", "y", "empty"]
+    main(["train", "--run-dir", str(tmp_path / "r"), *table, *SMALL])
+    assert (tmp_path / "r/plots/forecast.png").exists()
+    forecast = pd.read_csv(tmp_path / "r/forecast.csv")
+    assert forecast["unique_id"].value_counts().to_dict() == {"y": 6, "empty": 6}
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,20 @@
 
 import gzip
 import json
+import shutil
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 import utilsforecast.losses
 
+from lstmjax import checkpoint
+from lstmjax.cli import main
 from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster import Forecaster
-from lstmjax.run import REFIT, train_run
+from lstmjax.run import REFIT, resume_run, train_run
 from lstmjax.run_directory import RunDirectory
 
 ROWS, TEST = 300, 60
@@ -111,6 +115,31 @@ def test_the_forecast_is_of_the_weights_trained_on_all_rows(run):
     pd.testing.assert_frame_equal(forecast, refit.predict(), check_dtype=False, check_exact=False)
     assert refit.fitted.summary["steps"] == run[0].metrics["best_step"]
     assert not np.allclose(Forecaster.load(directory).predict()["lstm"], forecast["lstm"])
+
+
+def test_a_fine_tuned_run_is_trained_on_all_rows_from_the_weights_it_began_with(run, config, tmp_path):
+    def weights(directory):
+        return jax.tree.leaves(Forecaster.load(directory).fitted.weights)
+
+    directory = tmp_path / "tuned"
+    options = {"train.max_steps": 2, "optimizer.learning_rate": 1e-9}
+    train_run(config.replace(options), directory, finetune_from=run[0].directory, say=lambda _: None)
+    for found, pretrained in zip(weights(directory / REFIT), weights(run[0].directory), strict=True):
+        np.testing.assert_allclose(found, pretrained, atol=1e-6)
+
+    forecast = (directory / "forecast.csv").read_bytes()
+    shutil.rmtree(directory / REFIT)  # as if killed before
+    assert checkpoint.steps(directory / "checkpoints")
+    resume_run(directory, say=lambda _: None)
+    assert (directory / "forecast.csv").read_bytes() == forecast
+
+    shutil.rmtree(directory / "start")  # as lstmjax left it when it did not keep these weights
+    with pytest.raises(CheckpointError, match=r"did not keep the weights it began with.*--train\.no-refit-all"):
+        resume_run(directory, say=lambda _: None)
+    main(["train", "--resume", str(directory), "--train.no-refit-all"])
+    assert not (directory / REFIT).exists()
+    evaluated = Forecaster.load(directory).predict()["lstm"]
+    np.testing.assert_allclose(pd.read_csv(directory / "forecast.csv")["lstm"], evaluated)
 
 
 def test_the_log_has_a_line_a_check_and_the_config_all_that_was_inferred(run):
