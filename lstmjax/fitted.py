@@ -4,7 +4,6 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, NamedTuple, Self
 
-import jax
 import numpy as np
 
 from lstmjax import checkpoint, snapshot
@@ -147,10 +146,10 @@ def _trained(
     stored: checkpoint.Checkpoint, network: Network, config: RunConfig, member: int
 ) -> tuple[Weights, dict[str, Any]]:
     """The weights to forecast with, and how training went."""
-    structure, first = functional(network)
     if any(name.startswith("weights/") for name in stored.arrays):
-        template = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
+        template = snapshot.weights_template(network)
         return checkpoint.unflatten("weights", template, stored.arrays), stored.metadata["summary"]
+    structure, _ = functional(network)
     state = snapshot.stored_state(stored, network, config.optimizer, config.train)
     seconds = stored.metadata["seconds"]
     result = TrainResult(structure, state, False, seconds, config.train.batch_size, config.train.batch_shards or 1)

@@ -34,6 +34,12 @@ def is_trained(name: str) -> bool:
     return name.startswith(tuple(f"{PREFIX}/.{field}" for field in _TRAINED_FIELDS))
 
 
+def weights_template(network: Network) -> Weights:
+    """The shapes of a network's weights; the network is as `training.train` takes it."""
+    _, first = functional(network)
+    return first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
+
+
 def state_template(network: Network, optimizer: OptimizerConfig, config: TrainConfig, members: int) -> TrainState:
     """The shapes of a state.
 
@@ -99,9 +105,7 @@ def stored_start(directory: Path, network: Network) -> Weights | None:
     """
     if not checkpoint.steps(directory / START):
         return None
-    _, first = functional(network)
-    template = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
-    return checkpoint.unflatten("weights", template, checkpoint.load(directory / START).arrays)
+    return checkpoint.unflatten("weights", weights_template(network), checkpoint.load(directory / START).arrays)
 
 
 def summary(result: TrainResult, member: int, *, seconds: float) -> dict[str, Any]:

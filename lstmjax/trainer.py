@@ -188,10 +188,9 @@ def check_start(start: Weights, network: Network) -> None:
     Raises:
         ConfigError: names an array that does not fit.
     """
-    _, first = functional(network)
-    wanted = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
     theirs, ours = (
-        {name: leaf.shape for group in weights for name, leaf in group.items()} for weights in (start, wanted)
+        {name: leaf.shape for group in weights for name, leaf in group.items()}
+        for weights in (start, snapshot.weights_template(network))
     )
     for name in sorted(theirs.keys() | ours.keys()):
         if theirs.get(name) != ours.get(name):
