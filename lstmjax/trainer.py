@@ -6,7 +6,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import jax
 import numpy as np
 from flax import nnx
 
