@@ -96,6 +96,9 @@ def _refit(run: RunDirectory, evaluated: Forecaster, panel: Panel, say: Callable
     """The forecaster trained again, on all rows, from the same weights; goes on with what a killed run left of that."""
     config, steps = evaluated.fitted.config, evaluated.fitted.summary["best_step"]
     say(f"training again on all rows, for {steps} steps")
+    if config.optimizer.schedule == "plateau":  # no rows are left whose validation could lower the rate
+        say(f"plateau: nothing is validated now, the learning rate stays {config.optimizer.learning_rate:g}")
+        config = config.replace({"optimizer.schedule": "constant"})
     everything = dataclasses.replace(config.data, val_size=0, test_size=0, train_end=None, val_end=None)
     prepared = prepare(panel, everything, with_test=False)
     forecaster = Forecaster(config, network=evaluated.network)

@@ -190,7 +190,8 @@ class OptimizerConfig:
     learning_rate: float = option(1e-3, above=0.0)
     """Peak learning rate."""
     schedule: ScheduleName = "constant"
-    """How the learning rate goes after the warm-up."""
+    """How the learning rate goes after the warm-up. plateau: needs validation rows; `train.refit_all`, which has none,
+    trains again at the peak learning rate throughout."""
     warmup_steps: int = option(0, low=0)
     """Steps over which the learning rate rises linearly from 0."""
     decay_rate: float = option(0.9, above=0.0, high=1.0)

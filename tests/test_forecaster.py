@@ -313,6 +313,16 @@ def test_no_validation_rows_keeps_the_last_weights(table):
     assert forecaster.fitted.config.data.val_size == 0
 
 
+def test_a_plateau_needs_validation_windows(table, tmp_path):
+    plateau = CONFIG.replace({"optimizer.schedule": "plateau"})
+    refusal = r"^optimizer\.schedule is 'plateau', which needs validation windows, and there are none: give rows to"
+    with pytest.raises(ConfigError, match=refusal):
+        Forecaster(plateau).fit(table, val_size=0)
+    with pytest.raises(ConfigError, match=refusal):
+        fit_seeds(plateau, table, [0, 1], val_size=0, directory=tmp_path)
+    assert not list(tmp_path.rglob("*.json"))
+
+
 def test_nothing_warns_on_good_data(table):
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

@@ -50,6 +50,7 @@ def config(data):
             "train.val_check_steps": 20,
             "train.batch_size": 16,
             "train.refit_all": True,
+            "optimizer.schedule": "plateau",
         }
     )
 
@@ -115,6 +116,9 @@ def test_the_forecast_is_of_the_weights_trained_on_all_rows(run):
     pd.testing.assert_frame_equal(forecast, refit.predict(), check_dtype=False, check_exact=False)
     assert refit.fitted.summary["steps"] == run[0].metrics["best_step"]
     assert not np.allclose(Forecaster.load(directory).predict()["lstm"], forecast["lstm"])
+    # It has no rows to validate on, so that no plateau would show.
+    assert refit.fitted.config.optimizer.schedule == "constant"
+    assert "plateau: nothing is validated now, the learning rate stays 0.01" in run[1]
 
 
 def test_a_fine_tuned_run_is_trained_on_all_rows_from_the_weights_it_began_with(run, config, tmp_path):
