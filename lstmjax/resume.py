@@ -19,7 +19,7 @@ from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.fitted import Fitted, versions
 from lstmjax.lock import DirectoryLock
 from lstmjax.models.own import NetworkMaker
-from lstmjax.snapshot import panel_digest
+from lstmjax.snapshot import PREFIX, panel_digest
 from lstmjax.trainer import CHECKPOINTS, Keeping, check_members, resolved_config
 from lstmjax.writing import replace_file
 
@@ -158,6 +158,34 @@ def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> No
     for other in set(before) - {step}:
         checkpoint.remove(folder, other)
     write_config(directory, fitted.config)
+
+
+def take_member(source: Path | str, member: int, target: Path | str) -> None:
+    """Takes one member out of a population, as a run of its own that can be loaded, resumed and finetuned.
+
+    Args:
+        source: the population's folder.
+        member: which, counted from 0.
+        target: a new folder.
+
+    Raises:
+        CheckpointError: there is no such member, or the target cannot be written.
+    """
+    stored = checkpoint.load(Path(source) / CHECKPOINTS)
+    seeds = stored.metadata["seeds"]
+    if not 0 <= member < len(seeds):
+        raise CheckpointError(f"{source} has no member {member}: it has {len(seeds)}, counted from 0")
+    config = RunConfig.from_json(stored.metadata["config"], f"{source}").replace({"train.seed": seeds[member]})
+    arrays = {
+        name: array[member : member + 1] if name.startswith(f"{PREFIX}/") else array
+        for name, array in stored.arrays.items()
+    }
+    metadata = stored.metadata | {"config": config.to_json(), "seeds": [seeds[member]]}
+    with DirectoryLock(target):
+        if checkpoint.steps(Path(target) / CHECKPOINTS):
+            raise CheckpointError(f"{target} holds a run already: name another folder")
+        checkpoint.save(Path(target) / CHECKPOINTS, int(arrays[f"{PREFIX}/.step"][0]), arrays, metadata)
+        write_config(target, config)
 
 
 def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) -> RunConfig:

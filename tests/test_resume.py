@@ -16,7 +16,7 @@ from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster import Forecaster
 from lstmjax.interrupt import Interrupted
 from lstmjax.lock import DirectoryLock
-from lstmjax.resume import agreed_config, new_run
+from lstmjax.resume import agreed_config, new_run, take_member
 from lstmjax.seeds import fit_seeds, resume_seeds
 from lstmjax.trainer import CHECKPOINTS, LOG_FILE, Keeping, Watcher, train_members
 
@@ -266,7 +266,7 @@ class TestFinetune:
 
 
 class TestPopulation:
-    """Every member in one checkpoint."""
+    """Every member in one checkpoint; each can be taken out."""
 
     seeds = (0, 3, 4)
 
@@ -276,7 +276,7 @@ class TestPopulation:
         with new_run(directory, CONFIG, prepared, members=3) as keeping:
             return train_members(CONFIG, None, prepared, self.seeds, until=0, keeping=keeping)
 
-    def test_every_member_can_be_loaded_by_its_number_alone(self, table, tmp_path):
+    def test_every_member_can_be_loaded_and_goes_on_as_a_run_of_its_own(self, table, tmp_path):
         fitted = self.begin(tmp_path / "r", table)
         with pytest.raises(CheckpointError, match="holds 3 runs, of the seeds 0, 3, 4: say which by member="):
             Forecaster.load(tmp_path / "r")
@@ -285,11 +285,17 @@ class TestPopulation:
             assert loaded.config.train.seed == self.seeds[member]
             for left, right in zip(*(jax.tree.leaves(f.weights) for f in (loaded.fitted, trained)), strict=True):
                 np.testing.assert_array_equal(left, right)
+        alone = CONFIG.replace({"train.seed": 3})
+        Forecaster(alone).fit(table, directory=tmp_path / "alone")
+        take_member(tmp_path / "r", 1, tmp_path / "taken")
+        Forecaster().resume(tmp_path / "taken", table)
+        assert_same_end(tmp_path / "taken", tmp_path / "alone")
 
     def test_what_is_not_there_is_refused(self, table, tmp_path):
         self.begin(tmp_path / "r", table)
-        with pytest.raises(CheckpointError, match="no member 3: it has 3"):
-            Forecaster.load(tmp_path / "r", member=3)
+        for take in (lambda: Forecaster.load(tmp_path / "r", member=3), lambda: take_member(tmp_path / "r", 3, "x")):
+            with pytest.raises(CheckpointError, match="no member 3: it has 3"):
+                take()
         with pytest.raises(CheckpointError, match=r"seeds are \[0, 3, 4\], not \[1, 2\]"):
             resume_seeds(tmp_path / "r", table, [1, 2])
 
