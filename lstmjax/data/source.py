@@ -1,7 +1,6 @@
 """From a config to its table: a file or a named data set, with the table of future covariates beside it."""
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,15 +31,6 @@ class Source(NamedTuple):
         return panel_from_table(
             self.table, config, source=self.name, freq=freq, futr=self.futr, series_id=self.series_id
         )
-
-    def digest(self) -> str:
-        """SHA-256 of the tables' contents, so that a run can tell which data it saw."""
-        digest = hashlib.sha256()
-        for table in (self.table, self.futr):
-            if table is not None:
-                digest.update("\t".join(map(str, table.columns)).encode())
-                digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
-        return digest.hexdigest()
 
 
 def load_source(config: DataConfig) -> Source:

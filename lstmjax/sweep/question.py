@@ -13,8 +13,10 @@ from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError
+from lstmjax.resume import SAFE
 from lstmjax.run import absolute_paths
 from lstmjax.run_directory import RunDirectory
+from lstmjax.snapshot import panel_digest
 from lstmjax.sweep.ask import asker, distributions, encode, number_of_trials
 from lstmjax.sweep.objective import check_metric
 from lstmjax.sweep.settings import COORDINATOR, SweepConfig
@@ -25,9 +27,6 @@ from lstmjax.sweep.worker import Plan
 from lstmjax.writing import replace_file
 
 SWEEP_FILE = "sweep.json"
-
-_HARMLESS = ("data.path", "data.futr_path", "train.chunk_steps", "train.refit_all")
-"""Options whose change changes no trial."""
 
 
 class Question(NamedTuple):
@@ -75,10 +74,9 @@ def pose(
     check_metric(settings.metric)
     total = number_of_trials(settings, space)
     base = dataclasses.replace(base, data=absolute_paths(with_dataset_settings(base.data)))
-    source = load_source(base.data)
-    panel = source.panel(base.data)
+    panel = load_source(base.data).panel(base.data)
     prepare(panel, base.data, with_test=True)
-    digest, directory = source.digest(), Path(run_dir)
+    digest, directory = panel_digest(panel), Path(run_dir)
     description = _describe(space, base, settings, digest)
     server = None if settings.storage in (None, COORDINATOR) else Storage(settings.storage)
     identity = _make_directory(directory, base, digest, description)
@@ -110,13 +108,13 @@ def _space(space: Space | Mapping[str, Any] | Path | str) -> tuple[Space, str]:
 def _describe(space: Space, base: RunConfig, settings: SweepConfig, data_digest: str) -> dict[str, Any]:
     """What makes a search the one it is."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
-    neutral = dict.fromkeys(_HARMLESS) | {"train.refit_all": False}
+    neutral = dict.fromkeys(SAFE) | {"train.refit_all": False}
     # A path and a dataset exclude each other, and neither says what the data are: their digest does.
     options = json.loads(base.replace(neutral | {"data.dataset": None}).to_json())
     return {
         "space": json.loads(space.to_json()),
         "options": options,
-        "data": data_digest,
+        "data_sha256": data_digest,
         **{name: getattr(settings, name) for name in searched},
     }
 

@@ -184,8 +184,13 @@ class Study:
         if theirs is None:
             raise ConfigError(f"{where} that is not of lstmjax: name another --storage or --run-dir")
         ours = json.loads(json.dumps(description))
-        for part in sorted(ours.keys() | theirs.keys()):
-            if ours.get(part) != theirs.get(part):
+        if ours.keys() != theirs.keys():  # each version has its own, as they are compared in its own way
+            raise ConfigError(
+                f"{where} that another version of lstmjax began: go on with that version, or name another --run-dir "
+                "(and --study, if there is a --storage)"
+            )
+        for part in sorted(ours):
+            if ours[part] != theirs[part]:
                 raise ConfigError(
                     f"{where} of another {part}: go on with the command it was begun with, or name another "
                     "--run-dir (and --study, if there is a --storage)"

@@ -74,6 +74,13 @@ def test_the_winner_is_a_run_directory_of_the_best_complete_trial(swept, capsys)
     assert len(Forecaster.load(swept / "best").predict()) == 6
 
 
+def test_the_winner_is_of_its_data_but_has_no_training_to_resume(swept, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--resume", str(swept / "best")])
+    assert stopped.value.code == 2
+    assert "no training to resume: start from its weights with finetune (--finetune-from)" in capsys.readouterr().err
+
+
 def test_nothing_is_left_of_blocks_but_the_winner(swept):
     assert not list(swept.glob("blocks/*/state"))
     assert len(list(swept.glob("blocks/*/best"))) == 1

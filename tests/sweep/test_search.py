@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import shutil
 import typing
 
@@ -14,6 +13,8 @@ import pytest
 from lstmjax import parallel
 from lstmjax.cli import main
 from lstmjax.config import RunConfig
+from lstmjax.data.source import load_source
+from lstmjax.snapshot import panel_digest
 from lstmjax.sweep import Outcome, Space, SweepConfig, report, search, settings
 from lstmjax.sweep.ask import asker, distributions, encode
 from lstmjax.sweep.block import Interrupted
@@ -329,7 +330,17 @@ def test_the_study_says_what_is_searched(space, finished):
     assert described.pop("run directory") == stored.pop("id")
     assert described == stored
     assert Space.from_dict(stored["space"]).to_json() == Space.from_toml(space).to_json()
-    assert re.fullmatch("[0-9a-f]{64}", stored["data"])
+    assert stored["data_sha256"] == json.loads((finished / "run.json").read_text())["data_sha256"]
+    data = RunConfig.from_json((finished / "config.json").read_text()).data
+    assert stored["data_sha256"] == panel_digest(load_source(data).panel(data))
+
+
+def test_a_study_of_another_version_is_one_line(space, csv, tmp_path, capsys, finished):
+    shutil.copytree(finished, tmp_path / "r")
+    with optuna_study(tmp_path / "r" / "study.db") as study:
+        described = study.user_attrs["lstmjax"]
+        study.set_user_attr("lstmjax", {"data": described.pop("data_sha256")} | described)
+    assert "that another version of lstmjax began: " in mistake(command(space, csv, tmp_path / "r"), capsys)
 
 
 def test_of_equal_trials_the_first_wins():
