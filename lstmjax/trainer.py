@@ -294,6 +294,6 @@ def check_members(stored: checkpoint.Checkpoint, seeds: Sequence[int]) -> None:
     """
     theirs = stored.metadata.get("seeds")
     if theirs is None:
-        raise CheckpointError("a saved forecaster has no training to resume: start from its weights with finetune (--finetune-from)")
+        raise CheckpointError("a saved forecaster has no training to resume: finetune its weights (--finetune-from)")
     if theirs != list(seeds):
         raise CheckpointError(f"the run's seeds are {theirs}, not {list(seeds)}: resume it with the same")
