@@ -78,7 +78,7 @@ def test_the_winner_is_of_its_data_but_has_no_training_to_resume(swept, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["train", "--resume", str(swept / "best")])
     assert stopped.value.code == 2
-    assert "no training to resume: start from its weights with finetune (--finetune-from)" in capsys.readouterr().err
+    assert "no training to resume: finetune its weights (--finetune-from)" in capsys.readouterr().err
 
 
 def test_nothing_is_left_of_blocks_but_the_winner(swept):
