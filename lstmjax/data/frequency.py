@@ -19,6 +19,7 @@ Times = Int64[np.ndarray, " R"]
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
+_LONGEST = 36_525 * DAY  # a century, so that sums of many steps are int64
 _DIGITS = 18  # of a whole number that is an int64 for sure
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -101,7 +102,7 @@ def parse_frequency(text: str, name: str = "data.freq") -> Frequency:
         return Frequency(str(int(text)), int(text), integer=True)
     try:
         offset = pd.tseries.frequencies.to_offset(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         offset = None
     if offset is None or offset.n < 1 or isinstance(offset, pd.offsets.BusinessHour):
         raise ConfigError(
@@ -110,13 +111,17 @@ def parse_frequency(text: str, name: str = "data.freq") -> Frequency:
         )
     days = {pd.offsets.Day: 1, pd.offsets.Week: 7}.get(type(offset))
     if days is not None:
-        return Frequency(text, days * offset.n * DAY)
-    if isinstance(offset, pd.offsets.Tick):
+        frequency, at_least = Frequency(text, days * offset.n * DAY), 1
+    elif isinstance(offset, pd.offsets.Tick):
         step, rest = divmod(offset.nanos, 1000)
         if rest:
             raise ConfigError(f"{name} is {text!r}: steps are counted in whole microseconds")
-        return Frequency(text, step)
-    return Frequency(text, offset.n, base=offset.base.freqstr)
+        frequency, at_least = Frequency(text, step), 1
+    else:
+        frequency, at_least = Frequency(text, offset.n, base=offset.base.freqstr), DAY
+    if frequency.step * at_least > _LONGEST:
+        raise ConfigError(f"{name} is {text!r}: expected steps of at most a century")
+    return frequency
 
 
 def infer_frequency(

@@ -97,7 +97,10 @@ def test_one_row_says_nothing_of_the_frequency_unless_it_is_given():
     assert _panel(times, freq="h").schema.freq == "h"
 
 
-@pytest.mark.parametrize("alias", ["quickly", "-1h", "bh", "0", "1ns", "²", "9" * 30])
+@pytest.mark.parametrize(
+    "alias",
+    ["quickly", "-1h", "bh", "0", "1ns", "²", "9" * 30, "9" * 30 + "h", "9" * 16 + "h", "9" * 9 + "D", "9" * 16 + "MS"],
+)
 def test_what_is_no_frequency_is_refused(alias):
     with pytest.raises(ConfigError, match=r"data\.freq is '"):
         parse_frequency(alias)
