@@ -12,8 +12,8 @@ Carry = TypeVar("Carry")
 Tree = TypeVar("Tree")
 
 
-def batch_size(x: Any, time_major: bool) -> int:
-    """The sequences in `x`.
+def batch_size(x: Any, time_major: bool) -> Any:
+    """The number of sequences in `x`: an int, or a symbolic dimension where a function is exported for any batch.
 
     Raises:
         ValueError: `x` is no batch of sequences.
@@ -23,7 +23,7 @@ def batch_size(x: Any, time_major: bool) -> int:
     return x.shape[1] if time_major else x.shape[0]
 
 
-def check_shapes(x: Any, expected: Mapping[str, tuple[Any, tuple[int, ...]]]) -> None:
+def check_shapes(x: Any, expected: Mapping[str, tuple[Any, tuple[Any, ...]]]) -> None:
     """Refuses arrays of other shapes than expected; JAX would broadcast some of them, and no error would be seen.
 
     Args:
