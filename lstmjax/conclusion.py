@@ -58,10 +58,11 @@ def conclude(
     metrics |= fitted.summary
     run.write_metrics(metrics)
     if config.train.refit_all:
-        forecast = _write_forecast(run, _refit(run, forecaster, panel, say), panel, say)
+        last = _refit(run, forecaster, panel, say)
     else:
+        last = forecaster
         shutil.rmtree(run.path / REFIT, ignore_errors=True)  # of a run that goes on without it
-        forecast = _write_forecast(run, forecaster, panel, say)
+    forecast = _write_forecast(run, last, panel, say)
     _draw(run, forecaster, panel, tested, forecast)
     return metrics
 
