@@ -54,7 +54,7 @@ def state_template(network: Network, optimizer: OptimizerConfig, config: TrainCo
 
     def one(key: Any) -> TrainState:
         weights = first if isinstance(first, Weights) else first(key)
-        return first_state(weights, optimizer.name, hyper)
+        return first_state(weights, optimizer.name, optimizer.schedule, hyper)
 
     shapes = jax.eval_shape(one, jax.random.key(0))
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), shapes)

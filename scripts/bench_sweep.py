@@ -166,12 +166,13 @@ class Population:
             mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]).reshape(1, 1), ("member", "batch"))
             self.run = programs(plan.setting, mesh, mapping or plan.mapping).run
             self.hyper = parallel.place_members(stack(numbers), mesh)
-            self.span = lambda start, stop: parallel.place_shared(jax.device_get(plan.span(start, stop)), mesh)
+            self.span = lambda stop: parallel.place_shared(jax.device_get(plan.span(stop)), mesh)
         draw, given = first_weights(first)
         began = time.perf_counter()
-        begin = initializer(structure, draw, plan.setting.optimizer, mesh, mapping or plan.mapping)
+        setting = plan.setting
+        begin = initializer(structure, draw, setting.optimizer, setting.schedule, mesh, mapping or plan.mapping)
         self.state = begin(self.hyper, given)
-        self.compiled = self.run.lower((self.state, self.hyper), self.span(0, 1)).compile()
+        self.compiled = self.run.lower((self.state, self.hyper, None), self.span(1)).compile()
         self.compile_seconds = time.perf_counter() - began
         needed = self.compiled.memory_analysis()
         each = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
@@ -182,8 +183,8 @@ class Population:
         """Trains for about a turn's time."""
         while True:
             began = time.perf_counter()
-            span = self.span(self.step, self.step + self.pace)
-            self.state = jax.block_until_ready(self.run((self.state, self.hyper), span))
+            span = self.span(self.step + self.pace)
+            self.state = jax.block_until_ready(self.run((self.state, self.hyper, None), span))
             elapsed, steps = time.perf_counter() - began, self.pace
             self.step += steps
             self.pace = max(1, min(8 * steps, round(steps * SECONDS_A_TURN / elapsed)))

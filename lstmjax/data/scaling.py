@@ -16,7 +16,7 @@ from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each
 from lstmjax.data.split import Split
 from lstmjax.data.table import DataWarning
 from lstmjax.data.transform import TRANSFORMS, transformed
-from lstmjax.data.windows import PanelArrays
+from lstmjax.data.windows import PanelArrays, Rescaling
 from lstmjax.errors import DataError
 
 _NAMED = 5  # series named in a warning; the others are counted
@@ -148,6 +148,39 @@ def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
     weight = np.nan_to_num(panel.weight[:, 0]).astype(np.float32) if panel.weight.shape[1] else None
     offsets, numbers = panel.offsets.astype(np.int32), scaling.series.astype(np.int32)
     return PanelArrays(y, y_mask, hist, hist_mask, futr, futr_mask, stat, offsets, numbers, weight)
+
+
+def rescaling(base: Scaling, own: Scaling, arrays: PanelArrays) -> Rescaling:
+    """What turns a panel scaled by one set of statistics into the same panel scaled by another.
+
+    Args:
+        base: the statistics that the panel is scaled by.
+        own: the other statistics, of the same transform, in the same order of series.
+        arrays: the panel scaled by ``base``.
+
+    Returns:
+        NumPy arrays, float32; computed in float64.
+
+    Raises:
+        ValueError: the transforms differ.
+    """
+    if base.transform != own.transform:
+        raise ValueError(f"both must have one transform, got {base.transform!r} and {own.transform!r}")
+    numbers = np.arange(len(own.series))
+    then, now = _target_statistics(base, numbers), _target_statistics(own, numbers)
+    columns: dict[str, np.ndarray] = {}
+    for name, width, (center, spread), (own_center, own_spread) in (
+        ("y", arrays.y.shape[1], then, now),
+        ("hist", arrays.hist.shape[1], (base.hist_center, base.hist_scale), (own.hist_center, own.hist_scale)),
+        ("futr", arrays.futr.shape[1], (base.futr_center, base.futr_scale), (own.futr_center, own.futr_scale)),
+        ("stat", arrays.stat.shape[1], (base.stat_center, base.stat_scale), (own.stat_center, own.stat_scale)),
+    ):
+        factor, shift = spread / own_spread, (center - own_center) / own_spread
+        unscaled = width - factor.shape[-1]  # the calendar's columns, behind those of the table
+        columns[f"{name}_factor"] = np.append(factor, np.ones(unscaled)) if unscaled else factor
+        columns[f"{name}_shift"] = np.append(shift, np.zeros(unscaled)) if unscaled else shift
+    arrays32 = {name: column.astype(np.float32) for name, column in columns.items()}
+    return Rescaling(**arrays32, series=own.series.astype(np.int32))
 
 
 def unscale(

@@ -39,6 +39,24 @@ class PanelArrays(NamedTuple):
     """How much each row counts in the loss; None: all alike."""
 
 
+class Rescaling(NamedTuple):
+    """From the units of a scaled panel to those of other statistics: ``value * factor + shift``, where it is known.
+
+    So members whose scalers were fitted on other rows share one panel on the device.
+    """
+
+    y_factor: Float[Array, "N C"] | Float[np.ndarray, "N C"]
+    y_shift: Float[Array, "N C"] | Float[np.ndarray, "N C"]
+    hist_factor: Float[Array, " Fh"] | Float[np.ndarray, " Fh"]
+    hist_shift: Float[Array, " Fh"] | Float[np.ndarray, " Fh"]
+    futr_factor: Float[Array, " Ff"] | Float[np.ndarray, " Ff"]
+    futr_shift: Float[Array, " Ff"] | Float[np.ndarray, " Ff"]
+    stat_factor: Float[Array, " Fs"] | Float[np.ndarray, " Fs"]
+    stat_shift: Float[Array, " Fs"] | Float[np.ndarray, " Fs"]
+    series: Int[Array, " N"] | Int[np.ndarray, " N"]
+    """int32; the number of each series among those trained on, -1 for others."""
+
+
 class Windows(NamedTuple):
     """W windows, each by its series and the row within it at which its horizon begins. int32."""
 
@@ -46,7 +64,9 @@ class Windows(NamedTuple):
     origin: Int[Array, " W"] | Int[np.ndarray, " W"]
 
 
-def gather(arrays: PanelArrays, windows: Windows, *, input_size: int, h: int) -> tuple[WindowBatch, Target]:
+def gather(
+    arrays: PanelArrays, windows: Windows, *, input_size: int, h: int, rescaling: Rescaling | None = None
+) -> tuple[WindowBatch, Target]:
     """Cuts a batch of windows out of the panel. Pure, for use inside jit; memory is that of the batch.
 
     Rows before the beginning or after the end of a series are masked. Targets and historic covariates are taken up to
@@ -57,6 +77,7 @@ def gather(arrays: PanelArrays, windows: Windows, *, input_size: int, h: int) ->
         windows: which windows, (B,).
         input_size: lookback L, in rows.
         h: horizon H, in rows.
+        rescaling: to other statistics than those of the panel.
 
     Returns:
         The windows, and the targets their forecasts are compared with.
@@ -82,7 +103,24 @@ def gather(arrays: PanelArrays, windows: Windows, *, input_size: int, h: int) ->
         else jnp.asarray(windows.series),
     )
     weight = None if arrays.weight is None else jnp.take(arrays.weight, rows[:, input_size:], mode="clip")
-    return window, Target(y=y[:, input_size:], mask=y_mask[:, input_size:], weight=weight)
+    target = Target(y=y[:, input_size:], mask=y_mask[:, input_size:], weight=weight)
+    return (window, target) if rescaling is None else _rescale(window, target, windows.series, rescaling)
+
+
+def _rescale(window: WindowBatch, target: Target, series: _Array, rescaling: Rescaling) -> tuple[WindowBatch, Target]:
+    def known(values: _Array, mask: _Array, factor: _Array, shift: _Array) -> jax.Array:
+        return jnp.where(mask, values * factor + shift, 0)
+
+    of_series = [jnp.take(rescaling.y_factor, series, axis=0), jnp.take(rescaling.y_shift, series, axis=0)]
+    y_factor, y_shift = (column[:, None] for column in of_series)  # (B, 1, C)
+    rescaled = window._replace(
+        y=known(window.y, window.y_mask, y_factor, y_shift),
+        hist_exog=known(window.hist_exog, window.hist_mask, rescaling.hist_factor, rescaling.hist_shift),
+        futr_exog=known(window.futr_exog, window.futr_mask, rescaling.futr_factor, rescaling.futr_shift),
+        stat_exog=window.stat_exog * rescaling.stat_factor + rescaling.stat_shift,
+        series=jnp.take(rescaling.series, series, mode="clip"),
+    )
+    return rescaled, target._replace(y=known(target.y, target.mask, y_factor, y_shift))
 
 
 def _cut(

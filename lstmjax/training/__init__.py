@@ -1,5 +1,6 @@
 """Training: from windows and a network to trained weights, for one member or a population, in compiled programs."""
 
+from lstmjax.training.data import TrainingData as TrainingData
 from lstmjax.training.functional import Functional as Functional
 from lstmjax.training.functional import Network as Network
 from lstmjax.training.functional import Weights as Weights
@@ -13,7 +14,6 @@ from lstmjax.training.objective import METRICS as METRICS
 from lstmjax.training.objective import Measure as Measure
 from lstmjax.training.objective import Objective as Objective
 from lstmjax.training.objective import Units as Units
-from lstmjax.training.plan import TrainingData as TrainingData
 from lstmjax.training.plan import resolve_batch as resolve_batch
 from lstmjax.training.predict import predict as predict
 from lstmjax.training.progress import ProgressDisplay as ProgressDisplay

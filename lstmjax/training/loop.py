@@ -12,9 +12,10 @@ import numpy as np
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.training.data import TrainingData
 from lstmjax.training.functional import Initializer, Network, Weights, functional, widest
 from lstmjax.training.hyperparameters import Hyperparameters
-from lstmjax.training.plan import Plan, TrainingData, fill_members, make_plan
+from lstmjax.training.plan import Plan, fill_members, make_plan
 from lstmjax.training.population import Members, initializer
 from lstmjax.training.report import Check, Status, TrainResult
 from lstmjax.training.state import TrainState, is_active
@@ -27,7 +28,7 @@ CHUNK_SECONDS = 2.0
 
 def train(
     network: Network,
-    data: TrainingData,
+    data: TrainingData | Sequence[TrainingData],
     optimizer: OptimizerConfig,
     config: TrainConfig,
     *,
@@ -48,7 +49,8 @@ def train(
     Args:
         network: a function from a key to a new network, or a network that has its weights already (then every
             member begins with them).
-        data: what to train on.
+        data: what to train on: the same for all members, or one for each, with windows and statistics of its own and
+            the panel in common.
         optimizer: how gradients become updates.
         config: how long, on what, and when to stop.
         seeds: one seed a member. Default: ``config.seed``, one member.
@@ -68,7 +70,8 @@ def train(
     Raises:
         DataError: there is no window to train on.
         ConfigError: the shards asked for do not divide the batch.
-        ValueError: ``state`` has another number of members, or members at different steps.
+        ValueError: ``state`` has another number of members, or members at different steps; the members' data have no
+            panel in common, or call for batches of different sizes.
     """
     began = time.monotonic()
     structure, first = functional(network)
@@ -90,11 +93,11 @@ def train(
     while step < end and _any_active(current):
         due = min((step // every + 1) * every, config.max_steps)
         stop = min(due, end, step + pace.steps)
-        current = pace.time(stop - step, plan.programs.run, (current, plan.hyper), plan.span(step, stop))
+        current = pace.time(stop - step, plan.programs.run, plan.with_state(current), plan.span(stop))
         step = stop
         on_chunk(_status(current, step, config.max_steps, pace.rate, plan))
         if step == due and _any_active(current):
-            current, scores = plan.programs.check((current, plan.hyper), plan.held)
+            current, scores = plan.programs.check(plan.with_state(current), plan.held)
             on_check(_checked(current, scores, step, time.monotonic() - began, pace.rate, plan))
         if should_stop():
             interrupted = step < end and _any_active(current)
@@ -139,7 +142,8 @@ def first_weights(first: Initializer | Weights) -> tuple[Initializer | None, Wei
 
 def _first_state(plan: Plan, first: Initializer | Weights) -> TrainState:
     draw, given = first_weights(first)
-    program = initializer(plan.setting.network, draw, plan.setting.optimizer, plan.mesh, plan.mapping)
+    setting = plan.setting
+    program = initializer(setting.network, draw, setting.optimizer, setting.schedule, plan.mesh, plan.mapping)
     return program(plan.hyper, parallel.place_shared(given, plan.mesh))
 
 

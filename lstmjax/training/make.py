@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.training.data import TrainingData
 from lstmjax.training.functional import Network
 from lstmjax.training.loop import train
-from lstmjax.training.plan import TrainingData
 from lstmjax.training.report import TrainResult
 
 

@@ -10,16 +10,17 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.training.data import TrainingData
 from lstmjax.training.functional import Network, functional, widest
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.loop import first_weights
-from lstmjax.training.plan import TrainingData, make_plan
+from lstmjax.training.plan import make_plan
 from lstmjax.training.population import initializer
 
 
 def training_bytes(
     network: Network,
-    data: TrainingData,
+    data: TrainingData | Sequence[TrainingData],
     optimizer: OptimizerConfig,
     config: TrainConfig,
     hyperparameters: Sequence[Hyperparameters],
@@ -45,14 +46,14 @@ def training_bytes(
     structure, first = functional(network)
     plan = make_plan(structure, data, optimizer, config, hyperparameters, mapping, widest=widest(first))
     draw, given = first_weights(first)
-    begin = initializer(structure, draw, plan.setting.optimizer, plan.mesh, plan.mapping)
+    begin = initializer(structure, draw, plan.setting.optimizer, plan.setting.schedule, plan.mesh, plan.mapping)
     by_member = NamedSharding(plan.mesh, PartitionSpec("member"))
     state = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=by_member),
         jax.eval_shape(begin, plan.hyper, parallel.place_shared(given, plan.mesh)),
     )
-    members = (state, plan.hyper)
-    return max(_bytes(plan.programs.run, members, plan.span(0, 1)), _bytes(plan.programs.check, members, plan.held))
+    members = plan.with_state(state)
+    return max(_bytes(plan.programs.run, members, plan.span(1)), _bytes(plan.programs.check, members, plan.held))
 
 
 def _bytes(program: Any, members: Any, shared: Any) -> int:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,33 +10,16 @@ from jax.sharding import Mesh
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
-from lstmjax.data.windows import PanelArrays, Windows
-from lstmjax.errors import DataError
+from lstmjax.training.data import TrainingData, lay_out, member_windows
 from lstmjax.training.functional import Functional
 from lstmjax.training.hyperparameters import Hyperparameters, stack
-from lstmjax.training.objective import Objective
-from lstmjax.training.population import Programs, programs
-from lstmjax.training.step import Setting, Span
-from lstmjax.training.validation import Held, fill_blocks
-from lstmjax.window import WindowSpec
+from lstmjax.training.population import Members, Programs, programs
+from lstmjax.training.state import TrainState
+from lstmjax.training.step import MemberData, Setting, Span
+from lstmjax.training.validation import Held
 
 VALIDATION_BLOCK = 512
 """Windows that validation looks at together."""
-
-
-class TrainingData(NamedTuple):
-    """What a network is trained on."""
-
-    arrays: PanelArrays
-    """The scaled panel."""
-    train: Windows
-    """Windows to learn from."""
-    validation: Windows
-    """Windows that decide when to stop and which weights to keep; may be empty."""
-    spec: WindowSpec
-    """Sizes of a window."""
-    objective: Objective | None = None
-    """What a sweep ranks by."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +33,8 @@ class Plan:
         programs: the compiled programs.
         members: number of members, without those that only fill the mesh.
         hyper: their numbers, on the devices.
-        span: a run of steps from a first step up to another, as the programs want it.
+        data: their data, on the devices; None where they are those of all.
+        span: a run of steps up to a last one, as the programs want it.
         held: what validation looks at.
     """
 
@@ -60,13 +44,18 @@ class Plan:
     programs: Programs
     members: int
     hyper: Hyperparameters
-    span: Callable[[int, int], Span]
+    data: MemberData | None
+    span: Callable[[int], Span]
     held: Held
+
+    def with_state(self, state: TrainState) -> Members:
+        """The members in a state, as the programs want them."""
+        return state, self.hyper, self.data
 
 
 def make_plan(
     network: Functional,
-    data: TrainingData,
+    data: TrainingData | Sequence[TrainingData],
     optimizer: OptimizerConfig,
     config: TrainConfig,
     hyperparameters: Sequence[Hyperparameters],
@@ -78,7 +67,7 @@ def make_plan(
 
     Args:
         network: the network without its arrays.
-        data: what to train on.
+        data: what to train on; the same for all members, or one for each.
         optimizer: of it, what is compiled in: the names, and whether gradients are clipped.
         config: of it, what is compiled in: the loss, the batch size and its shards.
         hyperparameters: one for each member.
@@ -88,17 +77,21 @@ def make_plan(
     Raises:
         DataError: there is no window to train on.
         ConfigError: the shards asked for do not divide the batch.
+        ValueError: the members' data cannot be trained on together.
     """
-    count = len(data.train.series)
-    if count == 0:
-        raise DataError("there is no window to train on: give more rows, or a smaller data.input_size or data.h")
     members = len(hyperparameters)
-    batch_size, shards = resolve_batch(config, count, members, widest=widest)
+    each = member_windows(data, members)
+    first = each[0]
+    sizes = {resolve_batch(config, len(one.train.series), members, widest=widest) for one in each}
+    if len(sizes) > 1:
+        raise ValueError(f"the members' data must call for batches of one size, got {sorted(sizes)}")
+    batch_size, shards = sizes.pop()
+    held = max(1, *(len(one.validation.series) for one in each))
     mesh = parallel.make_mesh(members, shards)
     mapping = parallel.default_mapping(members, mesh) if mapping is None else mapping
     setting = Setting(
         network=network,
-        spec=data.spec,
+        spec=first.spec,
         optimizer=optimizer.name,
         schedule=optimizer.schedule,
         clip_value=optimizer.clip_value is not None,
@@ -106,16 +99,15 @@ def make_plan(
         loss=config.loss,
         batch_size=batch_size,
         batch_shards=shards,
-        steps_per_epoch=count // batch_size,
-        block_size=-(-min(VALIDATION_BLOCK, max(1, len(data.validation.series))) // shards) * shards,
-        objective=None if data.objective is None else data.objective.measure,
+        block_size=-(-min(VALIDATION_BLOCK, held) // shards) * shards,
+        objective=None if first.objective is None else first.objective.measure,
     )
-    validation, counts = fill_blocks(data.validation, setting.block_size)
-    units = None if data.objective is None else data.objective.units
-    arrays, windows, *held = parallel.place_shared((data.arrays, data.train, validation, counts, units), mesh)
+    layout = lay_out(each, setting.block_size)
+    tables = (first.arrays, layout.train, layout.validation, layout.counts, layout.shared)
+    arrays, train, validation, counts, shared = parallel.place_shared(tables, mesh)
 
-    def span(start: int, stop: int) -> Span:
-        return Span(arrays, windows, *parallel.place_shared((np.int32(start), np.int32(stop)), mesh))
+    def span(stop: int) -> Span:
+        return Span(arrays, train, shared, parallel.place_shared(np.int32(stop), mesh))
 
     return Plan(
         setting=setting,
@@ -124,8 +116,9 @@ def make_plan(
         programs=programs(setting, mesh, mapping),
         members=members,
         hyper=fill_members(stack(hyperparameters), members, mesh),
+        data=fill_members(layout.by_member, members, mesh),
         span=span,
-        held=Held(arrays, *held),
+        held=Held(arrays, validation, counts, shared),
     )
 
 

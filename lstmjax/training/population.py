@@ -10,11 +10,11 @@ from lstmjax.parallel import MappingName, over_members
 from lstmjax.training.functional import Functional, Initializer, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.state import TrainState, first_state, weights_key
-from lstmjax.training.step import Setting, Span, run_steps
+from lstmjax.training.step import Member, Setting, Span, run_steps
 from lstmjax.training.validation import Held, Scores, check
 
-Members = tuple[TrainState, Hyperparameters]
-"""State and numbers of K members, every leaf with a leading axis of members."""
+Members = Member
+"""K members side by side: every leaf has a leading axis of members."""
 
 
 class Programs(NamedTuple):
@@ -43,7 +43,7 @@ def programs(setting: Setting, mesh: Mesh, mapping: MappingName) -> Programs:
 
 @functools.lru_cache(maxsize=64)
 def initializer(
-    network: Functional, draw: Initializer | None, optimizer: str, mesh: Mesh, mapping: MappingName
+    network: Functional, draw: Initializer | None, optimizer: str, schedule: str, mesh: Mesh, mapping: MappingName
 ) -> Callable[[Hyperparameters, Weights | None], TrainState]:
     """The program that makes the first state of all members.
 
@@ -51,6 +51,7 @@ def initializer(
         network: the network without its arrays.
         draw: draws a member's first weights; None where all members begin with given ones.
         optimizer: key of `OPTIMIZERS`.
+        schedule: key of `SCHEDULES`.
         mesh: from `parallel.make_mesh`.
         mapping: see `parallel.over_members`.
 
@@ -64,6 +65,6 @@ def initializer(
         else:
             assert given is not None
             weights = Weights(given.params, network.set_hyperparameters(given.model_state, hyper.network))
-        return first_state(weights, optimizer, hyper)
+        return first_state(weights, optimizer, schedule, hyper)
 
     return over_members(first, mesh, mapping)

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 
 from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.parallel import make_mesh, over_batch, place_shared
+from lstmjax.training.data import fill_blocks
 from lstmjax.training.functional import Functional, Weights
-from lstmjax.training.validation import fill_blocks
 from lstmjax.window import WindowSpec
 
 BLOCK_SIZE = 1024

@@ -18,14 +18,15 @@ ONECYCLE_FINAL_DIVISOR = 1e4
 
 Step = Int[Array, ""]
 Rate = Float[Array, ""]
+Count = Int[Array, ""] | int
 
 
-def constant(step: Step, hyper: Hyperparameters, steps_per_epoch: int) -> Rate:
+def constant(step: Step, hyper: Hyperparameters, steps_per_epoch: Count) -> Rate:
     """The peak learning rate at every step."""
     return hyper.learning_rate
 
 
-def cosine(step: Step, hyper: Hyperparameters, steps_per_epoch: int) -> Rate:
+def cosine(step: Step, hyper: Hyperparameters, steps_per_epoch: Count) -> Rate:
     """From the peak along half a cosine to ``final_fraction`` of it, at ``total_steps`` (warm-up included).
 
     References:
@@ -36,12 +37,12 @@ def cosine(step: Step, hyper: Hyperparameters, steps_per_epoch: int) -> Rate:
     return hyper.learning_rate * ((1.0 - hyper.final_fraction) * falling + hyper.final_fraction)
 
 
-def exponential(step: Step, hyper: Hyperparameters, steps_per_epoch: int) -> Rate:
+def exponential(step: Step, hyper: Hyperparameters, steps_per_epoch: Count) -> Rate:
     """By ``decay_rate`` every ``decay_steps``, smoothly."""
     return hyper.learning_rate * jnp.power(hyper.decay_rate, step / hyper.decay_steps)
 
 
-def step_decay(step: Step, hyper: Hyperparameters, steps_per_epoch: int) -> Rate:
+def step_decay(step: Step, hyper: Hyperparameters, steps_per_epoch: Count) -> Rate:
     """By ``decay_rate`` at the end of every epoch after the first ``decay_start_epoch``.
 
     Epochs are those of the data: a warm-up does not shift them.
@@ -51,7 +52,7 @@ def step_decay(step: Step, hyper: Hyperparameters, steps_per_epoch: int) -> Rate
     return hyper.learning_rate * jnp.power(hyper.decay_rate, decays.astype(jnp.float32))
 
 
-def onecycle(step: Step, hyper: Hyperparameters, steps_per_epoch: int) -> Rate:
+def onecycle(step: Step, hyper: Hyperparameters, steps_per_epoch: Count) -> Rate:
     """Up to the peak in three tenths of the steps, then down far below where it began, along cosines.
 
     References:
@@ -71,19 +72,19 @@ def _between(start: Rate, end: Rate, part: Rate) -> Rate:
     return end + 0.5 * (start - end) * (jnp.cos(jnp.pi * jnp.clip(part, 0.0, 1.0)) + 1.0)
 
 
-SCHEDULES: dict[str, Callable[[Step, Hyperparameters, int], Rate]] = {
+SCHEDULES: dict[str, Callable[[Step, Hyperparameters, Count], Rate]] = {
     "constant": constant,
     "cosine": cosine,
     "exponential": exponential,
     "step": step_decay,
     "onecycle": onecycle,
-    # What makes it a plateau schedule is a factor in the training state, which validation lowers.
+    # What makes it a plateau schedule is a factor in the training state, which validation lowers: `TrainState.plateau`.
     "plateau": constant,
 }
 """Schedules by the name ``optimizer.schedule`` gives them. The step is counted from the end of the warm-up."""
 
 
-def learning_rate(name: str, step: Step, hyper: Hyperparameters, steps_per_epoch: int) -> Rate:
+def learning_rate(name: str, step: Step, hyper: Hyperparameters, steps_per_epoch: Count) -> Rate:
     """The learning rate of a step: a linear warm-up from 0, then the schedule.
 
     Args:

@@ -11,6 +11,17 @@ from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.optimizer import OPTIMIZERS
 
 
+class Plateau(NamedTuple):
+    """What the plateau schedule remembers of the validation checks."""
+
+    scale: Float[Array, "*K"]
+    """Factor of the learning rate."""
+    best: Float[Array, "*K"]
+    """Validation loss a check must undercut to count as an improvement."""
+    bad_checks: Int[Array, "*K"]
+    """Checks since then."""
+
+
 class TrainState(NamedTuple):
     """The state of one member; in a population every leaf has a leading axis of members.
 
@@ -41,12 +52,8 @@ class TrainState(NamedTuple):
     failed_step: Int[Array, "*K"]
     """The step, counted from 0, whose loss, gradient or weights were not finite and which was therefore not taken;
     -1: none. A member that failed rests."""
-    plateau_scale: Float[Array, "*K"]
-    """Factor of the learning rate under the plateau schedule."""
-    plateau_best: Float[Array, "*K"]
-    """Validation loss a check must undercut for the plateau schedule to call it an improvement."""
-    plateau_count: Int[Array, "*K"]
-    """Checks without such an improvement."""
+    plateau: Plateau | None
+    """Of the plateau schedule; None under every other, whose learning rate validation does not touch."""
     loss_sum: Float[Array, "*K"]
     """Sum of the batches' losses since the last check."""
     loss_count: Int[Array, "*K"]
@@ -70,12 +77,13 @@ def kept_weights(state: TrainState, member: int) -> Weights:
     return Weights(*jax.tree.map(lambda leaf: leaf[member], kept))
 
 
-def first_state(weights: Weights, optimizer: str, hyper: Hyperparameters) -> TrainState:
+def first_state(weights: Weights, optimizer: str, schedule: str, hyper: Hyperparameters) -> TrainState:
     """The state of a member before its first update.
 
     Args:
         weights: its first weights.
         optimizer: key of `OPTIMIZERS`.
+        schedule: key of `lstmjax.training.schedules.SCHEDULES`.
         hyper: its numbers.
     """
     transformation = OPTIMIZERS[optimizer](hyper, jnp.float32(0.0))
@@ -91,9 +99,7 @@ def first_state(weights: Weights, optimizer: str, hyper: Hyperparameters) -> Tra
         bad_checks=jnp.int32(0),
         stopped=jnp.bool_(False),
         failed_step=jnp.int32(-1),
-        plateau_scale=jnp.float32(1.0),
-        plateau_best=jnp.float32(jnp.inf),
-        plateau_count=jnp.int32(0),
+        plateau=Plateau(jnp.float32(1.0), jnp.float32(jnp.inf), jnp.int32(0)) if schedule == "plateau" else None,
         loss_sum=jnp.float32(0.0),
         loss_count=jnp.int32(0),
     )

@@ -5,7 +5,7 @@ into which a batch is split.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +13,15 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from lstmjax.data.windows import PanelArrays, Windows, gather
+from lstmjax.data.windows import PanelArrays, Rescaling, Windows, gather
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.losses import LOSSES
-from lstmjax.training.objective import Measure
+from lstmjax.training.objective import Measure, Units
 from lstmjax.training.optimizer import OPTIMIZERS, clip
+from lstmjax.training.order import batch_positions
 from lstmjax.training.schedules import learning_rate
-from lstmjax.training.state import TrainState, is_active, noise_key, order_key
+from lstmjax.training.state import TrainState, is_active, noise_key
 from lstmjax.window import WindowSpec
 
 
@@ -38,7 +39,6 @@ class Setting:
         loss: key of `LOSSES`.
         batch_size: windows a step, over all parts.
         batch_shards: parts of a batch.
-        steps_per_epoch: steps in one pass through the training windows.
         block_size: windows that validation looks at together, over all parts.
         objective: what a sweep ranks by; None where nothing is ranked.
     """
@@ -52,68 +52,91 @@ class Setting:
     loss: str
     batch_size: int
     batch_shards: int
-    steps_per_epoch: int
     block_size: int
     objective: Measure | None = None
 
 
+class MemberData(NamedTuple):
+    """What a member sees of the data that are on the device: numbers only, so that members may differ in them."""
+
+    first_window: Int[Any, "*K"]
+    """Where its training windows begin in the table of all training windows."""
+    window_count: Int[Any, "*K"]
+    """Its training windows."""
+    first_block: Int[Any, "*K"]
+    """Where its validation blocks begin in the table of all validation windows, in blocks."""
+    block_count: Int[Any, "*K"]
+    """Its validation blocks."""
+    rescaling: Rescaling | None = None
+    """From the panel's scaled units to its own; None where they are the same."""
+    units: Units | None = None
+    """Of the objective; None where nothing is ranked."""
+
+
+Member = tuple[TrainState, Hyperparameters, MemberData | None]
+"""State and numbers of one member, and its data where they are not those of all."""
+
+
 class Span(NamedTuple):
-    """What all members share in a run of steps."""
+    """What all members share in a run of steps, which begins where each of them is."""
 
     arrays: PanelArrays
     windows: Windows
     """All training windows."""
-    start: Int[Array, ""]
-    """First step."""
+    data: MemberData | None
+    """Which of them the members learn from; None where that differs by member."""
     stop: Int[Array, ""]
-    """Step before which to stop."""
+    """Updates after which to stop, counted from the beginning of the run."""
 
 
-def run_steps(setting: Setting, member: tuple[TrainState, Hyperparameters], span: Span) -> TrainState:
-    """Trains one member from step ``start`` up to step ``stop``, or until it fails.
+def run_steps(setting: Setting, member: Member, span: Span) -> TrainState:
+    """Trains one member from where it is up to step ``stop``, or until it fails.
 
-    The steps of an epoch visit every window once, in an order drawn from (seed, epoch), less the rest that fills no
-    batch. Both ends of the span are traced, so that one compilation serves spans of every length, and a run cut into
-    spans has the bytes of a run in one.
+    The batch of a step is a function of the member's seed and the step (`batch_positions`), and the end of the span is
+    traced: so one compilation serves spans of every length, and a run cut into spans has the bytes of a run in one.
 
     Args:
         setting: what is compiled in.
-        member: its state and its numbers.
+        member: its state, its numbers, and its data where they are not those of all.
         span: which steps, on what.
 
     Returns:
         The state afterwards; a member that had stopped or failed is left as it is.
     """
-    state, hyper = member
-    count = span.windows.series.shape[0]
-    steps_per_epoch = setting.steps_per_epoch
+    state, hyper, own = member
+    data = member_data(own, span.data)
 
-    def epoch_steps(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
-        epoch, state = carry
-        order = jax.random.permutation(order_key(hyper.seed, epoch), count)
-        end = jnp.minimum(span.stop, (epoch + 1) * steps_per_epoch)
+    def step(state: TrainState) -> TrainState:
+        batch = _part_of_batch(setting, span.windows, data, hyper, state.step)
+        return train_step(setting, state, hyper, data, span.arrays, batch)
 
-        def step(state: TrainState) -> TrainState:
-            batch = _part_of_batch(setting, span.windows, order, state.step % steps_per_epoch)
-            return train_step(setting, state, hyper, span.arrays, batch)
-
-        return epoch + 1, lax.while_loop(lambda s: (s.step < end) & is_active(s), step, state)
-
-    last_epoch = (span.stop - 1) // steps_per_epoch
-    first = (span.start // steps_per_epoch, state)
-    return lax.while_loop(lambda c: (c[0] <= last_epoch) & is_active(c[1]), epoch_steps, first)[1]
+    return lax.while_loop(lambda s: (s.step < span.stop) & is_active(s), step, state)
 
 
-def _part_of_batch(setting: Setting, windows: Windows, order: Int[Array, "W"], position: Int[Array, ""]) -> Windows:
-    """This device's windows of the batch at a position within its epoch."""
+def member_data(own: MemberData | None, shared: MemberData | None) -> MemberData:
+    """A member's own data, or else those that all members share."""
+    data = shared if own is None else own
+    assert data is not None
+    return data
+
+
+def _part_of_batch(
+    setting: Setting, windows: Windows, data: MemberData, hyper: Hyperparameters, step: Int[Array, ""]
+) -> Windows:
+    """This device's windows of the batch of a step."""
     size = setting.batch_size // setting.batch_shards
-    first = position * setting.batch_size + lax.axis_index("batch") * size
-    chosen = lax.dynamic_slice_in_dim(order, first, size)
+    positions = batch_positions(hyper.seed, step, data.window_count, setting.batch_size)
+    chosen = data.first_window + lax.dynamic_slice_in_dim(positions, lax.axis_index("batch") * size, size)
     return jax.tree.map(lambda column: column[chosen], windows)
 
 
 def train_step(
-    setting: Setting, state: TrainState, hyper: Hyperparameters, arrays: PanelArrays, batch: Windows
+    setting: Setting,
+    state: TrainState,
+    hyper: Hyperparameters,
+    data: MemberData,
+    arrays: PanelArrays,
+    batch: Windows,
 ) -> TrainState:
     """One update from one batch, of which this device holds a part.
 
@@ -121,6 +144,7 @@ def train_step(
         setting: what is compiled in.
         state: the member's state; it must be active.
         hyper: its numbers.
+        data: what it sees of the data.
         arrays: the panel.
         batch: this device's windows.
 
@@ -128,10 +152,10 @@ def train_step(
         The state with ``step`` one higher; or, where the loss, the gradient or the new weights are not finite, the
         state as it was with ``failed_step`` set.
     """
-    loss, gradients, model_state = _gradients(setting, state, hyper, arrays, batch)
+    loss, gradients, model_state = _gradients(setting, state, hyper, data, arrays, batch)
     norm = optax.tree.norm(gradients)
     gradients = clip(gradients, norm, hyper, by_value=setting.clip_value, by_norm=setting.clip_norm)
-    rate = current_rate(setting, state, hyper)
+    rate = current_rate(setting, state, hyper, data)
     transformation = OPTIMIZERS[setting.optimizer](hyper, rate)
     updates, opt_state = transformation.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -150,16 +174,24 @@ def train_step(
     return jax.tree.map(lambda new, old: jnp.where(finite, new, old), taken, refused)
 
 
-def current_rate(setting: Setting, state: TrainState, hyper: Hyperparameters) -> Float[Array, ""]:
-    """The learning rate of the member's next step."""
-    return learning_rate(setting.schedule, state.step, hyper, setting.steps_per_epoch) * state.plateau_scale
+def current_rate(setting: Setting, state: TrainState, hyper: Hyperparameters, data: MemberData) -> Float[Array, ""]:
+    """The learning rate of the member's next step: the schedule's, and under plateau its factor besides."""
+    steps_per_epoch = data.window_count // setting.batch_size
+    rate = learning_rate(setting.schedule, state.step, hyper, steps_per_epoch)
+    return rate if state.plateau is None else rate * state.plateau.scale
 
 
 def _gradients(
-    setting: Setting, state: TrainState, hyper: Hyperparameters, arrays: PanelArrays, batch: Windows
+    setting: Setting,
+    state: TrainState,
+    hyper: Hyperparameters,
+    data: MemberData,
+    arrays: PanelArrays,
+    batch: Windows,
 ) -> tuple[Float[Array, ""], dict[str, Array], dict[str, Array]]:
     """Loss and gradient of the whole batch, and the network's new state: the same on all parts."""
-    window, target = gather(arrays, batch, input_size=setting.spec.input_size, h=setting.spec.h)
+    spec = setting.spec
+    window, target = gather(arrays, batch, input_size=spec.input_size, h=spec.h, rescaling=data.rescaling)
     counts = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1)
     shard = lax.axis_index("batch")
     key = noise_key(hyper.seed, state.step, shard)

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
@@ -12,9 +11,8 @@ from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.training.functional import Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.losses import LOSSES, absolute_error, squared_error
-from lstmjax.training.objective import Units
-from lstmjax.training.state import TrainState, is_active
-from lstmjax.training.step import Setting, current_rate
+from lstmjax.training.state import Plateau, TrainState, is_active
+from lstmjax.training.step import Member, MemberData, Setting, current_rate, member_data
 
 PLATEAU_TOLERANCE = 1e-4
 """Relative improvement that the plateau schedule takes notice of; Optax's default."""
@@ -43,36 +41,24 @@ class Held(NamedTuple):
     """All validation windows, filled up to whole blocks."""
     counts: Bool[Array, "W"]
     """False for windows that only fill a block."""
-    units: Units | None = None
-    """Of the objective; None where nothing is ranked."""
+    data: MemberData | None
+    """Which of them the members are validated on; None where that differs by member."""
 
 
-def fill_blocks(windows: Windows, block_size: int) -> tuple[Windows, np.ndarray]:
-    """Windows filled up to a whole number of blocks, and which of them count.
-
-    Args:
-        windows: any number of windows, none included.
-        block_size: windows in a block.
-    """
-    count = len(windows.series)
-    rows = np.arange(-(-count // block_size) * block_size)
-    chosen = np.minimum(rows, count - 1)
-    return Windows(*(np.asarray(column)[chosen] for column in windows)), rows < count
-
-
-def check(setting: Setting, member: tuple[TrainState, Hyperparameters], held: Held) -> tuple[TrainState, Scores]:
-    """Validates one member and moves its early stopping and its plateau on.
+def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Scores]:
+    """Validates one member, and updates its early stopping and, under the plateau schedule, its plateau.
 
     Args:
         setting: what is compiled in.
-        member: its state and its numbers.
+        member: its state, its numbers, and its data where they are not those of all.
         held: the validation windows.
 
     Returns:
         The state afterwards, and what was found. A member that had stopped or failed is left as it is, with scores
         that are not numbers. Without validation windows only the training loss is told, and nothing is chosen.
     """
-    state, hyper = member
+    state, hyper, own = member
+    data = member_data(own, held.data)
     not_a_number = jnp.float32(jnp.nan)
 
     def active(state: TrainState) -> tuple[TrainState, Scores]:
@@ -80,9 +66,12 @@ def check(setting: Setting, member: tuple[TrainState, Hyperparameters], held: He
         state = state._replace(loss_sum=jnp.float32(0.0), loss_count=jnp.int32(0))
         loss = mae = mse = objective = not_a_number
         if held.counts.shape[0]:
-            loss, mae, mse, objective = evaluate(setting, Weights(state.params, state.model_state), hyper, held)
-            state = _move_plateau(_move_early_stopping(state, hyper, loss), hyper, loss)
-        return state, Scores(loss, mae, mse, train_loss, current_rate(setting, state, hyper), objective)
+            weights = Weights(state.params, state.model_state)
+            loss, mae, mse, objective = evaluate(setting, weights, hyper, data, held)
+            state = _move_early_stopping(state, hyper, loss)
+            if state.plateau is not None:
+                state = state._replace(plateau=_move_plateau(state.plateau, hyper, loss))
+        return state, Scores(loss, mae, mse, train_loss, current_rate(setting, state, hyper, data), objective)
 
     def resting(state: TrainState) -> tuple[TrainState, Scores]:
         return state, Scores(*(not_a_number,) * len(Scores._fields))
@@ -91,15 +80,14 @@ def check(setting: Setting, member: tuple[TrainState, Hyperparameters], held: He
 
 
 def evaluate(
-    setting: Setting, weights: Weights, hyper: Hyperparameters, held: Held
+    setting: Setting, weights: Weights, hyper: Hyperparameters, data: MemberData, held: Held
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """Loss, MAE and MSE over all windows, a block at a time, each part of the batch taking its share of every block.
+    """Loss, MAE and MSE over a member's windows, one block after the other; each part of the batch takes its share.
 
     Returns:
         Means over the observed targets, in scaled units; and the objective, NaN where there is none.
     """
     size = setting.block_size // setting.batch_shards
-    blocks = held.counts.shape[0] // setting.block_size
     spec = setting.spec
 
     def add_block(block: Array, sums: Float[Array, "6"]) -> Float[Array, "6"]:
@@ -107,20 +95,21 @@ def evaluate(
         windows, counts = jax.tree.map(
             lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts)
         )
-        window, target = gather(held.arrays, windows, input_size=spec.input_size, h=spec.h)
+        window, target = gather(held.arrays, windows, input_size=spec.input_size, h=spec.h, rescaling=data.rescaling)
         forecast = setting.network.forecast(weights, window).mean()
         mask = target.mask & counts[:, None, None]
         losses = LOSSES[setting.loss](forecast, target.y, hyper.huber_delta)
-        if setting.objective is None or held.units is None:
+        if setting.objective is None or data.units is None:
             errors = jnp.zeros_like(losses)
         else:
-            errors = setting.objective.errors(forecast, target.y, held.units, windows.series)
+            errors = setting.objective.errors(forecast, target.y, data.units, windows.series)
         share = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1): the loss's, as in training
         columns = (losses * share, absolute_error(forecast, target.y), squared_error(forecast, target.y), errors)
         new = [jnp.sum(jnp.where(mask, column, 0.0)) for column in columns]
         return sums + jnp.stack([*new, jnp.sum(mask, dtype=jnp.float32), jnp.sum(mask * share, dtype=jnp.float32)])
 
-    sums = lax.fori_loop(0, blocks, add_block, jnp.zeros(6, jnp.float32))
+    last = data.first_block + data.block_count
+    sums = lax.fori_loop(data.first_block, last, add_block, jnp.zeros(6, jnp.float32))
     if setting.batch_shards > 1:
         sums = lax.psum(sums, "batch")
     loss = sums[0] / jnp.where(sums[5] > 0.0, sums[5], 1.0)
@@ -147,13 +136,13 @@ def _move_early_stopping(state: TrainState, hyper: Hyperparameters, loss: Float[
     )
 
 
-def _move_plateau(state: TrainState, hyper: Hyperparameters, loss: Float[Array, ""]) -> TrainState:
+def _move_plateau(plateau: Plateau, hyper: Hyperparameters, loss: Float[Array, ""]) -> Plateau:
     """Optax's ``reduce_on_plateau``, whose factor must be a Python number, with a traced one."""
-    improved = loss < (1.0 - PLATEAU_TOLERANCE) * state.plateau_best
-    count = jnp.where(improved, 0, state.plateau_count + 1)
-    reached = count >= hyper.plateau_patience
-    return state._replace(
-        plateau_scale=jnp.where(reached, state.plateau_scale * hyper.decay_rate, state.plateau_scale),
-        plateau_best=jnp.where(improved, loss, state.plateau_best),
-        plateau_count=jnp.where(reached, 0, count),
+    improved = loss < (1.0 - PLATEAU_TOLERANCE) * plateau.best
+    bad_checks = jnp.where(improved, 0, plateau.bad_checks + 1)
+    reached = bad_checks >= hyper.plateau_patience
+    return Plateau(
+        scale=jnp.where(reached, plateau.scale * hyper.decay_rate, plateau.scale),
+        best=jnp.where(improved, loss, plateau.best),
+        bad_checks=jnp.where(reached, 0, bad_checks),
     )

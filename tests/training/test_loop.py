@@ -77,12 +77,12 @@ def test_a_chunk_moves_nothing_between_host_and_device(tiny, data):
     structure, first = functional(tiny)
     plan = make_plan(structure, data, OPTIMIZER, CONFIG, [Hyperparameters.from_config(OPTIMIZER, CONFIG)], None)
     state = _first_state(plan, first)
-    plan.programs.run((state, plan.hyper), plan.span(0, 2))
+    plan.programs.run(plan.with_state(state), plan.span(2))
     with jax.transfer_guard("disallow"):
-        moved = plan.programs.run((state, plan.hyper), plan.span(0, 3))
-        moved, _ = plan.programs.check((moved, plan.hyper), plan.held)
+        moved = plan.programs.run(plan.with_state(state), plan.span(3))
+        moved, _ = plan.programs.check(plan.with_state(moved), plan.held)
         with pytest.raises(Exception, match="transfer"):
-            plan.programs.run((state, plan.hyper), plan.span(0, 3)._replace(start=np.int32(0)))
+            plan.programs.run(plan.with_state(state), plan.span(3)._replace(stop=np.int32(3)))
     assert int(moved.step[0]) == 3
 
 

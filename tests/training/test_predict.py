@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lstmjax.training import Weights, functional, predict
-from lstmjax.training.validation import fill_blocks
+from lstmjax.training.data import fill_blocks
 
 
 @pytest.fixture(scope="module")
