@@ -17,6 +17,7 @@ errors of the same runs went from 0.252 to 0.281 GW, in another order.
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ import pandas as pd
 import tyro
 
 from lstmjax import Forecaster, RunConfig, configure_devices, fit_seeds, plots
+from lstmjax.cli import check_typed, one_line_messages
 from lstmjax.data import Panel, Windows, forecast_windows
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
@@ -55,6 +57,11 @@ COVARIATES: dict[str, dict[str, Any]] = {
     KNOWN: {"data.futr_exog": ("workday",), "data.hist_exog": ("temperature",)},
     ORACLE: {"data.futr_exog": ("workday", "temperature"), "data.hist_exog": ()},
 }
+FIXED = {
+    **dict.fromkeys(("data.futr_exog", "data.hist_exog", "data.futr_path"), "the two variants differ in it"),
+    "train.seed": "give --seeds",
+}
+"""Options that the script sets, and why or what to give instead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +79,7 @@ class Experiment:
 
 def main(experiment: Experiment) -> None:
     """Trains a forecaster for every variant and seed, and prints their mean errors beside the baselines'."""
+    check_typed(sys.argv[1:], inert=experiment.options.inert(), fixed=FIXED)
     directory = default_path() if experiment.run_dir is None else experiment.run_dir
     directory.mkdir(parents=True, exist_ok=True)
     working_days(directory / "future.csv")
@@ -131,4 +139,5 @@ def draw(forecaster: Forecaster, panel: Panel, path: Path) -> Path:
 
 if __name__ == "__main__":
     configure_devices()
-    main(tyro.cli(Experiment, description=__doc__))
+    with one_line_messages("elecdemand.py"):
+        main(tyro.cli(Experiment, description=__doc__))

@@ -33,6 +33,7 @@ evaluates its winner on them once, at h = 96 (0.366 / 0.384), and the settings o
 import dataclasses
 import json
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +41,7 @@ from typing import Annotated, Any
 import tyro
 
 from lstmjax import RunConfig, configure_devices, fit_seeds
+from lstmjax.cli import check_typed, one_line_messages
 from lstmjax.data import Panel, Windows, scale_targets, test_windows
 from lstmjax.data.frames import truth
 from lstmjax.data.prepare import Prepared, prepare
@@ -76,6 +78,10 @@ table 2. PatchTST/42: `A Time Series is Worth 64 Words <https://arxiv.org/abs/22
 `Long-term Forecasting with TiDE <https://arxiv.org/abs/2304.08424>`_, table 2. SegRNN and iTransformer: the README of
 `lss-1138/SegRNN <https://github.com/lss-1138/SegRNN>`_, run again in June 2024 with all test windows (its paper's rows
 come from code that dropped the last batch of them; so do those of DLinear, NLinear and PatchTST)."""
+
+
+FIXED = {"data.h": "give --horizons", "train.seed": "the seeds are 0, 1, ...: give --seeds"}
+"""Options that the script sets, and what to give instead."""
 
 
 def recipe(h: int) -> RunConfig:
@@ -126,6 +132,7 @@ def parse(h: int) -> Experiment:
 def main() -> None:
     """Trains and evaluates every horizon, and prints the scores beside the published ones."""
     experiment = parse(HORIZONS[0])
+    check_typed(sys.argv[1:], inert=experiment.options.inert(), fixed=FIXED)
     results: dict[str, Any] = {}
     for h in experiment.horizons:
         config = parse(h).options.replace({"data.h": h})
@@ -247,4 +254,5 @@ def table(results: dict[str, Any], dataset: str | None) -> str:
 
 if __name__ == "__main__":
     configure_devices()
-    main()
+    with one_line_messages("etth.py"):
+        main()

@@ -17,6 +17,7 @@ as well as the best; that they do not is the third number.
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ import pandas as pd
 import tyro
 
 from lstmjax import RunConfig, configure_devices
+from lstmjax.cli import check_typed, one_line_messages
 from lstmjax.run_directory import default_path
 from lstmjax.sweep import Halving, SweepConfig, run
 
@@ -74,6 +76,7 @@ class Experiment:
 
 def main(experiment: Experiment) -> None:
     """Searches with halving and in full, and compares."""
+    check_typed(sys.argv[1:], inert=experiment.options.inert(), fixed=dict.fromkeys(SPACE, "it is searched"))
     directory = default_path() if experiment.run_dir is None else experiment.run_dir
     tables = {
         name: search(experiment, halving, directory / name)
@@ -131,4 +134,5 @@ def random_survivors(full: pd.DataFrame, survivors: int) -> list[float]:
 
 if __name__ == "__main__":
     configure_devices()
-    main(tyro.cli(Experiment, description=__doc__))
+    with one_line_messages("sweep_elecdemand.py"):
+        main(tyro.cli(Experiment, description=__doc__))

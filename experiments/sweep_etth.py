@@ -16,6 +16,7 @@ not searched: see `etth.py`.
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ import tyro
 from etth import recipe
 
 from lstmjax import RunConfig, configure_devices
+from lstmjax.cli import check_typed, one_line_messages
 from lstmjax.run_directory import default_path
 from lstmjax.sweep import SweepConfig, run
 
@@ -53,6 +55,7 @@ def main() -> None:
     """Searches, and tells what was found."""
     options = recipe(96).replace({"train.max_steps": 9 * EPOCH, "train.val_check_steps": EPOCH})
     experiment = tyro.cli(Experiment, default=Experiment(options), description=__doc__)
+    check_typed(sys.argv[1:], inert=experiment.options.inert(), fixed=dict.fromkeys(SPACE, "it is searched"))
     directory = default_path() if experiment.run_dir is None else experiment.run_dir
     settings = SweepConfig(trials=experiment.trials, population=experiment.trials, sampler="random", halving=3)
     trials = run(SPACE, experiment.options, directory, settings).trials.sort_values("value")
@@ -69,4 +72,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     configure_devices()
-    main()
+    with one_line_messages("sweep_etth.py"):
+        main()

@@ -26,8 +26,13 @@ import numpy as np
 
 from lstmjax.errors import CheckpointError
 
-FORMAT_VERSION = 1
-"""Version of the stored form. A newer one is refused, never guessed at."""
+FORMAT_VERSION = 2
+"""Version of the stored form. A newer one is refused, never guessed at.
+
+1: batches came in the order of a table, and a plateau's factor lowered the learning rate under every schedule. Its
+   weights still forecast; training cannot continue from its states.
+2: batches come in a computed order, and there is a plateau under the plateau schedule only.
+"""
 
 Tree = TypeVar("Tree")
 
@@ -57,6 +62,8 @@ class Checkpoint(NamedTuple):
     """The JSON object saved beside them."""
     loss: float | None = None
     """How good it is, lower being better; None where nothing says."""
+    format_version: int = FORMAT_VERSION
+    """The `FORMAT_VERSION` it was written with."""
 
 
 def save(
@@ -222,7 +229,9 @@ def load_step(directory: Path | str, step: int) -> Checkpoint:
             raise DamagedError(f"has a damaged array {name}")
         # A copy, as an array over bytes cannot be written to.
         arrays[name] = np.frombuffer(part, entry["dtype"]).reshape(entry["shape"]).copy()
-    return Checkpoint(description["step"], arrays, description["metadata"], description["loss"])
+    return Checkpoint(
+        description["step"], arrays, description["metadata"], description["loss"], description["format_version"]
+    )
 
 
 def _pack(step: int, arrays: Mapping[str, Any], metadata: Mapping[str, Any], loss: float | None) -> np.ndarray:

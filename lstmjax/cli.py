@@ -3,6 +3,7 @@
 A user's mistake ends with exit status 2 and one line on standard error.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -10,7 +11,7 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ import tyro
 
 from lstmjax.commands import Evaluate, Export, NewData, Predict, Sweep, Train
 from lstmjax.config import RunConfig
-from lstmjax.errors import ConfigError, LstmjaxError
+from lstmjax.errors import ConfigError, ConfigWarning, LstmjaxError
 from lstmjax.interrupt import Interrupt, Interrupted
 from lstmjax.sweep.settings import SweepConfig
 
@@ -33,24 +34,61 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: instead of those of the process.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with one_line_messages():
+        command = _parse(arguments)
+        if isinstance(command, Train):
+            check_typed(arguments, inert=command.options.inert())
+        _COMMANDS[type(command)](command)
+
+
+@contextlib.contextmanager
+def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
+    """Shows warnings and a user's mistakes as one line each on standard error; a mistake ends the process.
+
+    Args:
+        program: what the lines begin with.
+    """
+
+    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
+        print(f"{program}: warning: {message}", file=sys.stderr)
+
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning  # type: ignore[assignment]  # whatever else it is given is not shown
+        warnings.showwarning = show  # type: ignore[assignment]  # the place in the code is of no use to a user
         try:
             try:
-                command = _parse(arguments)
-                _COMMANDS[type(command)](command)
+                yield
             finally:  # also after a help text, which ends with SystemExit: here it shows whether anybody reads on
                 sys.stdout.flush()
         except LstmjaxError as error:
-            print(f"lstmjax: error: {error}", file=sys.stderr)
+            print(f"{program}: error: {error}", file=sys.stderr)
             sys.exit(MISTAKE)
         except KeyboardInterrupt:
-            print("lstmjax: stopped by SIGINT", file=sys.stderr)
+            print(f"{program}: stopped by SIGINT", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
         except BrokenPipeError:
             # The reader, such as head, has what it wants. What is still to be written goes nowhere, without complaint.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
+
+
+def check_typed(arguments: Sequence[str], *, inert: Mapping[str, str], fixed: Mapping[str, str] = {}) -> None:
+    """Warns of options that were typed and have no effect; refuses those that a script sets itself.
+
+    Args:
+        arguments: the command line.
+        inert: options that have no effect, by dotted name, and why: see `RunConfig.inert`.
+        fixed: options that may not be given, by dotted name, and what to do instead.
+
+    Raises:
+        ConfigError: an option in ``fixed`` was given.
+    """
+    typed = {argument.split("=")[0].removeprefix("--").replace("-", "_") for argument in arguments}
+    for name, instead in fixed.items():
+        if name in typed:
+            raise ConfigError(f"{name} is set by this script: {instead}")
+    for name, why in inert.items():
+        if name in typed or name.replace(".", ".no_") in typed:
+            warnings.warn(f"{name} has no effect: {why}", ConfigWarning, stacklevel=2)
 
 
 def train(command: Train) -> None:
@@ -103,8 +141,11 @@ def sweep(command: Sweep) -> None:
         from lstmjax.run_directory import default_path
         from lstmjax.sweep.block import Interrupted as BlockInterrupted
         from lstmjax.sweep.search import run
+        from lstmjax.sweep.space import Space
 
         parallel.configure_devices()
+        searched = dict.fromkeys(Space.from_toml(command.space).names, "it is searched")
+        check_typed(sys.argv[1:], inert=command.options.inert() | searched)
         directory = directory or default_path()
         interrupt.arm()
         try:
@@ -235,11 +276,6 @@ def _read(path: Path) -> Any:
     from lstmjax.data.table import read_table
 
     return read_table(path)
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    """A warning as one line, without the place in the code that a user has nothing to do with."""
-    print(f"lstmjax: warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from lstmjax.errors import ConfigError
-from lstmjax.options import check_fields, check_name, option
+from lstmjax.options import check_fields, check_name, inert_fields, option
 
 FORMAT_VERSION = 1
 """Version of the stored form of a config. A newer one is refused, never guessed at."""
@@ -88,7 +88,7 @@ class DataConfig:
     """log: targets, which must be positive, are modelled by their logarithm; it is undone on the forecast."""
     scaler: ScalerName = "standard"
     """How targets are scaled, with statistics of the training rows only."""
-    scaler_scope: ScalerScope = "series"
+    scaler_scope: ScalerScope = option("series", only={"scaler": ("standard", "minmax", "robust")})
     """One set of statistics a series, or one for all."""
     gaps: GapsPolicy = "mask"
     """A missing timestamp becomes a masked step (with a warning), or an error."""
@@ -140,18 +140,18 @@ class ModelConfig:
     """Probability of dropping a feature between layers and before the head."""
     forget_bias: float = option(1.0)
     """Of the forget gates at first: the higher, the longer memory lasts (Jozefowicz et al. 2015)."""
-    head_size: int = option(128, low=0)
+    head_size: int = option(128, low=0, only={"name": ("direct",)})
     """direct: hidden features of the head; 0 for a linear head."""
-    segment_size: int = option(24, low=1)
+    segment_size: int = option(24, low=1, only={"name": ("segment",)})
     """segment: rows in a segment, of the lookback and of the horizon. The first segment is padded, the last cut off."""
-    highway: bool = False
+    highway: bool = option(False, only={"name": ("segment",)})
     """segment: add a linear map from the normalised lookback to the horizon, one for all channels."""
-    recall: bool = False
+    recall: bool = option(False, only={"name": ("segment",)})
     """segment: add to each segment of the forecast a mean of the lookback's segments, with weights of the network's own
     choosing: yesterday again, the same day last week, or several of them. A segment should be whole seasons long."""
     residual: BaselineName = "none"
     """A baseline the network learns the difference to."""
-    residual_season: int | None = option(None, low=1)
+    residual_season: int | None = option(None, low=1, only={"residual": ("seasonal_naive",)})
     """Rows in a season of the baseline seasonal_naive; `data.season_length` if not given."""
     instance_norm: InstanceNormName = "none"
     """What is subtracted from each window's targets and added to its forecast: the last observed value, the mean, the
@@ -159,7 +159,9 @@ class ModelConfig:
     instance_scale: InstanceScaleName = "none"
     """What each window's targets are divided by and its forecast multiplied with: the standard deviation, the mean
     absolute deviation (both from the mean), the mean absolute value."""
-    instance_rows: int | None = option(None, low=1)
+    instance_rows: int | None = option(
+        None, low=1, only={"instance_norm": ("last", "mean", "median"), "instance_scale": ("std", "mad", "mean_abs")}
+    )
     """Last rows of the lookback from which these statistics come; all if not given."""
     series_embedding: int = option(0, low=0)
     """Learned features of each series and channel; a series that was not trained on has the mean of all."""
@@ -168,17 +170,11 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "model")
-        if self.instance_norm == "revin":
-            if self.instance_scale != "none":
-                raise ConfigError(
-                    f"model.instance_scale is {self.instance_scale!r} and model.instance_norm is 'revin', which "
-                    "divides by the deviation itself: leave one of them out"
-                )
-            if self.instance_rows is not None:
-                raise ConfigError(
-                    f"model.instance_rows is {self.instance_rows} and model.instance_norm is 'revin', which looks at "
-                    "the whole lookback: leave one of them out"
-                )
+        if self.instance_norm == "revin" and self.instance_scale != "none":
+            raise ConfigError(
+                f"model.instance_scale is {self.instance_scale!r} and model.instance_norm is 'revin', which divides by "
+                "the deviation itself: leave one of them out"
+            )
 
 
 @dataclass(frozen=True)
@@ -194,17 +190,17 @@ class OptimizerConfig:
     trains again at the peak learning rate throughout."""
     warmup_steps: int = option(0, low=0)
     """Steps over which the learning rate rises linearly from 0."""
-    decay_rate: float = option(0.9, above=0.0, high=1.0)
+    decay_rate: float = option(0.9, above=0.0, high=1.0, only={"schedule": ("exponential", "step", "plateau")})
     """exponential: factor every decay_steps; step: factor every epoch; plateau: factor after the patience."""
-    decay_steps: int = option(1000, low=1)
+    decay_steps: int = option(1000, low=1, only={"schedule": ("exponential",)})
     """exponential: steps over which the learning rate falls by decay_rate."""
-    decay_start_epoch: int = option(0, low=0)
+    decay_start_epoch: int = option(0, low=0, only={"schedule": ("step",)})
     """step: epochs before the first decay."""
-    final_fraction: float = option(0.0, low=0.0, high=1.0)
+    final_fraction: float = option(0.0, low=0.0, high=1.0, only={"schedule": ("cosine",)})
     """cosine: the last learning rate, as a fraction of the peak."""
-    plateau_patience: int = option(3, low=1)
+    plateau_patience: int = option(3, low=1, only={"schedule": ("plateau",)})
     """plateau: validation checks without improvement before the learning rate falls."""
-    momentum: float = option(0.0, low=0.0, high=1.0)
+    momentum: float = option(0.0, low=0.0, high=1.0, only={"name": ("sgd", "rmsprop")})
     """sgd, rmsprop: decay of the accumulated gradient."""
     weight_decay: float = option(0.0, low=0.0)
     """adamw, lion: decoupled decay; the others: added to the gradient (L2)."""
@@ -231,7 +227,7 @@ class TrainConfig:
     """Validation checks without improvement before training stops (in checks, as in neuralforecast); -1: never."""
     loss: LossName = "mse"
     """What training minimises and validation watches, in scaled units."""
-    huber_delta: float = option(1.0, above=0.0)
+    huber_delta: float = option(1.0, above=0.0, only={"loss": ("huber",)})
     """huber: where the loss turns from quadratic to linear."""
     seed: int = option(0, low=0)
     """Seed of the initial weights, the order of the windows and the dropout masks."""
@@ -294,6 +290,20 @@ class RunConfig:
         changed = {name: dataclasses.replace(getattr(self, name), **options) for name, options in sections.items()}
         return dataclasses.replace(self, **changed)
 
+    def inert(self) -> dict[str, str]:
+        """The options that have no effect, given the others; they are accepted all the same.
+
+        Returns:
+            By dotted name, where the option acts and why it does not act here.
+
+        >>> RunConfig().inert()["train.huber_delta"]
+        "it acts only with train.loss huber, and train.loss is 'mse'"
+        """
+        found: dict[str, str] = {}
+        for section in dataclasses.fields(self):
+            found |= inert_fields(getattr(self, section.name), section.name)
+        return found
+
     def to_json(self) -> str:
         """The config as indented JSON text, with its format version."""
         return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
@@ -342,3 +352,18 @@ def option_names() -> list[str]:
         for section in dataclasses.fields(RunConfig)
         for named in dataclasses.fields(typing.cast(type, section.type))
     ]
+
+
+def controllers(name: str) -> set[str]:
+    """The options whose values decide whether an option acts.
+
+    Args:
+        name: dotted name of the option.
+
+    >>> controllers("train.huber_delta")
+    {'train.loss'}
+    """
+    section, option = name.split(".")
+    (config,) = (typing.cast(type, field.type) for field in dataclasses.fields(RunConfig) if field.name == section)
+    (named,) = (field for field in dataclasses.fields(config) if field.name == option)
+    return {f"{section}.{other}" for other in named.metadata.get("only") or ()}

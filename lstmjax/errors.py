@@ -15,3 +15,7 @@ class DataError(LstmjaxError):
 
 class CheckpointError(LstmjaxError):
     """A run directory or checkpoint is missing, damaged or made by something newer; the message says which."""
+
+
+class ConfigWarning(UserWarning):
+    """An option was given that has no effect, given the others."""

@@ -5,14 +5,56 @@ import difflib
 import math
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from lstmjax.errors import ConfigError
 
 
-def option(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field for a number with low <= value <= high and value > above, where those are given."""
-    return dataclasses.field(default=default, metadata={"low": low, "above": above, "high": high})
+def option(
+    default: Any,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    only: Mapping[str, tuple[str, ...]] | None = None,
+) -> Any:
+    """A dataclass field that says what its option allows, and where it acts.
+
+    Args:
+        default: value where none is given.
+        low: the least number allowed.
+        above: a bound that a number must exceed.
+        high: the greatest number allowed.
+        only: other options of the section, and for each the values under which this one acts; where there are several,
+            one of them is enough. None: it always acts.
+    """
+    return dataclasses.field(default=default, metadata={"bounds": (low, above, high), "only": only})
+
+
+def inert_fields(config: Any, section: str) -> dict[str, str]:
+    """The options of a section that have no effect, given the others.
+
+    Args:
+        config: the section's dataclass.
+        section: its name.
+
+    Returns:
+        By dotted name, where the option acts and why it does not act here, for a message.
+    """
+    found = {}
+    for named in dataclasses.fields(config):
+        only = named.metadata.get("only")
+        if only is None or any(getattr(config, name) in values for name, values in only.items()):
+            continue
+        acts = " or ".join(f"{section}.{name} {_either(values)}" for name, values in only.items())
+        here = " and ".join(f"{section}.{name} is {getattr(config, name)!r}" for name in only)
+        found[f"{section}.{named.name}"] = f"it acts only with {acts}, and {here}"
+    return found
+
+
+def _either(values: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
 
 
 def check_name(name: str, known: list[str], source: str | None = None) -> None:
@@ -49,12 +91,10 @@ def check_fields(config: Any, section: str) -> None:
         value = _as_type(getattr(config, option.name), hints[option.name], name)
         object.__setattr__(config, option.name, value)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            _check_bounds(value, name, **option.metadata)
+            _check_bounds(value, name, *option.metadata.get("bounds", (None, None, None)))
 
 
-def _check_bounds(
-    value: float, name: str, low: float | None = None, above: float | None = None, high: float | None = None
-) -> None:
+def _check_bounds(value: float, name: str, low: float | None, above: float | None, high: float | None) -> None:
     if not math.isfinite(value):
         raise ConfigError(f"{name} is {value}: expected a finite number")
     if low is not None and value < low:

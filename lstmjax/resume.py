@@ -19,7 +19,7 @@ from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.fitted import Fitted, versions
 from lstmjax.lock import DirectoryLock
 from lstmjax.models.own import NetworkMaker
-from lstmjax.snapshot import PREFIX, panel_digest
+from lstmjax.snapshot import PREFIX, check_resumable, panel_digest
 from lstmjax.trainer import CHECKPOINTS, Keeping, check_members, resolved_config
 from lstmjax.writing import replace_file
 
@@ -169,9 +169,10 @@ def take_member(source: Path | str, member: int, target: Path | str) -> None:
         target: a new folder.
 
     Raises:
-        CheckpointError: there is no such member, or the target cannot be written.
+        CheckpointError: there is no such member, the population cannot be resumed, or the target cannot be written.
     """
     stored = checkpoint.load(Path(source) / CHECKPOINTS)
+    check_resumable(stored, source)
     seeds = stored.metadata["seeds"]
     if not 0 <= member < len(seeds):
         raise CheckpointError(f"{source} has no member {member}: it has {len(seeds)}, counted from 0")
@@ -231,7 +232,7 @@ def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfi
         config: those it goes on with.
 
     Raises:
-        CheckpointError: no checkpoint verifies.
+        CheckpointError: no checkpoint verifies, or an earlier version trained otherwise.
     """
     folder = Path(directory) / CHECKPOINTS
     if config.train.max_steps > stored.train.max_steps and stored.train.max_steps % stored.train.val_check_steps:
@@ -240,6 +241,7 @@ def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfi
     if not checkpoint.steps(folder):
         return None
     found = checkpoint.load(folder)
+    check_resumable(found, directory)
     _warn_of_other_versions(found.metadata.get("versions", {}), directory)
     return found
 

@@ -11,6 +11,7 @@ import numpy as np
 from lstmjax import checkpoint
 from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.data.panel import Panel
+from lstmjax.errors import CheckpointError
 from lstmjax.training import Hyperparameters, Network, TrainResult, TrainState, Weights, functional
 from lstmjax.training.state import first_state
 
@@ -20,6 +21,13 @@ PREFIX = "state"
 START = "start"
 """The folder, within a run's, of the weights it was given to begin with. They outlive the checkpoint of step 0, which
 goes with the next ones: a training on all rows begins with them too."""
+
+_RENAMED = {
+    f"{PREFIX}/.plateau_scale": f"{PREFIX}/.plateau.scale",
+    f"{PREFIX}/.plateau_best": f"{PREFIX}/.plateau.best",
+    f"{PREFIX}/.plateau_count": f"{PREFIX}/.plateau.bad_checks",
+}
+"""Arrays of a state that have another name since format 2."""
 
 _TRAINED_FIELDS = ("params", "model_state", "opt_state", "best_params", "best_model_state")
 
@@ -77,7 +85,28 @@ def stored_state(
     name = f"{PREFIX}/.step"
     members = len(stored.arrays[name]) if name in stored.arrays else 1
     template = state_template(network, optimizer, config, members)
-    return checkpoint.unflatten(PREFIX, template, stored.arrays)
+    arrays = stored.arrays
+    if stored.format_version == 1:
+        arrays = arrays | {_RENAMED[name]: array for name, array in arrays.items() if name in _RENAMED}
+    return checkpoint.unflatten(PREFIX, template, arrays)
+
+
+def check_resumable(stored: checkpoint.Checkpoint, directory: Path | str) -> None:
+    """Refuses to continue the training of a version that trained otherwise.
+
+    Args:
+        stored: a checkpoint of the run.
+        directory: the run's, for the message.
+
+    Raises:
+        CheckpointError: the checkpoint's format is an earlier one.
+    """
+    if stored.format_version < checkpoint.FORMAT_VERSION:
+        raise CheckpointError(
+            f"{directory} was begun by an earlier lstmjax, which drew batches in another order and lowered the "
+            "learning rate at validation checks under every schedule: it still forecasts, but cannot be resumed; "
+            f"start a new run from its weights: lstmjax train --finetune-from {directory}"
+        )
 
 
 def save_start(directory: Path, start: Weights) -> None:

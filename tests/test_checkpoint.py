@@ -97,10 +97,10 @@ def test_no_checkpoint_and_none_that_verifies_are_told_apart(tmp_path):
 
 
 def test_a_newer_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 3)
     checkpoint.save(tmp_path, 1, {"x": np.array(1)}, {})
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match=r"format 2.*update lstmjax"):
+    with pytest.raises(CheckpointError, match=r"format 3.*update lstmjax"):
         checkpoint.load(tmp_path)
 
 

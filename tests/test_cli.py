@@ -302,3 +302,39 @@ def test_help_and_mistyped_options_as_a_process():
     assert typo.returncode == 2
     assert "--data.hh" in typo.stderr
     assert "Traceback" not in typo.stderr
+
+
+@pytest.mark.filterwarnings("always::lstmjax.errors.ConfigWarning")
+def test_an_option_that_was_typed_and_has_no_effect_is_one_line(csv, tmp_path, capsys):
+    table, typed = ["--data.path", str(csv)], ["--train.huber_delta", "2", "--model.highway", "--train.loss=mse"]
+    main(["train", "--run-dir", str(tmp_path / "r"), *table, *SMALL, *typed])
+    lines = [line for line in capsys.readouterr().err.splitlines() if "no effect" in line]
+    assert lines == [
+        f"lstmjax: warning: {name} has no effect: it acts only with {other} {value}, and {other} is {here!r}"
+        for name, other, value, here in (
+            ("model.highway", "model.name", "segment", "direct"),
+            ("train.huber_delta", "train.loss", "huber", "mse"),
+        )
+    ]
+    main(["train", "--run-dir", str(tmp_path / "plain"), *table, *SMALL])
+    assert "no effect" not in capsys.readouterr().err
+    one, other = (gzip.decompress((tmp_path / run / "test_forecasts.csv.gz").read_bytes()) for run in ("r", "plain"))
+    assert one == other
+
+
+@pytest.mark.filterwarnings("always::lstmjax.errors.ConfigWarning")
+def test_a_searched_option_that_acts_in_no_trial_is_one_line(csv, tmp_path, capsys, monkeypatch):
+    space = tmp_path / "space.toml"
+    space.write_text('"train.huber_delta" = { type = "uniform", low = 0.5, high = 2.0 }\n')
+    arguments = ["sweep", str(space), "--run-dir", str(tmp_path / "s"), "--data.path", str(csv), *SMALL]
+    arguments += ["--trials=2", "--sampler=random", "--train.huber-delta=3"]
+    monkeypatch.setattr(sys, "argv", ["lstmjax", *arguments])
+    main(arguments)
+    found = capsys.readouterr().err
+    assert "lstmjax: warning: train.huber_delta has no effect: it is searched\n" in found
+    assert "searching train.huber_delta has no effect: it acts only with train.loss huber, and train.loss is" in found
+    space.write_text(space.read_text() + '"train.loss" = { type = "choice", values = ["mse", "huber"] }\n')
+    arguments[3] = str(tmp_path / "both")
+    monkeypatch.setattr(sys, "argv", ["lstmjax", *arguments[:-1]])
+    main(arguments[:-1])
+    assert "no effect" not in capsys.readouterr().err

@@ -10,6 +10,7 @@ import numpy as np
 
 from lstmjax import checkpoint
 from lstmjax.errors import CheckpointError
+from lstmjax.snapshot import check_resumable
 from lstmjax.sweep.group import Group
 
 _KEPT = 2  # checkpoints, should the newest turn out to be damaged
@@ -63,6 +64,7 @@ class SavedBlock:
 
     def _restore(self) -> None:
         stored = checkpoint.load(self.directory)
+        check_resumable(stored, self.directory)
         if stored.metadata["block"] != self.block:
             raise CheckpointError(
                 f"{self.directory} holds the population of other trials, or of other data: name another directory"

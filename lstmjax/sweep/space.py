@@ -5,12 +5,13 @@ import itertools
 import json
 import math
 import tomllib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from lstmjax.config import DataConfig, RunConfig, option_names
-from lstmjax.errors import ConfigError
+from lstmjax.config import DataConfig, RunConfig, controllers, option_names
+from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.options import check_name
 from lstmjax.sweep.distribution import Distribution as Distribution
 from lstmjax.sweep.option_type import check_kind, with_none
@@ -129,6 +130,9 @@ class Space:
 
         Raises:
             ConfigError: a value that its option cannot have, or a space with one point.
+
+        Warns:
+            ConfigWarning: a searched option acts in no trial.
         """
         for name, distribution in self.parameters:
             for value in distribution.edges:
@@ -141,6 +145,10 @@ class Space:
                 f"{source}: the space has one point, so there is nothing to search: "
                 "give an option a distribution, or train it with `lstmjax train`"
             )
+        given = {name for name, _ in self.parameters}
+        for name, why in base.inert().items():
+            if name in self.names and given.isdisjoint(controllers(name)):
+                warnings.warn(f"{source}: searching {name} has no effect: {why}", ConfigWarning, stacklevel=2)
 
     @property
     def names(self) -> tuple[str, ...]:

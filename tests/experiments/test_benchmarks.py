@@ -3,6 +3,7 @@
 import importlib
 import json
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -90,3 +91,23 @@ def test_results_are_those_of_the_recipes(etth, m4):
         assert m4.RunConfig.from_json(json.dumps(result["config"])) == etth.recipe(int(h))
         assert result["windows"] == 7 * {"96": 2785, "192": 2689, "336": 2545, "720": 2161}[h]
     assert stored["seeds"] >= 3
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "expected"),
+    [
+        ("etth", ["--data.h", "24"], "etth.py: error: data.h is set by this script: give --horizons"),
+        ("etth", ["--train.seed=4"], "etth.py: error: train.seed is set by this script"),
+        ("m4_hourly", ["--train.seed", "4"], "m4_hourly.py: error: train.seed is set by this script"),
+        ("elecdemand", ["--data.hist-exog", "x"], "elecdemand.py: error: data.hist_exog is set by this script"),
+        ("sweep_elecdemand", ["--model.dropout=0.3"], "error: model.dropout is set by this script: it is searched"),
+        ("sweep_etth", ["--model.dropout=0.3"], "error: model.dropout is set by this script: it is searched"),
+    ],
+)
+def test_an_option_that_a_script_sets_is_refused_in_one_line(script, flags, expected, tmp_path):
+    path = Path(__file__).parents[2] / "experiments" / f"{script}.py"
+    done = subprocess.run([sys.executable, path, *flags], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
