@@ -25,14 +25,15 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from lstmjax import Forecaster, RunConfig, configure_devices, fit_seeds, plots
+from lstmjax import Forecaster, RunConfig, configure_devices, fit_seeds
 from lstmjax.cli import check_typed, one_line_messages
 from lstmjax.data import Panel, Windows, forecast_windows
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
+from lstmjax.evaluation import plots
 from lstmjax.evaluation.table import render_metrics
-from lstmjax.run import windows_to_draw
-from lstmjax.run_directory import default_path
+from lstmjax.runs.directory import default_path
+from lstmjax.runs.run import windows_to_draw
 from lstmjax.training import ProgressDisplay
 
 CONFIG = RunConfig().replace(

@@ -47,9 +47,9 @@ from lstmjax.data.frames import truth
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.scaling import Scaling
 from lstmjax.data.source import load_source, with_dataset_settings
-from lstmjax.ensemble import Ensemble
 from lstmjax.evaluation import metrics
 from lstmjax.evaluation.baselines import BASELINES
+from lstmjax.forecaster.ensemble import Ensemble
 from lstmjax.training import ProgressDisplay
 
 HORIZONS = (96, 192, 336, 720)

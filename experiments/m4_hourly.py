@@ -46,9 +46,9 @@ from lstmjax.data import Panel, Windows, test_windows
 from lstmjax.data.frames import truth
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
-from lstmjax.ensemble import Ensemble
 from lstmjax.evaluation import metrics
 from lstmjax.evaluation.baselines import BASELINES
+from lstmjax.forecaster.ensemble import Ensemble
 from lstmjax.training import ProgressDisplay
 
 NAIVE2 = {"m4_hourly": (18.383, 2.395), "m4_weekly": (9.161, 2.777)}

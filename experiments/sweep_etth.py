@@ -25,7 +25,7 @@ from etth import recipe
 
 from lstmjax import RunConfig, configure_devices
 from lstmjax.cli import check_typed, one_line_messages
-from lstmjax.run_directory import default_path
+from lstmjax.runs.directory import default_path
 from lstmjax.sweep import SweepConfig, run
 
 SPACE: dict[str, Any] = {

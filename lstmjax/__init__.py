@@ -8,53 +8,26 @@ from lstmjax.version import __version__ as __version__
 if TYPE_CHECKING:
     from lstmjax import data, evaluation, models, nn, ops, parallel, plots, sweep, training
     from lstmjax.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
-    from lstmjax.ensemble import Ensemble
     from lstmjax.errors import CheckpointError, ConfigError, DataError, LstmjaxError
     from lstmjax.forecaster import Forecaster
+    from lstmjax.forecaster.ensemble import Ensemble
+    from lstmjax.forecaster.seeds import fit_seeds, resume_seeds
     from lstmjax.parallel import configure_devices
-    from lstmjax.seeds import fit_seeds, resume_seeds
     from lstmjax.window import Forecast, WindowBatch, WindowSpec
 
 _HOMES = {
     "config": ("DataConfig", "ModelConfig", "OptimizerConfig", "RunConfig", "TrainConfig"),
-    "ensemble": ("Ensemble",),
     "errors": ("CheckpointError", "ConfigError", "DataError", "LstmjaxError"),
     "forecaster": ("Forecaster",),
+    "forecaster.ensemble": ("Ensemble",),
+    "forecaster.seeds": ("fit_seeds", "resume_seeds"),
     "parallel": ("configure_devices",),
-    "seeds": ("fit_seeds", "resume_seeds"),
     "window": ("Forecast", "WindowBatch", "WindowSpec"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("data", "evaluation", "models", "nn", "ops", "parallel", "plots", "sweep", "training")
 
-__all__ = [
-    "CheckpointError",
-    "ConfigError",
-    "DataConfig",
-    "DataError",
-    "Ensemble",
-    "Forecast",
-    "Forecaster",
-    "LstmjaxError",
-    "ModelConfig",
-    "OptimizerConfig",
-    "RunConfig",
-    "TrainConfig",
-    "WindowBatch",
-    "WindowSpec",
-    "configure_devices",
-    "data",
-    "evaluation",
-    "fit_seeds",
-    "models",
-    "nn",
-    "ops",
-    "parallel",
-    "plots",
-    "resume_seeds",
-    "sweep",
-    "training",
-]
+__all__ = sorted({*_MODULES, *_HOME_OF} - {"plots"})  # which is deprecated
 
 
 def __getattr__(name: str) -> Any:
@@ -66,4 +39,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

@@ -19,3 +19,7 @@ class CheckpointError(LstmjaxError):
 
 class ConfigWarning(UserWarning):
     """An option was given that has no effect, given the others."""
+
+
+class Interrupted(Exception):  # noqa: N818  # no error, as KeyboardInterrupt is none
+    """Work was asked to stop, and did so after it had saved its state; the message says where it is."""

@@ -40,11 +40,11 @@ class Benchmark:
 def main(benchmark: Benchmark) -> None:
     import elecdemand
 
-    from lstmjax import checkpoint
     from lstmjax.data.prepare import prepare
     from lstmjax.data.source import load_source, with_dataset_settings
-    from lstmjax.resume import new_run
-    from lstmjax.trainer import CHECKPOINTS, Keeping, train_members
+    from lstmjax.forecaster.fit import CHECKPOINTS, Keeping, train_members
+    from lstmjax.forecaster.resume import new_run
+    from lstmjax.storage import checkpoint
 
     options = elecdemand.COVARIATES[elecdemand.KNOWN] | {"train.max_steps": benchmark.steps}
     config = elecdemand.CONFIG.replace(options | {"train.early_stop_patience_steps": -1})

@@ -54,7 +54,7 @@ from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.nn import StackedLSTM
 from lstmjax.parallel import cores
 from lstmjax.sweep import Space, Trial, train_block
-from lstmjax.sweep.group import make_groups
+from lstmjax.sweep.population.group import make_groups
 from lstmjax.training import Hyperparameters, TrainingData, functional, training_bytes
 from lstmjax.training.hyperparameters import stack
 from lstmjax.training.loop import first_weights

@@ -23,9 +23,9 @@ import tyro
 
 from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError, LstmjaxError
-from lstmjax.interrupt import Interrupt
-from lstmjax.sweep.block import Interrupted
-from lstmjax.sweep.settings import COORDINATOR, SweepConfig
+from lstmjax.runs.signals import Interrupt
+from lstmjax.sweep.config import COORDINATOR, SweepConfig
+from lstmjax.sweep.population.block import Interrupted
 
 JOIN_SECONDS = 60.0
 """How long a worker that is preempted may take to save; SLURM is asked for more (``signal_delay_s``)."""

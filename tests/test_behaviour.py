@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lstmjax.config import RunConfig
-from lstmjax.forecaster import Forecaster
+from lstmjax.forecaster.forecaster import Forecaster
 
 CONFIG = RunConfig().replace(
     {

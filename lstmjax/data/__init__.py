@@ -48,34 +48,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "DataWarning",
-    "Panel",
-    "PanelArrays",
-    "Scaling",
-    "Schema",
-    "Split",
-    "Windows",
-    "align",
-    "check_compatible",
-    "fit_scaling",
-    "forecast_windows",
-    "gather",
-    "load",
-    "panel_from_table",
-    "read_table",
-    "require_future",
-    "scale",
-    "scale_targets",
-    "season_length",
-    "settings",
-    "split_panel",
-    "test_windows",
-    "train_windows",
-    "unscale",
-    "validation_windows",
-    "with_future",
-]
+__all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

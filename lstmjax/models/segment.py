@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from lstmjax import nn
 from lstmjax.config import ModelConfig
-from lstmjax.models.instance import Residual, make_norm, normalize, restore
+from lstmjax.models.instance_norm import Residual, make_norm, normalize, restore
 from lstmjax.ops import LSTMWeights
 from lstmjax.window import Forecast, WindowBatch, WindowSpec
 

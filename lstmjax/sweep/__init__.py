@@ -6,40 +6,29 @@ The public names are imported on first use: the command line wants `SweepConfig`
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lstmjax.errors import Interrupted as Interrupted
+
 if TYPE_CHECKING:
-    from lstmjax.sweep.block import Interrupted, Report, train_block
-    from lstmjax.sweep.halving import Halving
-    from lstmjax.sweep.samplers import draw
+    from lstmjax.sweep.config import SweepConfig
+    from lstmjax.sweep.population.block import Report, train_block
+    from lstmjax.sweep.population.halving import Halving
+    from lstmjax.sweep.population.trial import Outcome, Trial
     from lstmjax.sweep.search import SweepResult, run
-    from lstmjax.sweep.settings import SweepConfig
-    from lstmjax.sweep.space import Distribution, Space
-    from lstmjax.sweep.trial import Outcome, Trial
+    from lstmjax.sweep.space.samplers import draw
+    from lstmjax.sweep.space.space import Distribution, Space
 
 _HOMES = {
-    "block": ("Interrupted", "Report", "train_block"),
-    "halving": ("Halving",),
-    "samplers": ("draw",),
+    "config": ("SweepConfig",),
+    "population.block": ("Report", "train_block"),
+    "population.halving": ("Halving",),
+    "population.trial": ("Outcome", "Trial"),
     "search": ("SweepResult", "run"),
-    "settings": ("SweepConfig",),
     "space": ("Distribution", "Space"),
-    "trial": ("Outcome", "Trial"),
+    "space.samplers": ("draw",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "Distribution",
-    "Halving",
-    "Interrupted",
-    "Outcome",
-    "Report",
-    "Space",
-    "SweepConfig",
-    "SweepResult",
-    "Trial",
-    "draw",
-    "run",
-    "train_block",
-]
+__all__ = sorted([*_HOME_OF, "Interrupted"])
 
 
 def __getattr__(name: str) -> Any:

@@ -18,18 +18,19 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lstmjax.config import RunConfig
-from lstmjax.forecaster import Forecaster
-from lstmjax.sweep.block import Interrupted, train_block
-from lstmjax.sweep.display import SweepDisplay
-from lstmjax.sweep.exchange import AskedStudy, Coordinator
-from lstmjax.sweep.halving import Halving
-from lstmjax.sweep.question import Question, pose
-from lstmjax.sweep.report import TABLE_FILE, write_report, write_trials
-from lstmjax.sweep.settings import SweepConfig
-from lstmjax.sweep.space import Space
-from lstmjax.sweep.study import Block, Study
-from lstmjax.sweep.trial import Outcome
-from lstmjax.sweep.winner import BEST
+from lstmjax.errors import Interrupted
+from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.sweep.config import SweepConfig
+from lstmjax.sweep.population.block import train_block
+from lstmjax.sweep.population.halving import Halving
+from lstmjax.sweep.population.trial import Outcome
+from lstmjax.sweep.report.progress import SweepDisplay
+from lstmjax.sweep.report.report import TABLE_FILE, write_report, write_trials
+from lstmjax.sweep.report.winner import BEST
+from lstmjax.sweep.setup import Question, pose
+from lstmjax.sweep.space.space import Space
+from lstmjax.sweep.study.coordinator import AskedStudy, Coordinator
+from lstmjax.sweep.study.study import Block, Study
 from lstmjax.sweep.worker import GRACE, Train, work
 
 
@@ -38,7 +39,7 @@ class SweepResult(NamedTuple):
 
     directory: Path
     trials: pd.DataFrame
-    """See `lstmjax.sweep.table.trials_table`."""
+    """See `lstmjax.sweep.report.table.trials_table`."""
 
     def best(self) -> Forecaster:
         """The winner.
@@ -116,7 +117,7 @@ def coordinate(
             on_block()
             coordinator = Coordinator(study, question.directory, question.plan.ask, GRACE)
             if not coordinator.serve(question.plan.total, should_stop=should_stop, on_block=on_block):
-                raise Interrupted
+                raise Interrupted("interrupted, the state is saved")
         return SweepResult(question.directory, write_report(question, study, say))
 
 

@@ -15,15 +15,15 @@ from typing import TypeVar
 from optuna.exceptions import OptunaError
 from sqlalchemy.exc import SQLAlchemyError
 
-from lstmjax.forecaster import Forecaster
-from lstmjax.sweep.attempts import attempt
-from lstmjax.sweep.block import Interrupted
-from lstmjax.sweep.exchange import AskedStudy
-from lstmjax.sweep.presence import Obituaries, Presence
-from lstmjax.sweep.storage import StorageError
-from lstmjax.sweep.study import Ask, Block, Study
-from lstmjax.sweep.trial import Outcome
-from lstmjax.writing import replace_file
+from lstmjax.errors import Interrupted
+from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.storage.files import replace_file
+from lstmjax.sweep.population.trial import Outcome
+from lstmjax.sweep.study.attempts import attempt
+from lstmjax.sweep.study.coordinator import AskedStudy
+from lstmjax.sweep.study.heartbeat import Obituaries, Presence
+from lstmjax.sweep.study.storage import StorageError
+from lstmjax.sweep.study.study import Ask, Block, Study
 
 Train = Callable[[Block, Path, Callable[[], bool]], Sequence[Outcome]]
 """Trains a block, with its state in a folder, until it is asked to stop; then raises `Interrupted`."""
@@ -78,7 +78,7 @@ def work(
         nap = _NAP
         while not study.finished(plan.total):
             if should_stop():
-                raise Interrupted
+                raise Interrupted("interrupted, the state is saved")
             claim = functools.partial(study.claim, presence.name, obituaries.dead, plan.ask)
             block = _patiently(functools.partial(claim, total=plan.total, size=plan.size))
             if block is None:

@@ -166,7 +166,7 @@ def after():
 @pytest.fixture
 def assert_same_files(whole):
     """Checks that a run left what an uninterrupted one did, but for the times in it."""
-    from lstmjax import checkpoint
+    from lstmjax.storage import checkpoint
 
     def logged(directory):
         lines = (directory / "metrics.jsonl").read_text().splitlines()

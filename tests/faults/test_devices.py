@@ -5,16 +5,18 @@ import signal
 import numpy as np
 import pytest
 
-from lstmjax import checkpoint
+from lstmjax.storage import checkpoint
 
 # What a resume does before the first step, and what a save does after it.
 PLACED = """
 from pathlib import Path
 import jax
 import numpy as np
-from lstmjax import checkpoint, parallel, snapshot
+from lstmjax import parallel
+from lstmjax.storage import checkpoint
+from lstmjax.forecaster import checkpoint as snapshot
 from lstmjax.data.prepare import window_spec
-from lstmjax.forecaster import Forecaster
+from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.training.plan import fill_members
 
 assert len(jax.devices()) == {devices}

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lstmjax import checkpoint
+from lstmjax.storage import checkpoint
 
 SMALL = 20_000  # bytes: less than a checkpoint has, more than any other file of the run
 
@@ -42,7 +42,7 @@ def test_a_disk_that_stays_full_ends_with_a_line_and_the_run_goes_on_elsewhere(
 FORBIDDEN = """
 import numpy as np
 from pathlib import Path
-from lstmjax.saver import Saver
+from lstmjax.storage.background import Saver
 
 directory = Path({directory!r})
 with Saver(directory, say=print) as saver:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from lstmjax import checkpoint
+from lstmjax.storage import checkpoint
 
 CHECKS = 20  # of a whole run
 

@@ -17,9 +17,9 @@ import traceback
 import jax
 import orbax.checkpoint.experimental.v1  # noqa: F401
 
-import lstmjax.cli
-import lstmjax.conclusion
-import lstmjax.run
+import lstmjax.cli.app
+import lstmjax.runs.outputs
+import lstmjax.runs.run
 
 CAPABILITIES_VERSION = 0x20080522
 DAC_OVERRIDE_AND_READ_SEARCH = 0b110
@@ -55,7 +55,7 @@ def child(order):
         if "code" in order:
             exec(order["code"], {})
         else:
-            lstmjax.cli.main(order["arguments"])
+            lstmjax.cli.app.main(order["arguments"])
         status = 0
     except SystemExit as stopped:
         status = stopped.code or 0
@@ -80,7 +80,7 @@ def wait(pid, seconds):
 
 def main():
     """Obeys until its standard input is closed."""
-    lstmjax.conclusion._draw = lambda *_: None  # a third of a child's time, for pictures that nobody looks at
+    lstmjax.runs.outputs._draw = lambda *_: None  # a third of a child's time, for pictures that nobody looks at
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)

@@ -16,9 +16,8 @@ import pandas as pd
 import pytest
 
 from lstmjax.config import RunConfig
-from lstmjax.errors import ConfigError
+from lstmjax.errors import ConfigError, Interrupted
 from lstmjax.sweep import SweepConfig, search
-from lstmjax.sweep.block import Interrupted
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "launch_sweep.py"
 

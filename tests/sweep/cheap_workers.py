@@ -17,10 +17,10 @@ from pathlib import Path
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from lstmjax.sweep.block import Interrupted
-from lstmjax.sweep.storage import Storage
-from lstmjax.sweep.study import Study
-from lstmjax.sweep.trial import Outcome
+from lstmjax.errors import Interrupted
+from lstmjax.sweep.population.trial import Outcome
+from lstmjax.sweep.study.storage import Storage
+from lstmjax.sweep.study.study import Study
 from lstmjax.sweep.worker import Plan, work
 
 NAP = 0.05

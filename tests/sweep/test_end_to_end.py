@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstmjax.cli import main
-from lstmjax.forecaster import Forecaster
-from lstmjax.sweep.winner import TRIAL_FILE
+from lstmjax.cli.app import main
+from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.sweep.report.winner import TRIAL_FILE
 
 SPACE = """
 "optimizer.learning_rate" = { type = "loguniform", low = 1e-4, high = 0.3 }

@@ -11,16 +11,18 @@ import pandas as pd
 import pytest
 
 from lstmjax import parallel
-from lstmjax.cli import main
+from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
 from lstmjax.data.source import load_source
-from lstmjax.snapshot import panel_digest
-from lstmjax.sweep import Outcome, Space, SweepConfig, report, search, settings
-from lstmjax.sweep.ask import asker, distributions, encode
-from lstmjax.sweep.block import Interrupted
-from lstmjax.sweep.storage import Storage
-from lstmjax.sweep.study import Study
-from lstmjax.sweep.table import best_trial, trials_table
+from lstmjax.errors import Interrupted
+from lstmjax.forecaster.checkpoint import panel_digest
+from lstmjax.sweep import Outcome, Space, SweepConfig, search
+from lstmjax.sweep import config as settings
+from lstmjax.sweep.report import report
+from lstmjax.sweep.report.table import best_trial, trials_table
+from lstmjax.sweep.study.storage import Storage
+from lstmjax.sweep.study.study import Study
+from lstmjax.sweep.study.suggest import asker, distributions, encode
 
 SPACE = """
 "optimizer.learning_rate" = { type = "loguniform", low = 1e-4, high = 1e-1 }

@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from lstmjax.errors import ConfigError
-from lstmjax.sweep.block import Interrupted
-from lstmjax.sweep.exchange import AskedStudy, Coordinator
-from lstmjax.sweep.presence import Obituaries, Presence, host
-from lstmjax.sweep.storage import StorageError
-from lstmjax.sweep.study import Block
+from lstmjax.errors import ConfigError, Interrupted
+from lstmjax.sweep.study.coordinator import AskedStudy, Coordinator
+from lstmjax.sweep.study.heartbeat import Obituaries, Presence, host
+from lstmjax.sweep.study.storage import StorageError
+from lstmjax.sweep.study.study import Block
 from lstmjax.sweep.worker import Plan, work
 
 SCRIPT = Path(__file__).parent / "cheap_workers.py"

@@ -13,7 +13,7 @@ from lstmjax import models
 from lstmjax.config import RunConfig, option_names
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import prepare
-from lstmjax.sweep.traced import TRACED, numbers, static_part
+from lstmjax.sweep.space.traced import TRACED, numbers, static_part
 from lstmjax.training import TrainingData, functional, train
 from lstmjax.training.loop import _first_state
 from lstmjax.training.plan import make_plan

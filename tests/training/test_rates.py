@@ -10,7 +10,7 @@ import pytest
 
 from lstmjax import RunConfig
 from lstmjax.config import OptimizerConfig, TrainConfig
-from lstmjax.run import train_run
+from lstmjax.runs.run import train_run
 from lstmjax.training import Hyperparameters, train
 from lstmjax.training.schedules import SCHEDULES
 

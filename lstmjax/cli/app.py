@@ -1,0 +1,277 @@
+"""The command line: one function a command, each a few lines over the package.
+
+A user's mistake ends with exit status 2 and one line on standard error.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from lstmjax.cli.commands import Evaluate, Export, NewData, Predict, Sweep, Train
+from lstmjax.config import RunConfig
+from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError
+from lstmjax.runs.signals import Interrupt
+from lstmjax.sweep.config import SweepConfig
+
+MISTAKE = 2
+"""Exit status of a mistake the user can mend."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script ``lstmjax``.
+
+    Args:
+        arguments: instead of those of the process.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with one_line_messages():
+        command = _parse(arguments)
+        if isinstance(command, Train):
+            check_typed(arguments, inert=command.options.inert())
+        _COMMANDS[type(command)](command)
+
+
+@contextlib.contextmanager
+def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
+    """Shows warnings and a user's mistakes as one line each on standard error; a mistake ends the process.
+
+    Args:
+        program: what the lines begin with.
+    """
+
+    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
+        print(f"{program}: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]  # the place in the code is of no use to a user
+        try:
+            try:
+                yield
+            finally:  # also after a help text, which ends with SystemExit: here it shows whether anybody reads on
+                sys.stdout.flush()
+        except LstmjaxError as error:
+            print(f"{program}: error: {error}", file=sys.stderr)
+            sys.exit(MISTAKE)
+        except KeyboardInterrupt:
+            print(f"{program}: stopped by SIGINT", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
+        except BrokenPipeError:
+            # The reader, such as head, has what it wants. What is still to be written goes nowhere, without complaint.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
+
+
+def check_typed(arguments: Sequence[str], *, inert: Mapping[str, str], fixed: Mapping[str, str] = {}) -> None:
+    """Warns of options that were typed and have no effect; refuses those that a script sets itself.
+
+    Args:
+        arguments: the command line.
+        inert: options that have no effect, by dotted name, and why: see `RunConfig.inert`.
+        fixed: options that may not be given, by dotted name, and what to do instead.
+
+    Raises:
+        ConfigError: an option in ``fixed`` was given.
+    """
+    typed = {argument.split("=")[0].removeprefix("--").replace("-", "_") for argument in arguments}
+    for name, instead in fixed.items():
+        if name in typed:
+            raise ConfigError(f"{name} is set by this script: {instead}")
+    for name, why in inert.items():
+        if name in typed or name.replace(".", ".no_") in typed:
+            warnings.warn(f"{name} has no effect: {why}", ConfigWarning, stacklevel=2)
+
+
+def train(command: Train) -> None:
+    """``lstmjax train``. Signals are listened to from the first moment, as importing JAX takes seconds."""
+    directory = command.run_dir or command.resume
+
+    def farewell() -> str:
+        if directory is None or not (directory / "config.json").exists():
+            return "nothing had begun"
+        seeds = "" if command.seeds is None else f" --seeds {command.seeds}"
+        return f"go on with: lstmjax train --resume {shlex.quote(str(directory))}{seeds}"
+
+    with Interrupt(farewell) as interrupt:
+        from lstmjax import parallel
+        from lstmjax.runs.directory import default_path
+        from lstmjax.runs.run import resume_run, train_run
+        from lstmjax.runs.run_seeds import resume_seeds_run, train_seeds
+
+        parallel.configure_devices()
+        directory = directory or default_path()
+        try:
+            if command.seeds is not None and command.resume is not None:
+                resume_seeds_run(command.options, directory, command.seeds, interrupt=interrupt)
+            elif command.seeds is not None:
+                train_seeds(command.options, directory, command.seeds, overwrite=command.overwrite, interrupt=interrupt)
+            elif command.resume is not None:
+                resume_run(command.resume, command.options, into=command.run_dir, interrupt=interrupt)
+            else:
+                train_run(
+                    command.options,
+                    directory,
+                    overwrite=command.overwrite,
+                    finetune_from=command.finetune_from,
+                    interrupt=interrupt,
+                )
+        except Interrupted as stopped:
+            interrupt.leave(str(stopped))
+
+
+def sweep(command: Sweep) -> None:
+    """``lstmjax sweep``."""
+
+    def farewell() -> str:
+        again = ["lstmjax", *sys.argv[1:], *([] if command.run_dir else ["--run-dir", str(directory)])]
+        return f"resume with {shlex.join(again)}"
+
+    directory = command.run_dir
+    with Interrupt(farewell) as interrupt:
+        from lstmjax import parallel
+        from lstmjax.runs.directory import default_path
+        from lstmjax.sweep.search import run
+        from lstmjax.sweep.space.space import Space
+
+        parallel.configure_devices()
+        searched = dict.fromkeys(Space.from_toml(command.space).names, "it is searched")
+        check_typed(sys.argv[1:], inert=command.options.inert() | searched)
+        directory = directory or default_path()
+        interrupt.arm()
+        try:
+            run(command.space, command.options, directory, command.search, should_stop=interrupt.requested)
+        except Interrupted as stopped:
+            interrupt.leave(str(stopped))
+
+
+def evaluate(command: Evaluate) -> None:
+    """``lstmjax evaluate``."""
+    from lstmjax import parallel
+    from lstmjax.forecaster.forecaster import Forecaster
+    from lstmjax.runs.directory import as_json, write_table
+    from lstmjax.runs.run import metrics_table
+
+    parallel.configure_devices()
+    forecaster = Forecaster.load(command.run)
+    evaluation = forecaster.evaluate_panel(_panel(forecaster, command.data))
+    if command.out is not None:
+        write_table(evaluation.table, command.out)
+    if command.json:
+        print(as_json(evaluation.metrics), end="")
+    else:
+        print(metrics_table(evaluation.metrics, forecaster.config.model.alias), end="")
+
+
+def predict(command: Predict) -> None:
+    """``lstmjax predict``."""
+    from lstmjax import parallel
+    from lstmjax.forecaster.forecaster import Forecaster
+    from lstmjax.runs.directory import write_table
+
+    parallel.configure_devices()
+    forecaster = Forecaster.load(_forecasting(command.run))
+    if command.data.path is not None:
+        forecast = forecaster.predict_panel(_panel(forecaster, command.data))
+    else:
+        futr = None if command.data.futr_path is None else _read(command.data.futr_path)
+        forecast = forecaster.predict(futr_df=futr)
+    if command.out is None:
+        print(forecast.to_csv(index=False), end="")
+    else:
+        write_table(forecast, command.out)
+
+
+def export(command: Export) -> None:
+    """``lstmjax export``."""
+    from lstmjax import parallel
+    from lstmjax.forecaster.export import export as write_export
+    from lstmjax.forecaster.forecaster import Forecaster
+
+    parallel.configure_devices()
+    for path in write_export(Forecaster.load(_forecasting(command.run)), command.out):
+        print(path)
+
+
+_COMMANDS: dict[type, Callable[[Any], None]] = {
+    Train: train,
+    Sweep: sweep,
+    Evaluate: evaluate,
+    Predict: predict,
+    Export: export,
+}
+
+
+def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export:
+    options = _defaults(arguments)
+    searching = Sweep(SweepConfig(), options)
+    commands = (
+        Annotated[Train, tyro.conf.subcommand("train", default=Train(options))]
+        | Annotated[Sweep, tyro.conf.subcommand("sweep", default=searching)]
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Predict, tyro.conf.subcommand("predict")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
+    )
+    return tyro.cli(commands, args=arguments, prog="lstmjax", description="Time-series forecasting with LSTMs in JAX.")  # type: ignore[arg-type, call-overload]
+
+
+def _defaults(arguments: list[str]) -> RunConfig:
+    """The options' values where no flag gives them: those of the config file, or of the run to go on from."""
+    if named := _values(arguments, "--config"):
+        return _config(Path(named[-1]))
+    if named := _values(arguments, "--resume"):
+        return _config(Path(named[-1]) / "config.json")
+    if named := _values(arguments, "--finetune-from"):
+        config = _config(Path(named[-1]) / "config.json").replace({"train.batch_shards": None})
+        given = {flag for flag in ("path", "dataset") if _values(arguments, f"--data.{flag}")}
+        return config.replace({"data.path": None, "data.dataset": None, "data.futr_path": None}) if given else config
+    return RunConfig()
+
+
+def _values(arguments: list[str], flag: str) -> list[str]:
+    """What follows a flag, as often as it is given. Tyro takes underscores in its name for hyphens."""
+    apart = [value for name, value in itertools.pairwise(arguments) if name.replace("_", "-") == flag]
+    joined = [argument.partition("=") for argument in arguments]
+    return apart + [value for name, equals, value in joined if equals and name.replace("_", "-") == flag]
+
+
+def _config(path: Path) -> RunConfig:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
+    return RunConfig.from_json(text, str(path))
+
+
+def _forecasting(run: Path) -> Path:
+    """Whose weights forecast: those of a run that was trained again on all rows are in a folder of it."""
+    from lstmjax.runs.run import REFIT
+
+    return run / REFIT if (run / REFIT / "config.json").exists() else run
+
+
+def _panel(forecaster: Any, data: NewData) -> Any:
+    """The data to work on: the new, or that of the run."""
+    from lstmjax.data.source import load_source
+
+    own = forecaster.fitted.config.data
+    if data.path is not None:
+        own = dataclasses.replace(own, dataset=None, path=str(data.path), futr_path=None)
+    if data.futr_path is not None:
+        own = dataclasses.replace(own, futr_path=str(data.futr_path))
+    source = load_source(own)
+    return forecaster.panel(source.table, source.futr, source=source.name)
+
+
+def _read(path: Path) -> Any:
+    from lstmjax.data.table import read_table
+
+    return read_table(path)

@@ -1,0 +1,103 @@
+"""What the command lines take: a dataclass a command, whose fields are its flags and whose docstrings are its help."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lstmjax.config import RunConfig
+from lstmjax.errors import ConfigError
+from lstmjax.sweep.config import SweepConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train a forecaster, evaluate it, forecast beyond the last row; leave all of it in a run directory."""
+
+    options: Annotated[RunConfig, tyro.conf.arg(name="")]
+    run_dir: Path | None = None
+    """Where to leave the run. Default: runs/ and the time."""
+    config: Path | None = None
+    """A JSON file with options, such as the config.json of another run; flags win over it."""
+    overwrite: bool = False
+    """Replace a run that is in the run directory."""
+    resume: Path | None = None
+    """Go on with the run in this directory, to the same bytes as if it had not been interrupted. Options are the run's;
+    with --run-dir it goes on in a copy."""
+    finetune_from: Path | None = None
+    """Start a new run from the weights of the run in this directory. Options are that run's, where no flag is given."""
+    seeds: int | None = None
+    """Train from so many seeds at once, train.seed and those after it: a run directory each, and a table of all."""
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None and self.finetune_from is not None:
+            raise ConfigError("--seeds begins from weights drawn anew, --finetune-from does not: give one of the two")
+        if self.seeds is not None and self.resume is not None and self.run_dir is not None:
+            raise ConfigError("--seeds goes on where it was: leave --run-dir out")
+        if self.resume is not None and (self.finetune_from is not None or self.overwrite):
+            other = "--overwrite" if self.overwrite else "--finetune-from"
+            raise ConfigError(f"--resume goes on with a run, {other} begins one: give one of the two")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Search for good options: train whole populations of settings at once, and keep the winner.
+
+    The same command goes on with a search that was interrupted, and several at once share the work.
+    """
+
+    search: Annotated[SweepConfig, tyro.conf.arg(name="")]
+    options: Annotated[RunConfig, tyro.conf.arg(name="")]
+    """Those that all settings share."""
+    space: tyro.conf.Positional[Path] = Path("space.toml")
+    """A TOML file with a line for each searched option."""
+    run_dir: Path | None = None
+    """Where to leave the trials and the winner. Default: runs/ and the time."""
+    config: Path | None = None
+    """A JSON file with options; flags win over it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NewData:
+    """Other data than that of the run."""
+
+    path: Path | None = None
+    """A table with the columns and the frequency of the training data."""
+    futr_path: Path | None = None
+    """A table with the known-future covariates beyond its last observed row."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Evaluate a trained forecaster on every window of the rows it was neither trained nor validated on."""
+
+    run: tyro.conf.Positional[Path]
+    """The run directory."""
+    data: NewData = dataclasses.field(default_factory=NewData)
+    out: Path | None = None
+    """Also write every forecast to this CSV file."""
+    json: bool = False
+    """Print the metrics as JSON."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+    """Forecast beyond the last row."""
+
+    run: tyro.conf.Positional[Path]
+    """The run directory."""
+    data: NewData = dataclasses.field(default_factory=NewData)
+    out: Path | None = None
+    """The CSV file to write. Default: standard output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a trained forecaster for use without lstmjax."""
+
+    run: tyro.conf.Positional[Path]
+    """The run directory."""
+    out: Path
+    """The file: model.stablehlo (the forecast function, for jax on CPU, CUDA and TPU) or model.safetensors (the
+    weights)."""

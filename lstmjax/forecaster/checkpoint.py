@@ -1,0 +1,167 @@
+"""The state of a training run as named arrays, and back: of one member or of a population, on any devices."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.data.panel import Panel
+from lstmjax.errors import CheckpointError
+from lstmjax.storage import checkpoint
+from lstmjax.training import Hyperparameters, Network, TrainResult, TrainState, Weights, functional
+from lstmjax.training.state import first_state
+
+PREFIX = "state"
+"""What the names of a state's arrays begin with."""
+
+START = "start"
+"""The folder, within a run's, of the weights it was given to begin with. They outlive the checkpoint of step 0, which
+goes with the next ones: a training on all rows begins with them too."""
+
+_RENAMED = {
+    f"{PREFIX}/.plateau_scale": f"{PREFIX}/.plateau.scale",
+    f"{PREFIX}/.plateau_best": f"{PREFIX}/.plateau.best",
+    f"{PREFIX}/.plateau_count": f"{PREFIX}/.plateau.bad_checks",
+}
+"""Arrays of a state that have another name since format 2."""
+
+_TRAINED_FIELDS = ("params", "model_state", "opt_state", "best_params", "best_model_state")
+
+
+def state_arrays(state: TrainState) -> dict[str, Any]:
+    """A state's arrays by name; every one has a leading axis of members."""
+    return checkpoint.flatten(PREFIX, state)
+
+
+def is_trained(name: str) -> bool:
+    """Whether an array of this name must be finite. The best loss, say, is infinite before the first check."""
+    return name.startswith(tuple(f"{PREFIX}/.{field}" for field in _TRAINED_FIELDS))
+
+
+def weights_template(network: Network) -> Weights:
+    """The shapes of a network's weights; the network is as `training.train` takes it."""
+    _, first = functional(network)
+    return first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
+
+
+def state_template(network: Network, optimizer: OptimizerConfig, config: TrainConfig, members: int) -> TrainState:
+    """The shapes of a state.
+
+    Args:
+        network: as `training.train` takes it.
+        optimizer: of it, the name of the optimiser.
+        config: not used but for its seed.
+        members: how many.
+    """
+    _, first = functional(network)
+    hyper = Hyperparameters.from_config(optimizer, config)
+
+    def one(key: Any) -> TrainState:
+        weights = first if isinstance(first, Weights) else first(key)
+        return first_state(weights, optimizer.name, optimizer.schedule, hyper)
+
+    shapes = jax.eval_shape(one, jax.random.key(0))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), shapes)
+
+
+def stored_state(
+    stored: checkpoint.Checkpoint, network: Network, optimizer: OptimizerConfig, config: TrainConfig
+) -> TrainState:
+    """The state in a checkpoint, as NumPy arrays: training goes on from it on any number of devices.
+
+    Args:
+        stored: a checkpoint of a training run.
+        network: as it was trained.
+        optimizer: as it was trained.
+        config: as it was trained.
+
+    Raises:
+        CheckpointError: the checkpoint holds the state of another network, or none.
+    """
+    name = f"{PREFIX}/.step"
+    members = len(stored.arrays[name]) if name in stored.arrays else 1
+    template = state_template(network, optimizer, config, members)
+    arrays = stored.arrays
+    if stored.format_version == 1:
+        arrays = arrays | {_RENAMED[name]: array for name, array in arrays.items() if name in _RENAMED}
+    return checkpoint.unflatten(PREFIX, template, arrays)
+
+
+def check_resumable(stored: checkpoint.Checkpoint, directory: Path | str) -> None:
+    """Refuses to continue the training of a version that trained otherwise.
+
+    Args:
+        stored: a checkpoint of the run.
+        directory: the run's, for the message.
+
+    Raises:
+        CheckpointError: the checkpoint's format is an earlier one.
+    """
+    if stored.format_version < checkpoint.FORMAT_VERSION:
+        raise CheckpointError(
+            f"{directory} was begun by an earlier lstmjax, which drew batches in another order and lowered the "
+            "learning rate at validation checks under every schedule: it still forecasts, but cannot be resumed; "
+            f"start a new run from its weights: lstmjax train --finetune-from {directory}"
+        )
+
+
+def save_start(directory: Path, start: Weights) -> None:
+    """Keeps the weights that a run was given to begin with.
+
+    Args:
+        directory: the run's.
+        start: the weights.
+
+    Raises:
+        CheckpointError: they cannot be written.
+    """
+    checkpoint.save(directory / START, 0, checkpoint.flatten("weights", start), {})
+
+
+def stored_start(directory: Path, network: Network) -> Weights | None:
+    """The weights that a run was given to begin with; None where none are kept, as it drew its own.
+
+    Args:
+        directory: the run's.
+        network: as it was trained.
+
+    Raises:
+        CheckpointError: they do not verify.
+    """
+    if not checkpoint.steps(directory / START):
+        return None
+    return checkpoint.unflatten("weights", weights_template(network), checkpoint.load(directory / START).arrays)
+
+
+def summary(result: TrainResult, member: int, *, seconds: float) -> dict[str, Any]:
+    """How training went, so far, for one member.
+
+    Args:
+        result: what training left.
+        member: which.
+        seconds: of training, over all processes.
+    """
+    return {
+        "steps": result.steps(member),
+        "best_step": result.best_step(member),
+        "seconds": round(seconds, 3),
+        "parameters": result.parameters,
+        "failure": result.failure(member),
+    }
+
+
+def panel_digest(panel: Panel) -> str:
+    """SHA-256 of a panel: of its values, its times, its identifiers and what its columns mean."""
+    arrays, metadata = panel.to_arrays()
+    # What is empty is left out, so that a later version may add columns and arrays that this panel does not use.
+    said = {name: value for name, value in metadata["schema"].items() if value}
+    digest = hashlib.sha256(json.dumps([said, metadata["ids"]], sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        if array.size:
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

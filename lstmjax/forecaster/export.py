@@ -1,0 +1,256 @@
+"""A trained forecaster in a file that others can use without lstmjax: the function with its weights, or the weights.
+
+``model.stablehlo`` holds the forecast function: weights, scaler and transform are inside. It runs on CPU, CUDA and TPU
+for any number of windows, and needs jax and flatbuffers only:
+
+    from pathlib import Path
+    import jax.export
+    exported = jax.export.deserialize(bytearray(Path("model.stablehlo").read_bytes()))
+    forecasts = exported.call({"y": y, "series": series})     # (windows, h, targets) float32, in the table's units
+
+Its argument is a dict of float32 NumPy arrays in the table's units, NaN where something is missing:
+
+    y       (windows, input_size, targets)      the last observed rows; earlier ones that a short series lacks are NaN
+    series  (windows,) int32                    the series' number; -1: one that was not trained on, which is scaled by
+                                                the statistics of its own window
+    hist    (windows, input_size, covariates)   covariates known up to the cut-off       } where there are any
+    futr    (windows, input_size + h, ...)      those known ahead, of both parts         }
+    stat    (windows, covariates)               those that do not change                 }
+
+With calendar covariates, ``futr`` ends with a sine and a cosine for each of them. Beside the file lies
+``model.stablehlo.json``, which names all of it: the columns in their order, the numbers of the series, the frequency.
+"""
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from lstmjax.config import ScalerName, TransformName
+from lstmjax.data.prepare import window_spec
+from lstmjax.data.scaling import Scaling
+from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.forecaster.fit import network_for
+from lstmjax.forecaster.fitted import Fitted, versions
+from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.storage.files import replace_file
+from lstmjax.training import functional
+from lstmjax.window import WindowBatch, WindowSpec
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+"""Where an exported function runs."""
+
+Statistics = tuple[Array, Array]
+
+_TRANSFORMS: dict[TransformName, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "none": (lambda values: values, lambda values: values),
+    "log": (jnp.log, jnp.exp),
+}
+
+
+def export(forecaster: Forecaster, path: Path | str) -> list[Path]:
+    """Writes a trained forecaster for others to use.
+
+    Args:
+        forecaster: a trained one.
+        path: the file; its suffix says what it is: ``.stablehlo`` (the function) or ``.safetensors`` (the weights).
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigError: another suffix, or the package that the format needs is not installed.
+        CheckpointError: a file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise ConfigError(f"--out is {path}: expected a file name that ends with {' or '.join(FORMATS)}")
+    contents = FORMATS[path.suffix](forecaster)
+    return [_write(path.with_name(path.name + suffix), data) for suffix, data in contents.items()]
+
+
+def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Float[Array, "B H C"]]:
+    """The forecast as a pure JAX function of arrays in the table's units; see this module for what it takes."""
+    fitted = forecaster.fitted
+    spec = _spec(fitted)
+    structure, _ = functional(network_for(forecaster.network, forecaster.config, spec))
+    scaling, transform = fitted.scaling, _TRANSFORMS[fitted.scaling.transform]
+    weights = jax.tree.map(jnp.asarray, fitted.weights)
+    centers, scales = jnp.float32(scaling.y_center), jnp.float32(scaling.y_scale)  # (series, C)
+    numbers = jnp.asarray(scaling.series, jnp.int32)
+
+    def forecast(given: dict[str, Array]) -> Float[Array, "B H C"]:
+        y, series = given["y"], given["series"]
+        known = ~jnp.isnan(y)
+        values = transform[0](jnp.where(known, y, 1.0))
+        place, unseen = jnp.maximum(series, 0), series < 0
+        number = jnp.where(unseen, -1, numbers[place])
+        row = place if scaling.per_series else jnp.zeros_like(series)
+        center, scale = centers[row], scales[row]  # (B, C)
+        if scaling.per_series:
+            own = _window_statistics(values, known, scaling)
+            center, scale = jnp.where(unseen[:, None], own[0], center), jnp.where(unseen[:, None], own[1], scale)
+        scaled = jnp.where(known, (values - center[:, None]) / scale[:, None], 0.0)
+        window = _window(given | {"series": number}, scaled, known, scaling, spec)
+        ahead = structure.forecast(weights, window).mean()
+        return transform[1](ahead * scale[:, None] + center[:, None])
+
+    return forecast
+
+
+def inputs(fitted: Fitted) -> dict[str, tuple[int, ...]]:
+    """The arrays that the function takes, with their shapes without the axis of windows."""
+    spec = _spec(fitted)
+    shapes = {
+        "y": (spec.input_size, spec.targets),
+        "hist": (spec.input_size, spec.hist_exog),
+        "futr": (spec.input_size + spec.h, spec.futr_exog),
+        "stat": (spec.stat_exog,),
+    }
+    return {name: shape for name, shape in shapes.items() if shape[-1]} | {"series": ()}
+
+
+def _stablehlo(forecaster: Forecaster) -> dict[str, bytes]:
+    _require("flatbuffers")
+    from jax import export as jax_export
+
+    (windows,) = jax_export.symbolic_shape("windows")
+    given = {
+        name: jax.ShapeDtypeStruct((windows, *shape), jnp.int32 if name == "series" else jnp.float32)
+        for name, shape in inputs(forecaster.fitted).items()
+    }
+    exported = jax_export.export(jax.jit(forecast_function(forecaster)), platforms=PLATFORMS)(given)
+    described = json.dumps(_description(forecaster.fitted), indent=2, ensure_ascii=False) + "\n"
+    return {"": bytes(exported.serialize()), ".json": described.encode()}
+
+
+def _safetensors(forecaster: Forecaster) -> dict[str, bytes]:
+    save: Any = _require("safetensors.numpy").save
+    weights = forecaster.fitted.weights
+    arrays = {name: np.asarray(array) for group in weights for name, array in group.items()}
+    told = {name: json.dumps(value, ensure_ascii=False) for name, value in _description(forecaster.fitted).items()}
+    told |= {"config": forecaster.fitted.config.to_json()}
+    return {"": save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=told)}
+
+
+FORMATS: dict[str, Callable[[Forecaster], dict[str, bytes]]] = {
+    ".stablehlo": _stablehlo,
+    ".safetensors": _safetensors,
+}
+"""What is written for each suffix: the contents of the file, and of others by what their names add to its."""
+
+
+def _description(fitted: Fitted) -> dict[str, Any]:
+    """All that whoever uses the file must know, as JSON."""
+    schema = fitted.tail.schema
+    calendar = [f"{name}_{part}" for name in schema.calendar for part in ("sin", "cos")]
+    return {
+        "inputs": {name: ["windows", *shape] for name, shape in inputs(fitted).items()},
+        "output": ["windows", fitted.config.data.h, len(schema.channels)],
+        "columns": {
+            "y": list(schema.channels),
+            "hist": list(schema.hist_exog),
+            "futr": [*schema.futr_exog, *calendar],
+            "stat": list(schema.stat_exog),
+        },
+        "series": {str(name): number for number, name in enumerate(fitted.tail.ids.tolist())},
+        "freq": schema.freq,
+        "schema": dataclasses.asdict(schema),
+        "versions": versions(),
+    }
+
+
+def _window(
+    given: dict[str, Array],
+    scaled: Float[Array, "B L C"],
+    known: Bool[Array, "B L C"],
+    scaling: Scaling,
+    spec: WindowSpec,
+) -> WindowBatch:
+    """The window as the network wants it, in scaled units."""
+    batch = scaled.shape[0]
+
+    def covariates(name: str, rows: tuple[int, ...], center: np.ndarray, scale: np.ndarray) -> tuple[Array, Array]:
+        if name not in given:
+            return jnp.zeros((batch, *rows, 0)), jnp.zeros((batch, *rows, 0), bool)
+        values = given[name]
+        own = jnp.asarray(center, jnp.float32), jnp.asarray(scale, jnp.float32)
+        there = ~jnp.isnan(values)
+        return jnp.where(there, (values - own[0]) / own[1], 0.0), there
+
+    calendar = spec.futr_exog - len(scaling.futr_center)  # sines and cosines, which stay as they are
+    futr_center = np.append(scaling.futr_center, np.zeros(calendar))
+    futr_scale = np.append(scaling.futr_scale, np.ones(calendar))
+    hist, hist_mask = covariates("hist", (spec.input_size,), scaling.hist_center, scaling.hist_scale)
+    futr, futr_mask = covariates("futr", (spec.input_size + spec.h,), futr_center, futr_scale)
+    stat, _ = covariates("stat", (), scaling.stat_center, scaling.stat_scale)
+    return WindowBatch(scaled, known, hist, hist_mask, futr, futr_mask, stat, given["series"])
+
+
+def _window_statistics(values: Float[Array, "B L C"], known: Bool[Array, "B L C"], scaling: Scaling) -> Statistics:
+    """Center and scale of each window's observed values, as `lstmjax.data.scaling` has them of a new series'."""
+    there = jnp.where(known, values, jnp.nan)
+    center, scale = _STATISTICS[scaling.scaler](there)
+    constant = jnp.nanmin(there, axis=1) == jnp.nanmax(there, axis=1)
+    nothing = ~known.any(axis=1)
+    others = jnp.asarray(scaling.y_center.mean(axis=0)), jnp.asarray(scaling.y_scale.mean(axis=0))
+    return (
+        jnp.where(nothing, others[0].astype(center.dtype), center),
+        jnp.where(nothing, others[1].astype(scale.dtype), jnp.where(constant, 1.0, scale)),
+    )
+
+
+def _standard(values: Array) -> Statistics:
+    return jnp.nanmean(values, axis=1), jnp.nanstd(values, axis=1)
+
+
+def _minmax(values: Array) -> Statistics:
+    low, high = jnp.nanmin(values, axis=1), jnp.nanmax(values, axis=1)
+    return low, high - low
+
+
+def _robust(values: Array) -> Statistics:
+    low, middle, high = jnp.nanquantile(values, jnp.array([0.25, 0.5, 0.75]), axis=1)
+    return middle, jnp.where(high > low, high - low, jnp.nanstd(values, axis=1))
+
+
+def _none(values: Array) -> Statistics:
+    shape = (values.shape[0], values.shape[2])
+    return jnp.zeros(shape), jnp.ones(shape)
+
+
+_STATISTICS: dict[ScalerName, Callable[[Array], Statistics]] = {
+    "standard": _standard,
+    "minmax": _minmax,
+    "robust": _robust,
+    "none": _none,
+}
+
+
+def _spec(fitted: Fitted) -> WindowSpec:
+    return window_spec(fitted.tail, fitted.config.data)
+
+
+def _require(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ConfigError(
+            f"exporting needs the package {module.split('.')[0]}: pip install 'lstmjax[export]'"
+        ) from None
+
+
+def _write(path: Path, contents: bytes) -> Path:
+    """Writes a file, whole or not at all."""
+    try:
+        replace_file(path, contents)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
+    return path

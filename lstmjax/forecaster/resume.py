@@ -1,0 +1,280 @@
+"""Going on with a run: with the same options and the same data, or not at all."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from flax import nnx
+
+from lstmjax.config import RunConfig, option_names
+from lstmjax.data.build import panel_from_table
+from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.source import load_source
+from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.forecaster.checkpoint import PREFIX, check_resumable, panel_digest
+from lstmjax.forecaster.fit import CHECKPOINTS, Keeping, check_members, resolved_config
+from lstmjax.forecaster.fitted import Fitted, versions
+from lstmjax.models.user_network import NetworkMaker
+from lstmjax.storage import checkpoint
+from lstmjax.storage.checkpoint import CheckpointWarning
+from lstmjax.storage.files import replace_file
+from lstmjax.storage.lock import DirectoryLock
+
+CONFIG_FILE = "config.json"
+
+SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.refit_all")
+"""Options whose change does not change what is trained. The data may lie elsewhere, but must be the same."""
+
+INFERRED = (
+    "data.dataset",
+    "data.path",
+    "data.futr_path",
+    "data.freq",
+    "data.season_length",
+    "data.val_size",
+    "data.test_size",
+    "train.batch_shards",
+)
+"""Options that a run fills in where none is given; None in them is no change."""
+
+STRETCHED = ("cosine", "onecycle")
+"""Schedules that depend on ``train.max_steps``: with more of them, all steps would have been others."""
+
+
+def read_config(directory: Path | str) -> RunConfig:
+    """The options of a run.
+
+    Raises:
+        CheckpointError: there is no run.
+        ConfigError: its config cannot be read.
+    """
+    path = Path(directory) / CONFIG_FILE
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError):
+        raise CheckpointError(f"{directory} is not a run directory: it has no readable {CONFIG_FILE}") from None
+    return RunConfig.from_json(text, str(path))
+
+
+def write_config(directory: Path | str, config: RunConfig) -> None:
+    """Writes the options of a run, all at once.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    path = Path(directory) / CONFIG_FILE
+    try:
+        replace_file(path, config.to_json())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+@contextlib.contextmanager
+def new_run(
+    directory: Path | str | None,
+    config: RunConfig,
+    prepared: Prepared,
+    *,
+    network: nnx.Module | NetworkMaker | None = None,
+    members: int = 1,
+) -> Iterator[Keeping | None]:
+    """A new folder for this process alone, with the options in it.
+
+    Args:
+        directory: where; None: nothing is written.
+        config: the options.
+        prepared: what is trained on.
+        network: a network of the user's own; None for that of ``config.model``.
+        members: members trained together.
+
+    Yields:
+        Where to save.
+
+    Raises:
+        CheckpointError: the folder is in use, holds a run already, or cannot be written.
+    """
+    if directory is None:
+        yield None
+        return
+    with DirectoryLock(directory):
+        if (Path(directory) / CONFIG_FILE).exists() or checkpoint.steps(Path(directory) / CHECKPOINTS):
+            raise CheckpointError(f"{directory} holds a run already: resume it, or name another folder")
+        write_config(directory, resolved_config(config, prepared, network, members))
+        yield Keeping(Path(directory))
+
+
+@contextlib.contextmanager
+def old_run(
+    directory: Path | str,
+    config: RunConfig,
+    df: pd.DataFrame | None,
+    futr_df: pd.DataFrame | None,
+    *,
+    seeds: Sequence[int] | None = None,
+) -> Iterator[tuple[RunConfig, Prepared, Keeping]]:
+    """A run to go on with, for this process alone.
+
+    Args:
+        directory: where it is.
+        config: the options asked for; ``RunConfig()`` for those of the run.
+        df: its table. Default: what its config names.
+        futr_df: its known-future covariates.
+        seeds: those of a population. Default: ``train.seed``.
+
+    Yields:
+        The options, the data, and what to go on from.
+
+    Raises:
+        CheckpointError: there is no run, its checkpoints do not verify, or the data are others.
+        ConfigError: the options are others.
+    """
+    stored = read_config(directory)
+    with DirectoryLock(directory):
+        agreed = stored if config == RunConfig() else agreed_config(stored, config, directory)
+        if df is None:
+            source = load_source(agreed.data)
+            panel, name = source.panel(agreed.data), source.name
+        else:
+            panel, name = panel_from_table(df, agreed.data, futr=futr_df), "the table"
+        found = newest_checkpoint(directory, stored, agreed)
+        if found is not None:
+            check_members(found, [agreed.train.seed] if seeds is None else seeds)
+            check_data(found.metadata["data_sha256"], panel_digest(panel), directory, name)
+        write_config(directory, agreed)
+        yield agreed, prepare(panel, agreed.data, with_test=False), Keeping(Path(directory), found)
+
+
+def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> None:
+    """Writes a trained forecaster without the state of its training; see `Forecaster.save`."""
+    folder = Path(directory) / CHECKPOINTS
+    before = checkpoint.steps(folder)
+    if before and not overwrite:
+        raise CheckpointError(f"{directory} holds a trained forecaster: name another folder, or say overwrite=True")
+    step = fitted.summary["steps"]
+    checkpoint.save(folder, step, *fitted.to_arrays())
+    for other in set(before) - {step}:
+        checkpoint.remove(folder, other)
+    write_config(directory, fitted.config)
+
+
+def take_member(source: Path | str, member: int, target: Path | str) -> None:
+    """Takes one member out of a population, as a run of its own that can be loaded, resumed and finetuned.
+
+    Args:
+        source: the population's folder.
+        member: which, counted from 0.
+        target: a new folder.
+
+    Raises:
+        CheckpointError: there is no such member, the population cannot be resumed, or the target cannot be written.
+    """
+    stored = checkpoint.load(Path(source) / CHECKPOINTS)
+    check_resumable(stored, source)
+    seeds = stored.metadata["seeds"]
+    if not 0 <= member < len(seeds):
+        raise CheckpointError(f"{source} has no member {member}: it has {len(seeds)}, counted from 0")
+    config = RunConfig.from_json(stored.metadata["config"], f"{source}").replace({"train.seed": seeds[member]})
+    arrays = {
+        name: array[member : member + 1] if name.startswith(f"{PREFIX}/") else array
+        for name, array in stored.arrays.items()
+    }
+    metadata = stored.metadata | {"config": config.to_json(), "seeds": [seeds[member]]}
+    with DirectoryLock(target):
+        if checkpoint.steps(Path(target) / CHECKPOINTS):
+            raise CheckpointError(f"{target} holds a run already: name another folder")
+        checkpoint.save(Path(target) / CHECKPOINTS, int(arrays[f"{PREFIX}/.step"][0]), arrays, metadata)
+        write_config(target, config)
+
+
+def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) -> RunConfig:
+    """The options to go on with.
+
+    Args:
+        stored: those of the run.
+        given: those asked for.
+        directory: the run's, for the message.
+
+    Raises:
+        ConfigError: an option differs and may not; names all that do.
+    """
+    then, now = _flat(stored), _flat(given)
+    changes = {
+        name: value for name, value in now.items() if value != then[name] and not (value is None and name in INFERRED)
+    }
+    more_steps = "train.max_steps" in changes and given.train.max_steps > stored.train.max_steps
+    refused = [name for name in changes if name not in SAFE and not (name == "train.max_steps" and more_steps)]
+    if refused:
+        told = ", ".join(f"{name} (was {then[name]!r}, now {changes[name]!r})" for name in refused)
+        raise ConfigError(
+            f"{directory}: a run is resumed with its own options, but these differ: {told}: leave them out, "
+            f"or start a new run from its weights: lstmjax train --finetune-from {directory}"
+        )
+    if more_steps and stored.optimizer.schedule in STRETCHED:
+        raise ConfigError(
+            f"{directory}: optimizer.schedule is {stored.optimizer.schedule!r}, which depends on train.max_steps (was "
+            f"{stored.train.max_steps}, now {given.train.max_steps}): leave it, or start a new run from its weights: "
+            f"lstmjax train --finetune-from {directory}"
+        )
+    return stored.replace(changes)
+
+
+def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfig) -> checkpoint.Checkpoint | None:
+    """What to go on from; None where nothing was saved yet: the run starts from the beginning.
+
+    Of a run that is given more steps, a checkpoint that they make wrong is deleted: hold the directory's lock.
+
+    Args:
+        directory: the run's.
+        stored: its options.
+        config: those it goes on with.
+
+    Raises:
+        CheckpointError: no checkpoint verifies, or an earlier version trained otherwise.
+    """
+    folder = Path(directory) / CHECKPOINTS
+    if config.train.max_steps > stored.train.max_steps and stored.train.max_steps % stored.train.val_check_steps:
+        # The run's last check was one that a longer run does not make there.
+        checkpoint.remove(folder, stored.train.max_steps)
+    if not checkpoint.steps(folder):
+        return None
+    found = checkpoint.load(folder)
+    check_resumable(found, directory)
+    _warn_of_other_versions(found.metadata.get("versions", {}), directory)
+    return found
+
+
+def check_data(then: str | None, now: str, directory: Path | str, source: str) -> None:
+    """Refuses other data than that of the run.
+
+    Args:
+        then: SHA-256 of the run's data; None where it is not known.
+        now: SHA-256 of the data at hand.
+        directory: the run's.
+        source: what to call the data.
+
+    Raises:
+        CheckpointError: they differ.
+    """
+    if then is not None and then != now:
+        raise CheckpointError(
+            f"{directory}: {source} is not the data the run was trained on (SHA-256 {now[:12]}…, not {then[:12]}…): "
+            f"restore it, or start a new run from the weights: lstmjax train --finetune-from {directory}"
+        )
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    return {name: getattr(getattr(config, name.split(".")[0]), name.split(".")[1]) for name in option_names()}
+
+
+def _warn_of_other_versions(then: dict[str, str], directory: Path | str) -> None:
+    now = versions()
+    told = [f"{name} {then[name]}, now {now[name]}" for name in now if name in then and then[name] != now[name]]
+    if told:
+        warnings.warn(
+            f"{directory} was trained with {'; '.join(told)}: its numbers may differ by rounding from here on",
+            CheckpointWarning,
+            stacklevel=3,
+        )

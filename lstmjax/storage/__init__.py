@@ -1,0 +1,1 @@
+"""Bytes on disk: checkpoints, locks, logs, whole-file writes. Knows no forecasting."""

@@ -1,0 +1,48 @@
+"""How a sweep is run: all there is to say besides the space and the options of a single run. Light to import."""
+
+import dataclasses
+from typing import Literal
+
+from lstmjax.config import check_fields, option
+from lstmjax.errors import ConfigError
+
+SearchName = Literal["tpe", "random", "sobol", "grid"]
+MappingChoice = Literal["map", "vmap"]
+"""Keys of `lstmjax.parallel.MappingName`, which is not light; a test holds the two equal."""
+
+COORDINATOR = "coordinator"
+"""Storage of workers whose trials another process keeps: see `lstmjax.sweep.search.coordinate`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepConfig:
+    """How a sweep is run. Its seed is ``train.seed``."""
+
+    trials: int = option(64, low=1)
+    """Settings to try, at most; a grid may have fewer."""
+    population: int = option(16, low=1)
+    """Settings that are trained, ranked and pruned together, at most: what a worker takes at a time. Of their members
+    as many are trained at once as the device's memory holds."""
+    sampler: SearchName = "tpe"
+    """How settings are chosen. tpe learns from those finished; the others depend on the seed and the number alone."""
+    halving: int | None = option(None, low=2)
+    """At every rung one in so many settings goes on, the best, and the others are pruned. Default: none is."""
+    hyperband: bool = False
+    """Divide each population among Hyperband's brackets, which prune ever later."""
+    seeds: int = option(1, low=1)
+    """Members of each setting: its value is their mean."""
+    metric: str = "scaled_mae"
+    """What settings are ranked by on the validation rows; the default is the mean absolute error in units of the
+    training rows' deviation."""
+    storage: str | None = None
+    """Database of the trials: a server's, such as postgresql://user@host/name, for workers on several hosts, or
+    "coordinator" for one that another process keeps. Default: the SQLite file study.db in the run directory."""
+    study: str = "lstmjax"
+    """Name of the study, in a database that holds several."""
+    mapping: MappingChoice | None = None
+    """How members are run on a device: one after the other, or all in one product. Default: by platform."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "sweep")
+        if self.hyperband and self.halving is None:
+            raise ConfigError("sweep.hyperband needs sweep.halving: say how many settings one is kept of, e.g. 3")

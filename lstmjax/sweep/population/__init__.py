@@ -1,0 +1,1 @@
+"""The trials of a block, trained together, pruned and ranked."""

@@ -1,0 +1,125 @@
+"""How a sweep goes, for a person to look at: a live table on a terminal, plain lines elsewhere."""
+
+import math
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lstmjax.sweep.population.block import Report
+from lstmjax.sweep.report.table import best_trial
+from lstmjax.sweep.study.study import params_of
+
+_SHOWN = 5  # of the best trials, on a terminal
+_SILENCE = 60.0  # seconds after which there is a line again where there is no terminal
+
+
+class SweepDisplay:
+    """Shows trials done, the best so far, members per second and the time left.
+
+    Args:
+        total: trials in all.
+        max_steps: updates of a member that is trained to its end.
+        console: where to show it. Default: standard error, so that standard output stays clean.
+    """
+
+    def __init__(self, total: int, max_steps: int, console: Console | None = None) -> None:
+        self.console = Console(stderr=True) if console is None else console
+        self._total, self._max_steps = total, max_steps
+        self._trials: Sequence[FrozenTrial] = ()
+        self._before: int | None = None
+        self._since = time.monotonic()
+        self._report: Report | None = None
+        self._live: Live | None = None
+        self._last_said = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live = Live(self._view(), console=self.console, transient=True, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def on_report(self, report: Report) -> None:
+        """Shows how the block at work on goes."""
+        self._report = report
+        if report.message:
+            self.say(report.message)
+        if self._live is not None:
+            self._live.update(self._view())
+        elif time.monotonic() - self._last_said > _SILENCE:
+            self.say("  ".join([f"step {report.step}", *self._line()]))
+
+    def on_trials(self, trials: Sequence[FrozenTrial]) -> None:
+        """Shows where the sweep is; to be told at its beginning, and whenever trials have finished."""
+        self._trials, self._report = trials, None
+        if self._before is None:
+            self._before = self._done()
+        if self._live is not None:
+            self._live.update(self._view())
+        else:
+            self.say("  ".join(self._line()))
+
+    def say(self, line: str) -> None:
+        """Shows a line that stays."""
+        self._last_said = time.monotonic()
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _done(self) -> int:
+        return sum(trial.state.is_finished() for trial in self._trials)
+
+    def _line(self) -> list[str]:
+        counts = {state: sum(trial.state == state for trial in self._trials) for state in TrialState}
+        parts = [f"{self._done()}/{self._total} trials done"]
+        parts += [f"{counts[state]} {name}" for state, name in _STATES.items() if counts[state]]
+        best = best_trial(self._trials)
+        if best is not None:
+            parts.append(f"best {best.value:.5g} (trial {best.number})")
+        report = self._report
+        if report is not None and report.member_steps_per_second > 0:
+            rate = report.member_steps_per_second
+            parts.append(f"{rate / self._max_steps:.3g} members/s ({rate:,.0f} steps/s)")
+        return parts + self._left()
+
+    def _left(self) -> list[str]:
+        """The time left, as far as the trials that were finished since the beginning tell; other workers' count too."""
+        gained = self._done() - (self._before or 0)
+        if gained <= 0 or self._done() >= self._total:
+            return []
+        seconds = (self._total - self._done()) * (time.monotonic() - self._since) / gained
+        minutes, rest = divmod(math.ceil(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return [f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"]
+
+    def _view(self) -> Group:
+        """The line, and under it the best trials; above them those of the block at work on."""
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("trial", "value", "state", "parameters"):
+            table.add_column(name)
+        valued = [trial for trial in self._trials if trial.value is not None]
+        rows = [(trial.value or 0.0, trial.number, trial.state.name) for trial in valued]
+        if self._report is not None:
+            rows += [(value, number, "RUNNING") for number, value in self._report.values.items()]
+        params = {trial.number: params_of(trial) for trial in self._trials}
+        for value, number, state in sorted(rows)[:_SHOWN]:
+            known = (f"{name.split('.')[1]}={_short(setting)}" for name, setting in params.get(number, {}).items())
+            table.add_row(str(number), f"{value:.5g}", state, "  ".join(known))
+        return Group(Text("  ".join(self._line())), table)
+
+
+_STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

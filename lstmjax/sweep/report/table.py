@@ -1,0 +1,57 @@
+"""A sweep's trials as a table."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from lstmjax.sweep.study.study import params_of
+
+PARAMS = "params."
+"""What the names of the columns of parameters begin with."""
+
+_CONFIDENCE = 0.95
+
+
+def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str], seeds: int = 1) -> pd.DataFrame:
+    """One row a trial that was begun, in the order of their numbers.
+
+    Args:
+        trials: from `Study.trials`.
+        names: the options of the space.
+        seeds: members of a trial.
+
+    Returns:
+        ``number``, ``state``, ``value`` (of a pruned trial, when it was pruned), a column ``params.<dotted name>`` an
+        option (empty where it does not belong to the trial), ``steps``, ``seconds``, ``reason``. With several seeds
+        also ``value_std``, and ``value_low`` and ``value_high``, which enclose the mean over all seeds there could be
+        with 95% confidence (Student's t).
+    """
+    rows = []
+    for trial in trials:
+        params, attributes = params_of(trial), trial.user_attrs
+        row = {"number": trial.number, "state": trial.state.name, "value": trial.value}
+        if seeds > 1:
+            row |= _spread(trial.value, attributes.get("value_std"), seeds)
+        row |= {f"{PARAMS}{name}": params.get(name) for name in names}
+        rows.append(row | {name: attributes.get(name) for name in ("steps", "seconds", "reason")})
+    spread = ["value_std", "value_low", "value_high"] if seeds > 1 else []
+    columns = ["number", "state", "value", *spread, *(f"{PARAMS}{name}" for name in names)]
+    table = pd.DataFrame(rows, columns=[*columns, "steps", "seconds", "reason"])
+    return table.astype({"steps": "Int64"})
+
+
+def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The complete trial of the least value, of equal ones the first; None if none is complete."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+    return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
+
+
+def _spread(value: float | None, deviation: float | None, seeds: int) -> dict[str, float | None]:
+    from scipy.stats import t  # half a second
+
+    if value is None or deviation is None:
+        return {"value_std": deviation, "value_low": None, "value_high": None}
+    reach = float(t.ppf((1 + _CONFIDENCE) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
+    return {"value_std": deviation, "value_low": value - reach, "value_high": value + reach}

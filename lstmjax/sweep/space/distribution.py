@@ -1,0 +1,164 @@
+"""The values that one option takes in a search."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from lstmjax.config import check_name
+from lstmjax.errors import ConfigError
+
+Kind = Literal["choice", "uniform", "loguniform", "int", "logint", "fixed"]
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "choice": ("values",),
+    "uniform": ("low", "high"),
+    "loguniform": ("low", "high"),
+    "int": ("low", "high"),
+    "logint": ("low", "high"),
+    "fixed": ("value",),
+}
+"""What each kind of distribution is given."""
+
+_LOGARITHMIC = ("loguniform", "logint")
+_WHOLE = ("int", "logint")
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """The values of one option.
+
+    Attributes:
+        kind: choice: one of ``values``, each as likely. uniform, loguniform: a number from ``low`` to ``high``. int,
+            logint: a whole number from ``low`` to ``high``, both included. fixed: the one of ``values``.
+        low: least value; None for choice and fixed.
+        high: greatest value; None for choice and fixed.
+        values: of choice and fixed; None is a value too.
+        when: the option belongs to a trial only where all these others have one of these values.
+
+    >>> Distribution("loguniform", low=1e-4, high=1e-2).at(0.5)
+    0.001
+    >>> [Distribution("int", low=1, high=3).at(u) for u in (0.0, 0.4, 0.99)]
+    [1, 2, 3]
+    """
+
+    kind: Kind
+    low: float | int | None = None
+    high: float | int | None = None
+    values: tuple[Any, ...] = ()
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    @classmethod
+    def from_value(cls, value: Any, name: str) -> Self:
+        """A distribution as it stands in a file: a table with its ``type``, or a fixed value.
+
+        Args:
+            value: see `Space.from_dict`.
+            name: of the option, for messages.
+
+        Raises:
+            ConfigError: it is no distribution; the message says what is wrong.
+        """
+        if not isinstance(value, Mapping):
+            return cls("fixed", values=(_hashable(value),))
+        given = dict(value)
+        when = given.pop("when", {})
+        if not isinstance(when, Mapping) or not all(isinstance(parent, str) for parent in when):
+            raise ConfigError(f'{name}: when is {when!r}, expected a table such as {{"model.name" = "direct"}}')
+        conditions = tuple(
+            (parent, tuple(allowed) if isinstance(allowed, (list, tuple)) else (allowed,))
+            for parent, allowed in when.items()
+        )
+        kind = given.pop("type", "fixed" if set(given) == {"value"} else None)
+        if kind not in KINDS:
+            raise ConfigError(f"{name}: type is {kind!r}, expected one of {', '.join(KINDS)}")
+        for key in given:
+            try:
+                check_name(key, [*KINDS[kind], "when"])
+            except ConfigError as error:
+                raise ConfigError(f"{name}: {error}") from None
+        for key in KINDS[kind]:
+            if key not in given:
+                raise ConfigError(f"{name}: {kind} needs {key}")
+        if kind == "fixed":
+            return cls("fixed", values=(_hashable(given["value"]),), when=conditions)
+        if kind == "choice":
+            return cls("choice", values=_choices(given["values"], name), when=conditions)
+        _check_range(kind, given["low"], given["high"], name)
+        return cls(kind, given["low"], given["high"], when=conditions)
+
+    def to_value(self) -> dict[str, Any]:
+        """The table that `from_value` reads."""
+        table: dict[str, Any] = {"type": self.kind}
+        if self.kind == "fixed":
+            table["value"] = self.values[0]
+        elif self.kind == "choice":
+            table["values"] = list(self.values)
+        else:
+            table |= {"low": self.low, "high": self.high}
+        return table | ({"when": {name: list(allowed) for name, allowed in self.when}} if self.when else {})
+
+    @property
+    def points(self) -> tuple[Any, ...] | None:
+        """All its values; None if they cannot be counted."""
+        if self.kind in ("choice", "fixed"):
+            return self.values
+        if self.kind in _WHOLE:
+            assert self.low is not None
+            assert self.high is not None
+            return tuple(range(int(self.low), int(self.high) + 1))
+        return None
+
+    @property
+    def edges(self) -> tuple[Any, ...]:
+        """Its outermost values, or all of a choice: if an option can have these, it can have the others."""
+        return self.values if self.low is None else (self.low, self.high)
+
+    @property
+    def searched(self) -> bool:
+        """Whether it has more than one value."""
+        return len(self.edges) > 1
+
+    def at(self, quantile: float) -> Any:
+        """The value at a quantile in [0, 1): evenly spread quantiles give values as the distribution has them."""
+        if self.low is None or self.high is None:
+            return self.values[min(int(quantile * len(self.values)), len(self.values) - 1)]
+        low, high = self.low, self.high
+        past = high + 1 if self.kind in _WHOLE else high
+        if self.kind in _LOGARITHMIC:
+            value = math.exp(math.log(low) + quantile * (math.log(past) - math.log(low)))
+        else:
+            value = low + quantile * (past - low)
+        if self.kind in _WHOLE:
+            # The quantile of a whole number is that number, however the logarithm was rounded.
+            return min(max(math.floor(value + 1e-9), int(low)), int(high))
+        # Twelve digits, so that a table shows 0.001 where rounding would have 0.0010000000000000002.
+        return min(max(float(f"{value:.12g}"), low), high)
+
+
+def _choices(values: Any, name: str) -> tuple[Any, ...]:
+    if not isinstance(values, (list, tuple)) or not values:
+        raise ConfigError(f"{name}: values is {values!r}, expected a list of at least one value")
+    chosen = tuple(_hashable(value) for value in values)
+    for value in chosen:
+        if sum(type(other) is type(value) and other == value for other in chosen) > 1:
+            raise ConfigError(f"{name}: values has {value!r} more than once")
+    return chosen
+
+
+def _check_range(kind: str, low: Any, high: Any, name: str) -> None:
+    for key, bound in (("low", low), ("high", high)):
+        if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not math.isfinite(bound):
+            raise ConfigError(f"{name}: {key} is {bound!r}, expected a finite number")
+        if kind in _WHOLE and not isinstance(bound, int):
+            raise ConfigError(f"{name}: {key} is {bound!r}, and {kind} has whole numbers: leave the point out")
+    if low > high:
+        raise ConfigError(f"{name}: low ({low}) is above high ({high}): swap them")
+    if low == high:
+        raise ConfigError(f"{name}: low and high are both {low}: give a fixed value, or widen the range")
+    if kind in _LOGARITHMIC and low <= 0:
+        raise ConfigError(f"{name}: {kind} from {low} never gets anywhere on a logarithmic scale: give a low above 0")
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

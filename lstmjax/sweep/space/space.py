@@ -1,0 +1,270 @@
+"""The space of a search: which options of a run are searched, and over which values."""
+
+import dataclasses
+import itertools
+import json
+import math
+import tomllib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from lstmjax.config import DataConfig, RunConfig, check_name, controllers, option_names
+from lstmjax.errors import ConfigError, ConfigWarning
+from lstmjax.sweep.space.distribution import Distribution as Distribution
+from lstmjax.sweep.space.option_type import check_kind, with_none
+from lstmjax.sweep.space.traced import is_traced
+
+_SAME_DATA = "every trial is ranked on the same targets"
+UNSEARCHABLE = {
+    f"data.{field.name}": _SAME_DATA
+    for field in dataclasses.fields(DataConfig)
+    if field.name not in ("input_size", "transform", "scaler", "scaler_scope", "step_size")
+} | {
+    "model.alias": "it is a name",
+    "train.max_steps": "trials are compared after equally many steps, and halving finds who deserves them",
+    "train.val_check_steps": "trials are compared at the same checks",
+    "train.chunk_steps": "it changes no trial",
+    "train.batch_shards": "in a sweep devices are for members, and batches stay whole",
+    "train.refit_all": "it changes no trial",
+}
+"""Options that cannot be searched, and why."""
+
+Point = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """The searched options by dotted name.
+
+    Attributes:
+        parameters: pairs of name and distribution, fixed ones included; in the order of their names, but parents of
+            conditional ones first. So the order in which they were given changes no draw.
+
+    Raises:
+        ConfigError: an option that does not exist or cannot be searched, a distribution that its type refuses, a
+            condition on what is not in the space.
+
+    >>> space = Space.from_dict({
+    ...     "optimizer.learning_rate": {"type": "loguniform", "low": 1e-4, "high": 1e-2},
+    ...     "model.hidden_size": {"type": "choice", "values": [32, 64]},
+    ... })
+    >>> space.traced_names, space.shape_names
+    (('optimizer.learning_rate',), ('model.hidden_size',))
+    """
+
+    parameters: tuple[tuple[str, Distribution], ...]
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.parameters]
+        for name, distribution in self.parameters:
+            check_name(name, option_names())
+            if name in UNSEARCHABLE:
+                raise ConfigError(
+                    f"{name} cannot be part of a space, as {UNSEARCHABLE[name]}: give it among the run's options"
+                )
+            check_kind(name, distribution)
+        for name, distribution in self.parameters:
+            for parent, allowed in distribution.when:
+                if parent not in names:
+                    raise ConfigError(f"{name}: when names {parent!r}, which is not in the space: add it, or mend it")
+                _check_condition(name, parent, allowed, dict(self.parameters)[parent])
+        object.__setattr__(self, "parameters", _parents_first(self.parameters))
+
+    @classmethod
+    def from_toml(cls, path: Path | str) -> Self:
+        """A space from a TOML file: a line for each option, as `from_dict` has it; "none" stands for no value.
+
+        Raises:
+            ConfigError: there is no such file, it is not TOML, or not a space; the file is named.
+        """
+        try:
+            mapping = tomllib.loads(Path(path).read_text())
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot read the space ({error.strerror or error})") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not TOML: {error}") from None
+        return cls.from_dict(mapping, str(path))
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any], source: str = "space") -> Self:
+        """A space from dotted names.
+
+        Args:
+            mapping: for each option a fixed value, or ``{"type": "loguniform", "low": 1e-4, "high": 1e-2}`` (uniform,
+                int and logint alike), or ``{"type": "choice", "values": [32, 64]}``; with
+                ``"when": {"model.name": "segment"}`` only in trials where that option has that value (or one of a
+                list of values). Options may also be grouped by section: ``{"optimizer": {"learning_rate": ...}}``.
+            source: where it came from, for the messages.
+
+        Raises:
+            ConfigError: something is not as above.
+        """
+        try:
+            return cls(
+                tuple(
+                    (name, with_none(name, Distribution.from_value(value, name)))
+                    for name, value in _flat(mapping).items()
+                )
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+
+    def to_json(self) -> str:
+        """The space as JSON text in one line, the same for equal spaces: what a study stores and compares."""
+        return json.dumps({name: distribution.to_value() for name, distribution in sorted(self.parameters)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The space that `to_json` wrote."""
+        return cls.from_dict(json.loads(text))
+
+    def check(self, base: RunConfig, source: str = "space") -> None:
+        """Refuses a space that cannot be searched from a base config.
+
+        Args:
+            base: the options that the space does not name.
+            source: where the space came from, for the messages.
+
+        Raises:
+            ConfigError: a value that its option cannot have, or a space with one point.
+
+        Warns:
+            ConfigWarning: a searched option acts in no trial.
+        """
+        for name, distribution in self.parameters:
+            for value in distribution.edges:
+                try:
+                    base.replace({name: value})
+                except ConfigError as error:
+                    raise ConfigError(f"{source}: {error}") from None
+        if not self.names:
+            raise ConfigError(
+                f"{source}: the space has one point, so there is nothing to search: "
+                "give an option a distribution, or train it with `lstmjax train`"
+            )
+        given = {name for name, _ in self.parameters}
+        for name, why in base.inert().items():
+            if name in self.names and given.isdisjoint(controllers(name)):
+                warnings.warn(f"{source}: searching {name} has no effect: {why}", ConfigWarning, stacklevel=2)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the searched options: those with more than one value."""
+        return tuple(name for name, distribution in self.parameters if distribution.searched)
+
+    @property
+    def shape_names(self) -> tuple[str, ...]:
+        """Of `names`, those whose values are compiled in: trials that differ in them make groups."""
+        return tuple(name for name in self.names if not is_traced(name, self.distribution(name)))
+
+    @property
+    def traced_names(self) -> tuple[str, ...]:
+        """Of `names`, the others: a new value compiles nothing."""
+        return tuple(name for name in self.names if is_traced(name, self.distribution(name)))
+
+    def distribution(self, name: str) -> Distribution:
+        """The values of one option."""
+        return dict(self.parameters)[name]
+
+    def active(self, name: str, point: Mapping[str, Any]) -> bool:
+        """Whether an option belongs to a trial, given the values of its parents.
+
+        Args:
+            name: of the option.
+            point: values by name of at least the options before it; a parent that is itself not active is missing.
+        """
+        conditions = self.distribution(name).when
+        return all(parent in point and point[parent] in allowed for parent, allowed in conditions)
+
+    def point(self, values: Mapping[str, Any]) -> Point:
+        """A trial's parameters from a value for each of `names`: with fixed ones, without those not active."""
+        point: Point = {}
+        for name, distribution in self.parameters:
+            if self.active(name, point):
+                point[name] = values[name] if distribution.searched else distribution.edges[0]
+        return point
+
+    def longest_lookback(self, base: RunConfig) -> int:
+        """The most rows that a forecast of any trial looks back upon."""
+        searched = [max(distribution.edges) for name, distribution in self.parameters if name == "data.input_size"]
+        return max([base.data.input_size, *searched])
+
+    def grid_size(self) -> int:
+        """How many points `grid` has at most, conditions left aside.
+
+        Raises:
+            ConfigError: an option has no finite number of values.
+        """
+        return math.prod(len(points) for points in self._grid_points())
+
+    def grid(self) -> list[Point]:
+        """Every point, those that share a compiled program side by side; of choices and whole numbers only.
+
+        Raises:
+            ConfigError: an option has no finite number of values.
+        """
+        names = self.names
+        found = [
+            self.point(dict(zip(names, values, strict=True))) for values in itertools.product(*self._grid_points())
+        ]
+        # Points that differ only in options that are not active are one.
+        distinct = {tuple(point.items()): point for point in found}.values()
+        shapes = self.shape_names
+        groups: dict[tuple, list[Point]] = {}
+        for point in distinct:
+            groups.setdefault(tuple(point.get(name) for name in shapes), []).append(point)
+        return [point for group in groups.values() for point in group]
+
+    def _grid_points(self) -> list[tuple[Any, ...]]:
+        every = []
+        for name in self.names:
+            distribution = self.distribution(name)
+            if distribution.points is None:
+                raise ConfigError(
+                    f"{name}: a grid has no {distribution.kind}: name the values "
+                    '(type = "choice"), or choose another sampler'
+                )
+            every.append(distribution.points)
+        return every
+
+
+def _flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted names from a table in which options may be grouped by section."""
+    sections = {field.name for field in dataclasses.fields(RunConfig)}
+    flat: dict[str, Any] = {}
+    for name, value in mapping.items():
+        grouped = name in sections and isinstance(value, Mapping)
+        entries = {f"{name}.{option}": entry for option, entry in value.items()} if grouped else {name: value}
+        for twice in flat.keys() & entries.keys():
+            raise ConfigError(f"{twice} stands there twice: leave one out")
+        flat |= entries
+    return flat
+
+
+def _check_condition(name: str, parent: str, allowed: tuple[Any, ...], distribution: Distribution) -> None:
+    points = distribution.points
+    if points is None:
+        raise ConfigError(
+            f"{name}: when names {parent!r}, which is {distribution.kind}: only a choice can be a condition"
+        )
+    for value in allowed:
+        if value not in points:
+            raise ConfigError(
+                f"{name}: when wants {parent} to be {value!r}, which is not among its values {list(points)}"
+            )
+
+
+def _parents_first(parameters: tuple[tuple[str, Distribution], ...]) -> tuple[tuple[str, Distribution], ...]:
+    ordered: dict[str, Distribution] = {}
+    left = dict(sorted(parameters, key=lambda parameter: parameter[0]))
+    if len(left) < len(parameters):
+        raise ConfigError("an option stands in the space twice")
+    while left:
+        ready = [name for name, d in left.items() if all(parent in ordered for parent, _ in d.when)]
+        if not ready:
+            raise ConfigError(f"{', '.join(left)}: each is conditional on another: remove one of the conditions")
+        for name in ready:
+            ordered[name] = left.pop(name)
+    return tuple(ordered.items())

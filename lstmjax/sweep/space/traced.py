@@ -1,0 +1,69 @@
+"""Which options are traced, and which make groups: the one place that says what trials can share a program.
+
+Traced options only scale arithmetic. Their values are inputs of the compiled program, one a member, so that a new
+value compiles nothing. All other options are compiled in: trials that differ in them belong to different groups.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from lstmjax.config import RunConfig
+from lstmjax.sweep.space.distribution import Distribution
+from lstmjax.training import Hyperparameters
+from lstmjax.training.hyperparameters import OPTIONS
+
+NETWORK_OPTIONS = {"model.dropout": "dropout", "model.forget_bias": "forget_bias"}
+"""Options that the networks hold as `nn.Hyperparameter` variables, and those variables' paths."""
+
+TRACED = frozenset(OPTIONS) | frozenset(NETWORK_OPTIONS)
+"""Dotted names of the options that are traced."""
+
+_STAND_IN = dict.fromkeys(NETWORK_OPTIONS, 0.5)
+"""What a network is built with where its own number is traced: one for which the number is compiled in as a variable,
+while a rate of 0 would be compiled in as no dropout at all, and a forget bias of 1 as nothing to set."""
+
+
+def is_traced(name: str, distribution: Distribution) -> bool:
+    """Whether trials that differ only in this option share a compiled program.
+
+    Args:
+        name: of the option.
+        distribution: its values. Where an option may also be switched off (no clipping: None), programs differ.
+    """
+    return name in TRACED and None not in distribution.values
+
+
+def static_part(config: RunConfig, searched: Collection[str]) -> RunConfig:
+    """A config in which all that is traced has one value: equal for trials that share a compiled program.
+
+    Args:
+        config: of a trial.
+        searched: names of the sweep's searched options. A network's own number is compiled in if it is not searched.
+    """
+    defaults = RunConfig()
+    values: dict[str, Any] = {}
+    for name in TRACED:
+        section, option = name.split(".")
+        if name in NETWORK_OPTIONS:
+            if name in searched:
+                values[name] = _STAND_IN[name]
+        elif getattr(getattr(config, section), option) is not None:
+            default = getattr(getattr(defaults, section), option)
+            values[name] = 1.0 if default is None else default
+    return config.replace(values)
+
+
+def numbers(config: RunConfig, searched: Collection[str], *, seed: int) -> Hyperparameters:
+    """What is traced of one member.
+
+    Args:
+        config: of its trial.
+        searched: as for `static_part`.
+        seed: of the member.
+    """
+    network: Mapping[str, float] = {
+        variable: getattr(config.model, name.split(".")[1])
+        for name, variable in NETWORK_OPTIONS.items()
+        if name in searched
+    }
+    return Hyperparameters.from_config(config.optimizer, config.train, seed=seed, network=network)

@@ -1,0 +1,1 @@
+"""The trials of a sweep in a database, and the workers that share them."""

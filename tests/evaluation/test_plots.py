@@ -1,0 +1,130 @@
+"""Pictures: what they show, that they are written whole, and that nothing global is touched."""
+
+import io
+import os
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from lstmjax.evaluation import plots
+
+DAY = pd.date_range("2014-12-30", periods=72, freq="h")
+
+
+def window(**options):
+    values = np.sin(np.arange(72) / 4)
+    return plots.ForecastWindow(
+        **{"history_time": DAY[:48], "history": values[:48], "time": DAY[48:], "forecast": values[48:] + 0.1} | options
+    )
+
+
+def lines(axis):
+    """What a panel shows, by label."""
+    return {line.get_label(): line.get_xydata() for line in axis.get_lines() if not line.get_label().startswith("_")}
+
+
+def test_truth_goes_on_where_the_history_ends_and_the_forecast_lies_on_it():
+    truth = np.sin(np.arange(48, 72) / 4)
+    (axis,) = plots.forecasts([window(truth=truth)], value="demand", unit="GW").axes
+    drawn = lines(axis)
+    np.testing.assert_allclose(drawn["observed"][:, 1], np.sin(np.arange(72) / 4))
+    np.testing.assert_allclose(drawn["lstm forecast"][:, 1], truth + 0.1)
+    np.testing.assert_allclose(drawn["lstm forecast"][:, 0], drawn["observed"][48:, 0])
+    assert axis.get_ylabel() == "demand (GW)"
+
+
+def test_beyond_the_end_there_is_no_truth():
+    (axis,) = plots.forecasts([window()]).axes
+    assert len(lines(axis)["observed"]) == 48
+    assert axis.get_ylabel() == "y"
+
+
+def test_baselines_and_panels_share_one_legend():
+    windows = [window(baselines={"seasonal_naive": np.zeros(24)}, title=name) for name in ("a", "b")]
+    figure = plots.forecasts(windows, model="mine", title="Both")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["observed", "seasonal naive", "mine forecast"]
+    assert legend.get_title().get_text() == "Both"
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["a", "b"]
+    assert [axis.get_title(loc="right") for axis in figure.axes] == ["2014–2015"] * 2
+
+
+def test_integer_times_and_a_single_step_are_visible():
+    figure = plots.forecasts(
+        [
+            plots.ForecastWindow(
+                pd.RangeIndex(1, 21), np.arange(20.0), pd.RangeIndex(21, 22), np.array([19.5]), np.array([20.0])
+            )
+        ]
+    )
+    forecast = next(line for line in figure.axes[0].get_lines() if line.get_label() == "lstm forecast")
+    assert forecast.get_xdata().tolist() == [21]
+    assert forecast.get_marker() == "o"
+
+
+def test_time_zones_are_labelled_by_wall_clock():
+    times = pd.date_range("2024-07-01 00:00", periods=24, freq="h", tz="Asia/Tokyo")
+    figure = plots.forecasts([plots.ForecastWindow(times[:16], np.arange(16.0), times[16:], np.arange(8.0))])
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert "01 Jul" in labels
+    assert "12:00" in labels
+
+
+def test_learning_curve_shows_both_losses_and_marks_the_best():
+    checks = [{"step": k, "train_loss": 2.0 / k, "val_loss": abs(k - 20) + 1.0} for k in (10, 20, 30)]
+    (axis,) = plots.learning_curve(checks, best_step=20, loss="MSE").axes
+    drawn = lines(axis)
+    np.testing.assert_allclose(drawn["training"], [[10, 0.2], [20, 0.1], [30, 2 / 30]])
+    np.testing.assert_allclose(drawn["validation"][:, 1], [11, 1, 11])
+    assert [text.get_text() for text in axis.texts] == ["best: 1 at step 20"]
+    assert axis.get_xlabel() == "step"
+
+
+def test_learning_curve_without_validation_or_with_a_loss_that_blew_up():
+    checks = [{"step": 1, "train_loss": 1.0, "val_loss": None}, {"step": 2, "train_loss": float("inf")}]
+    (axis,) = plots.learning_curve(checks, best_step=2).axes
+    drawn = lines(axis)
+    assert list(drawn) == ["training"]
+    assert np.isnan(drawn["training"][1, 1])
+
+
+@pytest.mark.parametrize("draw", [plots.forecasts, plots.learning_curve])
+def test_nothing_to_draw_is_refused(draw):
+    with pytest.raises(ValueError, match="is empty"):
+        draw([])
+
+
+def test_saved_picture_has_equal_bytes_and_is_readable(tmp_path):
+    for name in ("a.png", "b.png"):
+        plots.save(plots.forecasts([window()], title="Same"), tmp_path / name)
+    first, second = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
+    assert first == second
+    assert b"Software" not in first
+    assert imread(io.BytesIO(first)).std() > 0.05
+    assert sorted(os.listdir(tmp_path)) == ["a.png", "b.png"]
+
+
+def test_failed_save_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    figure = plots.learning_curve([{"step": 1, "train_loss": 1.0}])
+
+    def fail(file, **options):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        plots.save(figure, path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_global_state_of_matplotlib_is_left_alone(tmp_path):
+    before = dict(matplotlib.rcParams)
+    plots.save(plots.forecasts([window()]), tmp_path / "a.png")
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,70 @@
+"""A checkpoint written by the first version of the format: every later version must read it.
+
+``tests/stored/format-1`` is a run directory: `Forecaster.fit(table, directory=...)` on Python 3.11 with jax 0.10.2,
+lstmjax 0.1.0; ``forecast.csv`` in it is what `predict` said then, ``table.csv`` the data. It is never made anew: a
+change that breaks this test needs a higher `checkpoint.FORMAT_VERSION` and code that reads both.
+"""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lstmjax.data.prepare import window_spec
+from lstmjax.errors import CheckpointError
+from lstmjax.forecaster import checkpoint as snapshot
+from lstmjax.forecaster.fit import CHECKPOINTS
+from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.forecaster.resume import agreed_config, check_data, read_config
+from lstmjax.storage import checkpoint
+
+STORED = Path(__file__).parent / "stored" / "format-1"
+
+
+def test_it_forecasts_what_it_did():
+    then = pd.read_csv(STORED / "forecast.csv", parse_dates=["ds"])
+    now = Forecaster.load(STORED).predict()
+    assert now["ds"].tolist() == then["ds"].tolist()
+    np.testing.assert_allclose(now["lstm"], then["lstm"], rtol=1e-5)
+
+
+def test_its_state_is_read_and_its_training_is_not_continued(tmp_path):
+    """Format 1 drew batches in another order and trained at other rates."""
+    stored, config = checkpoint.load(STORED / CHECKPOINTS), read_config(STORED)
+    assert stored.format_version == 1
+    forecaster = Forecaster.load(STORED)
+    network = forecaster._network(window_spec(forecaster.fitted.tail, config.data))
+    state = snapshot.stored_state(stored, network, config.optimizer, config.train)
+    assert state.step.tolist() == [stored.step]
+    assert forecaster.fitted.summary["best_step"] == state.best_step[0]
+    run = tmp_path / "run"
+    shutil.copytree(STORED, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    table = pd.read_csv(STORED / "table.csv", parse_dates=["ds"])
+    with pytest.raises(CheckpointError, match=r"another order.*--finetune-from") as refused:
+        Forecaster(config).resume(run, table)
+    assert "\n" not in str(refused.value)
+    (run / "lock").unlink()
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    tuned = forecaster.finetune(table, options={"train.max_steps": 2})
+    assert tuned.fitted.summary["steps"] == 2
+
+
+def test_a_plateau_of_format_1_is_read():
+    stored, config = checkpoint.load(STORED / CHECKPOINTS), read_config(STORED)
+    forecaster = Forecaster.load(STORED)
+    network = forecaster._network(window_spec(forecaster.fitted.tail, config.data))
+    plateau = dataclasses.replace(config.optimizer, schedule="plateau")
+    state = snapshot.stored_state(stored, network, plateau, config.train)
+    assert state.plateau.scale.tolist() == stored.arrays["state/.plateau_scale"].tolist()
+    assert state.plateau.bad_checks.tolist() == stored.arrays["state/.plateau_count"].tolist()
+
+
+def test_its_options_and_its_data_are_recognised():
+    stored, config = checkpoint.load(STORED / CHECKPOINTS), read_config(STORED)
+    assert agreed_config(config, config, STORED) == config
+    panel = Forecaster.load(STORED).panel(pd.read_csv(STORED / "table.csv", parse_dates=["ds"]))
+    check_data(stored.metadata["data_sha256"], snapshot.panel_digest(panel), STORED, "table.csv")

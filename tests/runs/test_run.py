@@ -1,0 +1,214 @@
+"""A whole run on disk: what is left there, and that anybody can recompute it."""
+
+import gzip
+import json
+import shutil
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+import utilsforecast.losses
+
+from lstmjax.storage import checkpoint
+from lstmjax.cli.app import main
+from lstmjax.config import RunConfig
+from lstmjax.errors import CheckpointError
+from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.runs.run import REFIT, resume_run, train_run
+from lstmjax.runs.directory import RunDirectory
+
+ROWS, TEST = 300, 60
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two hourly series, 24 rows of one of whose test values are missing."""
+    tables = []
+    for number, name in enumerate(["north", "south"]):
+        t = np.arange(ROWS)
+        noise = np.random.default_rng(number).normal(0, 0.1, ROWS)
+        ds = pd.date_range("2024-01-01", periods=ROWS, freq="h")
+        tables.append(pd.DataFrame({"unique_id": name, "ds": ds, "y": 5 + np.sin(t * np.pi / 12) + noise}))
+    path = tmp_path_factory.mktemp("data") / "two.csv"
+    pd.concat(tables).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(data):
+    return RunConfig().replace(
+        {
+            "data.path": str(data),
+            "data.h": 6,
+            "data.input_size": 24,
+            "data.test_size": TEST,
+            "model.hidden_size": 8,
+            "model.head_size": 0,
+            "optimizer.learning_rate": 1e-2,
+            "train.max_steps": 40,
+            "train.val_check_steps": 20,
+            "train.batch_size": 16,
+            "train.refit_all": True,
+            "optimizer.schedule": "plateau",
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+    said = []
+    result = train_run(config, tmp_path_factory.mktemp("runs") / "r", say=said.append)
+    return result, said
+
+
+def test_every_file_of_the_design_is_there(run):
+    directory = run[0].directory
+    files = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+    assert {
+        "config.json",
+        "run.json",
+        "metrics.jsonl",
+        "metrics.json",
+        "test_forecasts.csv.gz",
+        "forecast.csv",
+        "plots/learning_curve.png",
+        "plots/test_forecasts.png",
+        "plots/forecast.png",
+    } <= files
+    assert not [name for name in files if name.startswith(".")]
+
+
+def test_metrics_can_be_recomputed_from_the_forecasts_with_utilsforecast(run, data):
+    metrics = json.loads((run[0].directory / "metrics.json").read_text())
+    forecasts = pd.read_csv(run[0].directory / "test_forecasts.csv.gz", parse_dates=["ds", "cutoff"])
+    assert len(forecasts) == 2 * (TEST - 6 + 1) * 6
+    before = pd.read_csv(data, parse_dates=["ds"]).groupby("unique_id").head(ROWS - TEST)
+    rows, losses = forecasts.drop(columns="cutoff"), utilsforecast.losses
+    for name, model in [("lstm", "lstm"), ("naive", "naive"), ("seasonal_naive", "seasonal_naive")]:
+        found = metrics["test"] if name == "lstm" else metrics["baselines"][name]
+        mse = losses.mse(rows, [model])[model].mean()
+        expected = {
+            "mse": mse,
+            "rmse": np.sqrt(mse),
+            "mae": losses.mae(rows, [model])[model].mean(),
+            "smape": 200 * losses.smape(rows, [model])[model].mean(),
+            "mase": losses.mase(rows, [model], seasonality=24, train_df=before)[model].mean(),
+        }
+        for metric, value in expected.items():
+            assert found[metric] == pytest.approx(value, abs=1e-6), (name, metric)
+
+
+def test_scaled_metrics_are_in_units_of_the_training_rows_deviation(run, data):
+    metrics = run[0].metrics
+    table = pd.read_csv(data)
+    scale = table.groupby("unique_id")["y"].apply(lambda y: y.iloc[: ROWS - TEST - 30].std(ddof=0))
+    forecasts = pd.read_csv(run[0].directory / "test_forecasts.csv.gz")
+    error = (forecasts["y"] - forecasts["lstm"]).abs() / forecasts["unique_id"].map(scale)
+    assert metrics["test_scaled"]["mae"] == pytest.approx(error.mean(), rel=1e-9)
+
+
+def test_the_forecast_is_of_the_weights_trained_on_all_rows(run):
+    directory = run[0].directory
+    forecast = pd.read_csv(directory / "forecast.csv", parse_dates=["ds"])
+    assert forecast["ds"].min() == pd.Timestamp("2024-01-13 12:00")
+    refit = Forecaster.load(directory / REFIT)
+    pd.testing.assert_frame_equal(forecast, refit.predict(), check_dtype=False, check_exact=False)
+    assert refit.fitted.summary["steps"] == run[0].metrics["best_step"]
+    assert not np.allclose(Forecaster.load(directory).predict()["lstm"], forecast["lstm"])
+    # It has no rows to validate on, so that no plateau would show.
+    assert refit.fitted.config.optimizer.schedule == "constant"
+    assert "plateau: nothing is validated now, the learning rate stays 0.01" in run[1]
+
+
+def test_a_fine_tuned_run_is_trained_on_all_rows_from_the_weights_it_began_with(run, config, tmp_path):
+    def weights(directory):
+        return jax.tree.leaves(Forecaster.load(directory).fitted.weights)
+
+    directory = tmp_path / "tuned"
+    options = {"train.max_steps": 2, "optimizer.learning_rate": 1e-9}
+    train_run(config.replace(options), directory, finetune_from=run[0].directory, say=lambda _: None)
+    for found, pretrained in zip(weights(directory / REFIT), weights(run[0].directory), strict=True):
+        np.testing.assert_allclose(found, pretrained, atol=1e-6)
+
+    forecast = (directory / "forecast.csv").read_bytes()
+    shutil.rmtree(directory / REFIT)  # as if killed before
+    assert checkpoint.steps(directory / "checkpoints")
+    resume_run(directory, say=lambda _: None)
+    assert (directory / "forecast.csv").read_bytes() == forecast
+
+    shutil.rmtree(directory / "start")  # as lstmjax left it when it did not keep these weights
+    with pytest.raises(CheckpointError, match=r"did not keep the weights it began with.*--train\.no-refit-all"):
+        resume_run(directory, say=lambda _: None)
+    main(["train", "--resume", str(directory), "--train.no-refit-all"])
+    assert not (directory / REFIT).exists()
+    evaluated = Forecaster.load(directory).predict()["lstm"]
+    np.testing.assert_allclose(pd.read_csv(directory / "forecast.csv")["lstm"], evaluated)
+
+
+def test_the_log_has_a_line_a_check_and_the_config_all_that_was_inferred(run):
+    directory = run[0].directory
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [20, 40]
+    best = min(lines, key=lambda line: line["val_loss"])
+    assert run[0].metrics["best_step"] == best["step"]
+    stored = RunConfig.from_json((directory / "config.json").read_text())
+    assert (stored.data.freq, stored.data.season_length, stored.data.val_size) == ("h", 24, 30)
+    described = json.loads((directory / "run.json").read_text())
+    assert {"command", "versions", "git_commit", "devices", "data_sha256"} <= described.keys()
+
+
+def test_the_same_run_again_gives_the_same_files(run, config, tmp_path):
+    again = train_run(config, tmp_path / "again", say=lambda line: None)
+    for name in ("test_forecasts.csv.gz", "forecast.csv"):
+        assert (again.directory / name).read_bytes() == (run[0].directory / name).read_bytes()
+
+
+def test_a_run_that_is_there_is_refused_before_anything_is_read(config, run):
+    missing = config.replace({"data.path": "missing.csv"})
+    with pytest.raises(CheckpointError, match="holds a run already.*--overwrite"):
+        train_run(missing, run[0].directory)
+
+
+def test_overwriting_waits_until_the_new_data_is_known_to_be_good(config, tmp_path):
+    run = train_run(
+        config.replace({"train.max_steps": 2, "train.refit_all": False}), tmp_path / "r", say=lambda _: None
+    )
+    before = (run.directory / "metrics.json").read_bytes()
+    with pytest.raises(Exception, match="no such file"):
+        train_run(config.replace({"data.path": "missing.csv"}), run.directory, overwrite=True)
+    assert (run.directory / "metrics.json").read_bytes() == before
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(CheckpointError, match="not a run directory"):
+        RunDirectory.check_free(tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_metrics_that_are_not_numbers_are_null(tmp_path):
+    directory = RunDirectory.create(tmp_path / "r", RunConfig(), data_digest="")
+    directory.write_metrics({"test": {"mase": float("nan")}, "steps": 3})
+    stored = (tmp_path / "r" / "metrics.json").read_text()
+    assert json.loads(stored) == {"test": {"mase": None}, "steps": 3}
+
+
+def test_compressed_forecasts_are_the_same_bytes_for_the_same_table(tmp_path):
+    directory = RunDirectory.create(tmp_path / "r", RunConfig(), data_digest="")
+    table = pd.DataFrame({"y": [0.1, 1e9 + 1e-6]})
+    contents = []
+    for _ in range(2):
+        directory.write_test_forecasts(table)
+        contents.append((directory.path / "test_forecasts.csv.gz").read_bytes())
+    assert contents[0] == contents[1]
+    assert pd.read_csv(directory.path / "test_forecasts.csv.gz").equals(table)
+    assert gzip.decompress(contents[0]).startswith(b"y\n")
+
+
+@pytest.mark.filterwarnings("ignore:train.batch_shards is 4")
+def test_a_run_that_goes_on_with_fewer_devices_tells_how_it_is_split(tmp_path):
+    config = RunConfig().replace({"train.batch_size": 64, "train.batch_shards": 4})
+    with RunDirectory.create(tmp_path / "run", config, data_digest="") as run:
+        run.go_on(config, 0)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["batch_shards"] == 2

@@ -1,0 +1,140 @@
+"""Several seeds from the command line: a run directory each, a table of all, stopped and resumed."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lstmjax.cli.app import main
+from lstmjax.config import RunConfig
+from lstmjax.errors import ConfigError
+from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.errors import Interrupted
+from lstmjax.runs.signals import Interrupt
+from lstmjax.runs.run_seeds import train_seeds
+
+OPTIONS = {
+    "data.h": 6,
+    "data.input_size": 12,
+    "model.hidden_size": 4,
+    "model.head_size": 0,
+    "train.batch_size": 16,
+    "train.max_steps": 20,
+    "train.val_check_steps": 5,
+    "train.seed": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "hourly.csv"
+    noise = np.random.default_rng(0).normal(0, 0.1, 300)
+    ds = pd.date_range("2024-01-01", periods=300, freq="h")
+    pd.DataFrame({"ds": ds, "y": 5 + np.sin(np.arange(300) * np.pi / 12) + noise}).to_csv(path, index=False)
+    return RunConfig().replace(OPTIONS | {"data.path": str(path)})
+
+
+def flags(config):
+    return [
+        f"--{name.replace('_', '-')}={value}" for name, value in (OPTIONS | {"data.path": config.data.path}).items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def runs(config, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "r"
+    main(["train", "--seeds=2", "--run-dir", str(directory), *flags(config)])
+    return directory
+
+
+def test_every_seed_has_a_run_directory(runs):
+    errors = []
+    for seed in (3, 4):
+        run = runs / f"seed-{seed}"
+        assert json.loads((run / "config.json").read_text())["train"]["seed"] == seed
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [5, 10, 15, 20]
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert metrics["best_step"] == min(lines, key=lambda line: line["val_loss"])["step"]
+        assert len(Forecaster.load(run).predict()) == 6
+        errors.append(metrics["test"]["mae"])
+        assert {path.stem for path in (run / "plots").iterdir()} == {"learning_curve", "test_forecasts", "forecast"}
+    assert len(set(errors)) == 2
+
+
+def test_the_table_has_their_mean_and_deviation(runs):
+    table = pd.read_csv(runs / "seeds.csv", index_col="seed")
+    of_runs = [json.loads((runs / f"seed-{seed}" / "metrics.json").read_text())["test"]["mae"] for seed in (3, 4)]
+    assert table["mae"].tolist() == pytest.approx(of_runs)
+    stored = json.loads((runs / "metrics.json").read_text())
+    assert stored["test"]["mae"] == {
+        "mean": pytest.approx(np.mean(of_runs)),
+        "deviation": pytest.approx(np.std(of_runs, ddof=1)),
+    }
+    assert stored["seeds"] == [3, 4]
+    assert stored["baselines"]["naive"]["mae"] > 0
+
+
+class Stopping(Interrupt):
+    """Asks to stop after some chunks of steps."""
+
+    def __init__(self, chunks):
+        super().__init__()
+        self.left = chunks
+
+    def requested(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def test_stopped_and_resumed_seeds_end_as_if_never_stopped(config, runs, tmp_path):
+    with pytest.raises(Interrupted):
+        train_seeds(config, tmp_path / "r", 2, interrupt=Stopping(1))
+    assert not (tmp_path / "r" / "seeds.csv").exists()
+    main(["train", "--seeds=2", "--resume", str(tmp_path / "r")])
+    assert (tmp_path / "r" / "seeds.csv").read_bytes() == (runs / "seeds.csv").read_bytes()
+    for name in ("metrics.json", "seed-4/forecast.csv", "seed-4/test_forecasts.csv.gz"):
+        assert (tmp_path / "r" / name).read_bytes() == (runs / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--seeds=0"], "seeds is 0"),
+        (["--seeds=2", "--finetune-from", "RUN"], "--seeds begins from weights drawn anew"),
+        (["--seeds=2", "--resume", "RUN"], "leave --run-dir out"),
+    ],
+)
+def test_what_cannot_be_asked_of_seeds_is_one_line(arguments, expected, config, runs, tmp_path, capsys):
+    named = [str(runs) if argument == "RUN" else argument for argument in arguments]
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", *named, "--run-dir", str(tmp_path / "r"), *flags(config)])
+    assert stopped.value.code == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["evaluate RUN", "predict RUN", "export RUN --out x.stablehlo", "train --finetune-from RUN --run-dir NEW"],
+)
+def test_no_seed_is_taken_for_all_of_them(command, runs, tmp_path, capsys):
+    places = {"RUN": str(runs), "NEW": str(tmp_path / "r")}
+    with pytest.raises(SystemExit) as stopped:
+        main([places.get(word, word) for word in command.split()])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"lstmjax: error: {runs} holds 2 runs, of the seeds 3, 4: name one of them, such as {runs}/seed-3"
+    assert not (tmp_path / "r").exists()
+
+
+def test_other_seeds_are_not_resumed(config, runs, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--seeds=3", "--resume", str(runs)])
+    assert "the run's seeds are [3, 4], not [3, 4, 5]" in capsys.readouterr().err
+
+
+def test_a_run_of_no_seeds_is_refused(config, tmp_path):
+    with pytest.raises(ConfigError, match="seeds is 0"):
+        train_seeds(config, tmp_path / "r", 0)

@@ -1,0 +1,130 @@
+"""What is saved comes back exactly, or is not used: every fault is a real one, in the files."""
+
+import json
+import shutil
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstmjax.errors import CheckpointError
+from lstmjax.storage import checkpoint
+from lstmjax.storage.checkpoint import CheckpointWarning
+
+ARRAYS = {
+    "weights/kernel": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "weights/bias": np.array(0.1),
+    "nothing": np.zeros((0, 3), np.float64),
+    "mask": np.array([True, False]),
+    "step": np.array(7, np.int32),
+}
+METADATA = {"ids": ["a", "ü"], "freq": "30min", "nested": {"x": [1, 2.5, None]}}
+
+
+def test_arrays_and_metadata_come_back_exactly(tmp_path):
+    checkpoint.save(tmp_path, 7, ARRAYS, METADATA)
+    loaded = checkpoint.load(tmp_path)
+    assert loaded.step == 7
+    assert loaded.metadata == METADATA
+    assert loaded.arrays.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        assert loaded.arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(loaded.arrays[name], array)
+
+
+def test_the_newest_step_is_taken_by_number_and_not_by_text(tmp_path):
+    for step in (9, 10):
+        checkpoint.save(tmp_path, step, {"x": np.array(step)}, {})
+    assert checkpoint.load(tmp_path).arrays["x"] == 10
+
+
+def test_saving_a_step_again_replaces_it(tmp_path):
+    checkpoint.save(tmp_path, 1, {"x": np.array(1)}, {})
+    checkpoint.save(tmp_path, 1, {"x": np.array(2)}, {})
+    assert checkpoint.load(tmp_path).arrays["x"] == 2
+
+
+def _damage(file, how):
+    contents = bytearray(file.read_bytes())
+    if how == "deleted":
+        file.unlink()
+    elif how == "emptied":
+        file.write_bytes(b"")
+    elif how == "truncated":
+        file.write_bytes(contents[: len(contents) // 2])
+    else:
+        contents = contents or bytearray(1)
+        contents[len(contents) // 2] ^= 1
+        file.write_bytes(contents)
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "truncated", "flipped"])
+def test_a_damaged_file_never_gives_wrong_arrays(tmp_path, how):
+    for step in (1, 2):
+        checkpoint.save(tmp_path / "whole", step, {"x": np.arange(100.0) + step}, {"step": step})
+    files = [file.relative_to(tmp_path / "whole") for file in (tmp_path / "whole" / "2").rglob("*") if file.is_file()]
+    fell_back = 0
+    for number, file in enumerate(files):
+        copy = tmp_path / str(number)
+        shutil.copytree(tmp_path / "whole", copy)
+        _damage(copy / file, how)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            loaded = checkpoint.load(copy)
+        np.testing.assert_array_equal(loaded.arrays["x"], np.arange(100.0) + loaded.step)
+        assert loaded.metadata == {"step": loaded.step}
+        if loaded.step == 1:
+            fell_back += 1
+            assert any("step 2" in str(w.message) and "step 1 is used" in str(w.message) for w in seen)
+    assert fell_back > 0
+
+
+def test_a_stray_empty_folder_is_passed_over(tmp_path):
+    checkpoint.save(tmp_path, 1, {"x": np.array(1)}, {})
+    (tmp_path / "2").mkdir()
+    with pytest.warns(CheckpointWarning, match="step 2 cannot be read"):
+        assert checkpoint.load(tmp_path).step == 1
+
+
+def test_no_checkpoint_and_none_that_verifies_are_told_apart(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint found"):
+        checkpoint.load(tmp_path)
+    (tmp_path / "3").mkdir()
+    with pytest.raises(CheckpointError, match="no checkpoint verifies"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_newer_format_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 3)
+    checkpoint.save(tmp_path, 1, {"x": np.array(1)}, {})
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"format 3.*update lstmjax"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot save"):
+        checkpoint.save(tmp_path / "file", 1, {"x": np.array(1)}, {})
+
+
+def test_a_tree_comes_back_through_its_names():
+    tree = {"a": [jnp.arange(3.0), jnp.zeros((2, 0))], "b": {"c": jnp.array(1, jnp.int32)}}
+    arrays = checkpoint.flatten("tree", tree)
+    restored = checkpoint.unflatten("tree", jax.eval_shape(lambda: tree), arrays)
+    assert jax.tree.structure(restored) == jax.tree.structure(tree)
+    jax.tree.map(np.testing.assert_array_equal, restored, tree)
+    assert all(name.startswith("tree/") for name in arrays)
+
+
+@pytest.mark.parametrize("template", [{"a": np.zeros(4)}, {"b": np.zeros(3)}])
+def test_arrays_of_another_network_are_refused(template):
+    with pytest.raises(CheckpointError, match="another network"):
+        checkpoint.unflatten("tree", template, checkpoint.flatten("tree", {"a": np.zeros(3)}))
+
+
+def test_the_description_is_plain_json(tmp_path):
+    checkpoint.save(tmp_path, 1, ARRAYS, METADATA)
+    assert json.loads(json.dumps(checkpoint.load(tmp_path).metadata)) == METADATA

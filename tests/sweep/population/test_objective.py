@@ -1,0 +1,87 @@
+"""The number that trials are ranked by, against the metrics of evaluation, whatever the scaler."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstmjax.config import DataConfig
+from lstmjax.data.build import panel_from_table
+from lstmjax.data.frames import truth
+from lstmjax.data.prepare import prepare
+from lstmjax.data.scaling import unscale
+from lstmjax.data.transform import TRANSFORMS
+from lstmjax.data.windows import Windows, gather
+from lstmjax.evaluation import metrics
+from lstmjax.sweep.population.group import common_windows
+from lstmjax.sweep.population.objective import WEIGHTS, make_objective
+from lstmjax.training import METRICS
+from lstmjax.training.objective import INVERSES
+
+
+@pytest.fixture(scope="module")
+def table(small):
+    """Two series of different size and length, with missing values; one is constant while it is trained on."""
+    found = small.table(series=("a", "b", "c")).drop(range(20))
+    found.loc[[60, 95, 100, 205], "y"] = np.nan
+    constant = (found.unique_id == "c") & (found.groupby("unique_id").cumcount() < 78)
+    return found.assign(y=found.y.where(~constant, 30.0))
+
+
+def prepared(table, **options):
+    config = DataConfig(h=3, input_size=6, val_size=20, test_size=12, season_length=8, **options)
+    with pytest.warns(UserWarning, match="constant over the training rows"):
+        return prepare(panel_from_table(table, config), config, with_test=True)
+
+
+def score(metric, data, forecast):
+    """The objective of scaled forecasts of the validation windows, as a check computes it."""
+    objective = make_objective(metric, data)
+    _, target = gather(data.arrays, data.validation, input_size=6, h=3)
+    series = jnp.asarray(data.validation.series)
+    errors = objective.measure.errors(jnp.asarray(forecast), target.y, objective.units, series)
+    mean = jnp.sum(jnp.where(target.mask, errors, 0.0)) / jnp.sum(target.mask)
+    return float(objective.measure.finish(mean))
+
+
+def by_hand(metric, data, forecast):
+    """The same in float64, from the table."""
+    y = truth(data.panel, data.validation, 3)
+    forecast = unscale(forecast, data.validation.series, data.scaling)
+    series = np.asarray(data.validation.series)
+    rows = zip(data.panel.offsets[:-1], data.split.train_end, strict=True)
+    trained = [data.panel.y[begin : begin + count] for begin, count in rows]
+    if metric == "mase":
+        scale = np.stack([metrics.seasonal_scale(values, 8) for values in trained])
+        return metrics.mase(y, forecast, scale, series)
+    if metric == "scaled_mae":
+        deviation = np.array([np.nanstd(values) for values in trained])
+        deviation[deviation < 1e-9] = 1.0
+        return float(np.nanmean(np.abs(y - forecast) / deviation[series, None, None]))
+    return getattr(metrics, metric)(y, forecast)
+
+
+@pytest.mark.parametrize("metric", WEIGHTS)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"scaler": "minmax", "scaler_scope": "global"}, {"scaler": "none"}, {"transform": "log"}],
+    ids=["standard", "global minmax", "none", "log"],
+)
+def test_metrics_are_those_of_evaluation(table, metric, options):
+    data = prepared(table, **options)
+    noise = np.random.default_rng(0).normal(size=(len(data.validation.series), 3, 1)).astype(np.float32)
+    forecast = 0.3 * noise
+    assert score(metric, data, forecast) == pytest.approx(by_hand(metric, data, forecast), rel=1e-4)
+
+
+def test_the_metrics_have_errors_and_weights_and_the_transforms_inverses():
+    assert WEIGHTS.keys() == METRICS.keys()
+    assert INVERSES.keys() == TRANSFORMS.keys()
+    values = np.array([0.5, 2.0])
+    for name, inverse in INVERSES.items():
+        np.testing.assert_allclose(inverse(jnp.asarray(TRANSFORMS[name].forward(values))), values, rtol=1e-6)
+
+
+def test_all_trials_are_validated_on_windows_that_the_longest_lookback_fits():
+    windows = Windows(np.array([0, 0, 1, 1], np.int32), np.array([5, 6, 3, 9], np.int32))
+    assert common_windows(windows, 6).origin.tolist() == [6, 9]
+    assert common_windows(windows, 100).origin.tolist() == [5, 6, 3, 9]

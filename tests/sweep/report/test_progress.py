@@ -1,0 +1,26 @@
+"""How a sweep goes, where there is no terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from lstmjax.sweep.population.block import Report
+from lstmjax.sweep.report import progress as display
+from lstmjax.sweep.report.progress import SweepDisplay
+
+REPORT = Report(
+    step=240, values={}, running=3, member_steps=720, seconds=9.0, member_steps_per_second=200.0, message=None
+)
+
+
+@pytest.mark.parametrize(("silence", "lines"), [(0.0, 2), (3600.0, 0)])
+def test_a_line_comes_now_and_then_where_there_is_no_terminal(monkeypatch, silence, lines):
+    monkeypatch.setattr(display, "_SILENCE", silence)
+    file = io.StringIO()
+    with SweepDisplay(64, 800, Console(file=file, width=200)) as shown:
+        shown.on_report(REPORT)
+        shown.on_report(REPORT)
+    said = file.getvalue().splitlines()
+    assert len(said) == lines
+    assert said == ["step 240  0/64 trials done  0.25 members/s (200 steps/s)"] * lines
