@@ -123,7 +123,7 @@ def train(config: RunConfig, seeds: tuple[int, ...]) -> tuple[Panel, list[Foreca
     panel = load_source(data).panel(data)
     with ProgressDisplay() as display:
         prepared = prepare(panel, data, with_test=True)
-        return panel, fit_seeds(config, prepared, seeds, on_check=display.on_check, on_chunk=display.on_chunk)
+        return panel, fit_seeds(config, prepared, seeds, callbacks=[display])
 
 
 def draw(forecaster: Forecaster, panel: Panel, path: Path) -> Path:

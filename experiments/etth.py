@@ -188,7 +188,7 @@ def train(config: RunConfig, seeds: int) -> tuple[Panel, Prepared, Ensemble]:
     panel = load_source(data).panel(data)
     with ProgressDisplay() as display:
         prepared = prepare(panel, data, with_test=True)
-        members = fit_seeds(config, prepared, range(seeds), on_check=display.on_check, on_chunk=display.on_chunk)
+        members = fit_seeds(config, prepared, range(seeds), callbacks=[display])
         return panel, prepared, Ensemble(members)
 
 

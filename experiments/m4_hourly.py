@@ -144,7 +144,7 @@ def run(config: RunConfig, seeds: int) -> dict[str, Any]:
     panel = load_source(data).panel(data)
     with ProgressDisplay() as display:
         prepared = prepare(panel, data, with_test=True)
-        members = fit_seeds(config, prepared, range(seeds), on_check=display.on_check, on_chunk=display.on_chunk)
+        members = fit_seeds(config, prepared, range(seeds), callbacks=[display])
     ensemble, windows = Ensemble(members), test_windows(prepared.split, h=data.h)
     seconds = time.monotonic() - began
     score = Scorer(panel, windows, data.h, prepared.config.season_length or 1, dataset)

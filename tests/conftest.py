@@ -88,3 +88,15 @@ def public_data(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 pytest.skip(f"{name} is not in $LSTMJAX_DATA ({folder})")
 
     return want
+
+
+@pytest.fixture(scope="session")
+def calls():
+    """A callback of functions: ``calls(on_check=checks.append)``."""
+    from lstmjax.training import Callback
+
+    class Calls(Callback):
+        def __init__(self, **methods):
+            vars(self).update(methods)
+
+    return Calls

@@ -56,10 +56,11 @@ def test_on_a_random_walk_the_error_grows_with_the_root_of_the_step():
     np.testing.assert_allclose(rmse / rmse[0], np.sqrt(np.arange(1, 9)), rtol=0.15)
 
 
-def test_memory_does_not_grow_with_the_number_of_windows():
+def test_memory_does_not_grow_with_the_number_of_windows(calls):
     program = textwrap.dedent(
         """
         import json, resource, sys
+        from types import SimpleNamespace
         import jax, numpy as np, pandas as pd
         from lstmjax import Forecaster, RunConfig
 
@@ -73,7 +74,7 @@ def test_memory_does_not_grow_with_the_number_of_windows():
             "y": np.random.default_rng(0).normal(size=20_000),
         })
         device = lambda check: held.append(sum(array.nbytes for array in jax.live_arrays()))
-        Forecaster(config).fit(table, on_check=device)
+        Forecaster(config).fit(table, callbacks=[SimpleNamespace(on_check=device)])
         process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps({"process": process, "device": max(held)}))
         """

@@ -20,7 +20,7 @@ import tyro
 from lstmjax.cli.commands import Evaluate, Export, NewData, Predict, Sweep, Train
 from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError
-from lstmjax.runs.signals import Interrupt
+from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
 
 MISTAKE = 2
@@ -99,33 +99,24 @@ def train(command: Train) -> None:
         if directory is None or not (directory / "config.json").exists():
             return "nothing had begun"
         seeds = "" if command.seeds is None else f" --seeds {command.seeds}"
-        return f"go on with: lstmjax train --resume {shlex.quote(str(directory))}{seeds}"
+        return f"resume with: lstmjax train --resume {shlex.quote(str(directory))}{seeds}"
 
-    with Interrupt(farewell) as interrupt:
+    with Signals(farewell) as signals:
         from lstmjax import parallel
         from lstmjax.runs.directory import default_path
         from lstmjax.runs.run import resume_run, train_run
-        from lstmjax.runs.run_seeds import resume_seeds_run, train_seeds
 
         parallel.configure_devices()
         directory = directory or default_path()
+        asked: dict[str, Any] = {"seeds": command.seeds, "signals": signals}
         try:
-            if command.seeds is not None and command.resume is not None:
-                resume_seeds_run(command.options, directory, command.seeds, interrupt=interrupt)
-            elif command.seeds is not None:
-                train_seeds(command.options, directory, command.seeds, overwrite=command.overwrite, interrupt=interrupt)
-            elif command.resume is not None:
-                resume_run(command.resume, command.options, into=command.run_dir, interrupt=interrupt)
+            if command.resume is not None:
+                resume_run(command.resume, command.options, into=command.run_dir, **asked)
             else:
-                train_run(
-                    command.options,
-                    directory,
-                    overwrite=command.overwrite,
-                    finetune_from=command.finetune_from,
-                    interrupt=interrupt,
-                )
+                asked |= {"overwrite": command.overwrite, "finetune_from": command.finetune_from}
+                train_run(command.options, directory, **asked)
         except Interrupted as stopped:
-            interrupt.leave(str(stopped))
+            signals.leave(str(stopped))
 
 
 def sweep(command: Sweep) -> None:
@@ -136,29 +127,29 @@ def sweep(command: Sweep) -> None:
         return f"resume with {shlex.join(again)}"
 
     directory = command.run_dir
-    with Interrupt(farewell) as interrupt:
+    with Signals(farewell) as signals:
         from lstmjax import parallel
         from lstmjax.runs.directory import default_path
         from lstmjax.sweep.search import run
-        from lstmjax.sweep.space.space import Space
+        from lstmjax.sweep.space import Space
 
         parallel.configure_devices()
         searched = dict.fromkeys(Space.from_toml(command.space).names, "it is searched")
         check_typed(sys.argv[1:], inert=command.options.inert() | searched)
         directory = directory or default_path()
-        interrupt.arm()
+        signals.arm()
         try:
-            run(command.space, command.options, directory, command.search, should_stop=interrupt.requested)
+            run(command.space, command.options, directory, command.search, should_stop=signals.requested)
         except Interrupted as stopped:
-            interrupt.leave(str(stopped))
+            signals.leave(str(stopped))
 
 
 def evaluate(command: Evaluate) -> None:
     """``lstmjax evaluate``."""
     from lstmjax import parallel
-    from lstmjax.forecaster.forecaster import Forecaster
+    from lstmjax.forecaster import Forecaster
     from lstmjax.runs.directory import as_json, write_table
-    from lstmjax.runs.run import metrics_table
+    from lstmjax.runs.outputs import metrics_table
 
     parallel.configure_devices()
     forecaster = Forecaster.load(command.run)
@@ -174,15 +165,16 @@ def evaluate(command: Evaluate) -> None:
 def predict(command: Predict) -> None:
     """``lstmjax predict``."""
     from lstmjax import parallel
-    from lstmjax.forecaster.forecaster import Forecaster
+    from lstmjax.data.table import read_table
+    from lstmjax.forecaster import Forecaster
     from lstmjax.runs.directory import write_table
 
     parallel.configure_devices()
-    forecaster = Forecaster.load(_forecasting(command.run))
+    forecaster = Forecaster.load(command.run)
     if command.data.path is not None:
         forecast = forecaster.predict_panel(_panel(forecaster, command.data))
     else:
-        futr = None if command.data.futr_path is None else _read(command.data.futr_path)
+        futr = None if command.data.futr_path is None else read_table(command.data.futr_path)
         forecast = forecaster.predict(futr_df=futr)
     if command.out is None:
         print(forecast.to_csv(index=False), end="")
@@ -193,11 +185,11 @@ def predict(command: Predict) -> None:
 def export(command: Export) -> None:
     """``lstmjax export``."""
     from lstmjax import parallel
+    from lstmjax.forecaster import Forecaster
     from lstmjax.forecaster.export import export as write_export
-    from lstmjax.forecaster.forecaster import Forecaster
 
     parallel.configure_devices()
-    for path in write_export(Forecaster.load(_forecasting(command.run)), command.out):
+    for path in write_export(Forecaster.load(command.run), command.out):
         print(path)
 
 
@@ -251,13 +243,6 @@ def _config(path: Path) -> RunConfig:
     return RunConfig.from_json(text, str(path))
 
 
-def _forecasting(run: Path) -> Path:
-    """Whose weights forecast: those of a run that was trained again on all rows are in a folder of it."""
-    from lstmjax.runs.run import REFIT
-
-    return run / REFIT if (run / REFIT / "config.json").exists() else run
-
-
 def _panel(forecaster: Any, data: NewData) -> Any:
     """The data to work on: the new, or that of the run."""
     from lstmjax.data.source import load_source
@@ -269,9 +254,3 @@ def _panel(forecaster: Any, data: NewData) -> Any:
         own = dataclasses.replace(own, futr_path=str(data.futr_path))
     source = load_source(own)
     return forecaster.panel(source.table, source.futr, source=source.name)
-
-
-def _read(path: Path) -> Any:
-    from lstmjax.data.table import read_table
-
-    return read_table(path)

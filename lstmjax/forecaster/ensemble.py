@@ -1,7 +1,7 @@
 """The mean of several forecasters, and how far they are apart."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,11 +9,13 @@ from jaxtyping import Float
 
 from lstmjax.data.panel import Panel
 from lstmjax.data.windows import Windows
-from lstmjax.errors import ConfigError
+from lstmjax.errors import ConfigError, DataError
+from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.forecaster import Forecaster
 
 
-class Spread(NamedTuple):
+@dataclass(frozen=True)
+class Spread:
     """Forecasts of several members, taken together. All in the table's units."""
 
     mean: Float[np.ndarray, "W H C"]
@@ -25,11 +27,13 @@ class Spread(NamedTuple):
 class Ensemble:
     """Several trained forecasters as one, e.g. those of `lstmjax.fit_seeds`: their mean is better than most of them.
 
+    Their lookbacks and networks may differ.
+
     Args:
-        members: trained forecasters of the same data and horizon.
+        members: trained forecasters of the same columns, frequency and horizon, with the same ``model.alias``.
 
     Raises:
-        ConfigError: there are none, or their data differ.
+        ConfigError: there are none, or what they forecast differs.
 
     >>> import lstmjax
     >>> table = pd.DataFrame({"ds": np.arange(60), "y": np.sin(np.arange(60) / 2)})
@@ -41,21 +45,49 @@ class Ensemble:
     def __init__(self, members: Sequence[Forecaster]) -> None:
         if not members:
             raise ConfigError("an ensemble has no members: give at least one trained forecaster")
-        first = members[0].fitted.config
+        first = members[0].fitted
         for member in members[1:]:
-            if member.fitted.config.data != first.data or member.fitted.config.model.alias != first.model.alias:
-                raise ConfigError("the members of an ensemble were trained on different data, or have different names")
+            fitted = member.fitted
+            for name, one, other in (
+                ("data.h", first.config.data.h, fitted.config.data.h),
+                ("model.alias", first.config.model.alias, fitted.config.model.alias),
+                ("the targets", first.tail.schema.channels, fitted.tail.schema.channels),
+                ("the frequency", first.tail.schema.freq, fitted.tail.schema.freq),
+                ("the series", first.tail.ids.tolist(), fitted.tail.ids.tolist()),
+                ("the time of the first forecast", _forecast_begins(first), _forecast_begins(fitted)),
+            ):
+                if one != other:
+                    raise ConfigError(f"the members of an ensemble must agree on {name}: {one} and {other}")
         self.members = list(members)
 
     def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
-        """As `Forecaster.predict`: the mean forecast, and a column more, named ``lstm-std``, of the deviation."""
-        tables = [member.predict(df, futr_df) for member in self.members]
-        alias = self.members[0].fitted.config.model.alias
-        values = np.stack([table[alias].to_numpy() for table in tables])
-        return tables[0].assign(**{alias: values.mean(axis=0), f"{alias}-std": _deviation(values)})
+        """As `Forecaster.predict`: the mean forecast, and one more column, named ``lstm-std``, of the deviation."""
+        return self._mean([member.predict(df, futr_df) for member in self.members])
+
+    def evaluate(self, df: pd.DataFrame) -> pd.DataFrame:
+        """As `Forecaster.evaluate`, of the mean forecast, with its deviation beside it.
+
+        Args:
+            df: as there.
+
+        Returns:
+            The rows that all members forecast: those with a longer lookback skip more rows of a new series.
+
+        Raises:
+            DataError: there is no such row.
+        """
+        tables = [member.evaluate(df) for member in self.members]
+        columns = tables[0].columns.tolist()
+        keys = columns[: columns.index("y")]
+        common = tables[0][keys]
+        for table in tables[1:]:
+            common = common.merge(table[keys], on=keys)
+        if common.empty:
+            raise DataError("there is nothing to evaluate: no window is forecast by all members of the ensemble")
+        return self._mean([common.merge(table, on=keys) for table in tables])
 
     def forecast_windows(self, panel: Panel, windows: Windows) -> Spread:
-        """Forecasts of any windows of a panel.
+        """Forecasts of any windows of a panel, by the selected weights.
 
         Args:
             panel: the data.
@@ -63,6 +95,19 @@ class Ensemble:
         """
         values = np.stack([member.forecast_windows(panel, windows) for member in self.members])
         return Spread(values.mean(axis=0), _deviation(values), values)
+
+    def _mean(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """Tables of equal rows as one, with the mean and the deviation of their forecasts."""
+        alias = self.members[0].fitted.config.model.alias
+        values = np.stack([table[alias].to_numpy() for table in tables])
+        table = tables[0].assign(**{alias: values.mean(axis=0)})
+        table.insert(list(table.columns).index(alias) + 1, f"{alias}-std", _deviation(values))
+        return table
+
+
+def _forecast_begins(fitted: Fitted) -> list[int]:
+    """The time after the last observation of each series."""
+    return fitted.tail.schema.frequency.at(fitted.tail.start, fitted.tail.observed).tolist()
 
 
 def _deviation(values: np.ndarray) -> np.ndarray:

@@ -34,12 +34,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lstmjax.config import ScalerName, TransformName
-from lstmjax.data.prepare import window_spec
 from lstmjax.data.scaling import Scaling
 from lstmjax.errors import CheckpointError, ConfigError
-from lstmjax.forecaster.fit import network_for
 from lstmjax.forecaster.fitted import Fitted, versions
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.forecaster.network import network_for
 from lstmjax.storage.files import replace_file
 from lstmjax.training import functional
 from lstmjax.window import WindowBatch, WindowSpec
@@ -78,11 +77,11 @@ def export(forecaster: Forecaster, path: Path | str) -> list[Path]:
 
 def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Float[Array, "B H C"]]:
     """The forecast as a pure JAX function of arrays in the table's units; see this module for what it takes."""
-    fitted = forecaster.fitted
-    spec = _spec(fitted)
-    structure, _ = functional(network_for(forecaster.network, forecaster.config, spec))
-    scaling, transform = fitted.scaling, _TRANSFORMS[fitted.scaling.transform]
-    weights = jax.tree.map(jnp.asarray, fitted.weights)
+    fitted, trained = forecaster.fitted, forecaster.fitted.forecasting
+    spec, scaling = fitted.spec, trained.scaling
+    structure, _ = functional(network_for(forecaster.network, fitted.config, spec))
+    transform = _TRANSFORMS[scaling.transform]
+    weights = jax.tree.map(jnp.asarray, trained.weights)
     centers, scales = jnp.float32(scaling.y_center), jnp.float32(scaling.y_scale)  # (series, C)
     numbers = jnp.asarray(scaling.series, jnp.int32)
 
@@ -107,7 +106,7 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
 
 def inputs(fitted: Fitted) -> dict[str, tuple[int, ...]]:
     """The arrays that the function takes, with their shapes without the axis of windows."""
-    spec = _spec(fitted)
+    spec = fitted.spec
     shapes = {
         "y": (spec.input_size, spec.targets),
         "hist": (spec.input_size, spec.hist_exog),
@@ -133,7 +132,7 @@ def _stablehlo(forecaster: Forecaster) -> dict[str, bytes]:
 
 def _safetensors(forecaster: Forecaster) -> dict[str, bytes]:
     save: Any = _require("safetensors.numpy").save
-    weights = forecaster.fitted.weights
+    weights = forecaster.fitted.forecasting.weights
     arrays = {name: np.asarray(array) for group in weights for name, array in group.items()}
     told = {name: json.dumps(value, ensure_ascii=False) for name, value in _description(forecaster.fitted).items()}
     told |= {"config": forecaster.fitted.config.to_json()}
@@ -232,10 +231,6 @@ _STATISTICS: dict[ScalerName, Callable[[Array], Statistics]] = {
     "robust": _robust,
     "none": _none,
 }
-
-
-def _spec(fitted: Fitted) -> WindowSpec:
-    return window_spec(fitted.tail, fitted.config.data)
 
 
 def _require(module: str) -> Any:

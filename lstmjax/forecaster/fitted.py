@@ -1,100 +1,133 @@
-"""What training leaves: all a forecaster needs in order to forecast, as named arrays and JSON for a checkpoint."""
+"""What training leaves: all a forecaster needs in order to forecast, and its form as named arrays and JSON."""
 
-from collections.abc import Callable
+import dataclasses
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
+from jaxtyping import Int64
 
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, window_spec
 from lstmjax.data.scaling import Scaling
 from lstmjax.errors import CheckpointError
-from lstmjax.forecaster import checkpoint as snapshot
+from lstmjax.forecaster.checkpoints import stored_state, training_summary, weights_template
+from lstmjax.forecaster.network import UserNetwork, network_for, network_name
 from lstmjax.storage import checkpoint
-from lstmjax.training import Network, TrainResult, Weights, functional
+from lstmjax.training import TrainResult, Weights, functional
 from lstmjax.version import __version__
 from lstmjax.window import WindowSpec
 
 NEVER = np.iinfo(np.int64).min
-"""Stands in `Fitted.fit_end` for a series that was neither trained nor validated on."""
+"""Stands in `Trained.fit_end` for a series that was neither trained nor validated on."""
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
 
 
-class Fitted(NamedTuple):
+@dataclass(frozen=True)
+class Trained:
+    """Weights, and what belongs to them: the statistics of the rows that they were trained on."""
+
+    weights: Weights
+    """Those of the best validation check, or the last where nothing was validated."""
+    scaling: Scaling
+    """Statistics of the training rows, in the order of `Fitted.tail`'s series."""
+    fit_end: Int64[np.ndarray, " N"]
+    """Time of each series' last row that was trained or validated on, as `Panel.start`; `NEVER`: none was."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    """How training went: ``steps``, ``best_step``, ``seconds``, ``parameters``, ``failure`` (None, or one line)."""
+
+    @classmethod
+    def of(cls, prepared: Prepared, weights: Weights | None = None, summary: dict[str, Any] | None = None) -> Self:
+        """What was trained on some data; nothing yet, where there are no weights."""
+        panel, last = prepared.panel, prepared.split.val_end - 1
+        last_time = panel.schema.frequency.at(panel.start, np.maximum(last, 0))
+        return cls(
+            weights=Weights({}, {}) if weights is None else weights,
+            scaling=prepared.scaling,
+            fit_end=np.where(last < 0, NEVER, last_time),
+            summary=summary or {},
+        )
+
+
+@dataclass(frozen=True)
+class Fitted:
     """A trained forecaster."""
 
     config: RunConfig
     """With all that was inferred filled in: frequency, season, splits, batch shards."""
     network: str
-    """``model.name``, or the class of a network of the user's own."""
+    """``model.name``, or the class of a user's network."""
     tail: Panel
     """Each series' last ``input_size`` rows, and its known future."""
-    fit_end: np.ndarray
-    """(N,) time of each series' last row that was trained or validated on, as `Panel.start`; `NEVER`: none was."""
-    scaling: Scaling
-    """Statistics of the training rows, in the order of the tail's series."""
-    weights: Weights
-    """Those of the best validation check."""
-    summary: dict[str, Any]
-    """How training went: ``steps``, ``best_step``, ``seconds``, ``parameters``, ``failure`` (None, or one line)."""
+    selected: Trained
+    """What validation selected, and evaluation and calibration use."""
+    refit: Trained | None = None
+    """What was trained again on all rows (``train.refit_all``)."""
 
     @classmethod
-    def of(cls, config: RunConfig, network: str, prepared: Prepared) -> Self:
-        """What is known of a forecaster before it is trained; `weights` and `summary` are still empty.
+    def of(cls, config: RunConfig, network: UserNetwork | None, prepared: Prepared, trained: Trained) -> Self:
+        """A forecaster from what was trained.
 
         Args:
             config: see the attribute.
-            network: see the attribute.
-            prepared: what it is trained on.
+            network: a network of the user's own; None for that of ``config.model``.
+            prepared: what it was trained on.
+            trained: what training left.
         """
-        panel, last = prepared.panel, prepared.split.val_end - 1
-        last_time = panel.schema.frequency.at(panel.start, np.maximum(last, 0))
-        return cls(
-            config=config,
-            network=network,
-            tail=panel.tail(prepared.spec.input_size),
-            fit_end=np.where(last < 0, NEVER, last_time),
-            scaling=prepared.scaling,
-            weights=Weights({}, {}),
-            summary={},
-        )
+        tail = prepared.panel.tail(prepared.spec.input_size)
+        return cls(config=config, network=network_name(network, config), tail=tail, selected=trained)
 
-    def rows_seen(self, panel: Panel) -> np.ndarray:
-        """How many rows at the beginning of each of a panel's series had a part in training.
+    @property
+    def forecasting(self) -> Trained:
+        """What forecasts the future: the refit where there is one, else what was selected."""
+        return self.selected if self.refit is None else self.refit
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """How training went, see `Trained.summary`; of the selected weights."""
+        return self.selected.summary
+
+    @property
+    def spec(self) -> WindowSpec:
+        """The sizes of its windows."""
+        return window_spec(self.tail, self.config.data)
+
+    def rows_seen(self, panel: Panel) -> Int64[np.ndarray, " N"]:
+        """How many rows at the beginning of each of a panel's series had a part in selecting the weights.
 
         They were trained or validated on, or, of a series too short for either, its statistics come from them.
 
         Args:
-            panel: the training table, or one that goes on after it; with the same frequency.
+            panel: the training table, or one that continues it; with the same frequency.
 
         Returns:
             (N,) numbers of rows; -1 for a series that training did not see.
         """
-        tail = self.tail
+        tail, fit_end = self.tail, self.selected.fit_end
         observed_end = tail.schema.frequency.at(tail.start, np.maximum(tail.observed - 1, 0))
-        known_end = np.where(self.fit_end == NEVER, observed_end, self.fit_end)
+        known_end = np.where(fit_end == NEVER, observed_end, fit_end)
         ends = dict(zip(tail.ids.tolist(), known_end.tolist(), strict=True))
         end = np.array([ends.get(name, NEVER) for name in panel.ids.tolist()], np.int64)
         number, _ = panel.schema.frequency.number(np.maximum(end, panel.start), panel.start)
         return np.where(end == NEVER, -1, np.where(end < panel.start, 0, number + 1))
 
     def to_arrays(self, *, weights: bool = True) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """All of it as named arrays, and JSON-able metadata.
+        """What was selected as named arrays and JSON-able metadata.
 
         Args:
             weights: whether to include the weights. A checkpoint of a run in training has them in its state, see
-                `snapshot`.
+                `lstmjax.forecaster.checkpoints`.
         """
         tail, tail_metadata = self.tail.to_arrays()
-        scaling, scaling_metadata = self.scaling.to_arrays()
+        scaling, scaling_metadata = self.selected.scaling.to_arrays()
         arrays = {f"tail/{name}": array for name, array in tail.items()}
         arrays |= {f"scaling/{name}": array for name, array in scaling.items()}
-        arrays |= {"fit_end": self.fit_end}
+        arrays |= {"fit_end": self.selected.fit_end}
         if weights:
-            arrays |= checkpoint.flatten("weights", self.weights)
+            arrays |= checkpoint.flatten("weights", self.selected.weights)
         metadata = {
             "config": self.config.to_json(),
             "network": self.network,
@@ -106,14 +139,12 @@ class Fitted(NamedTuple):
         return arrays, metadata
 
     @classmethod
-    def from_arrays(
-        cls, stored: checkpoint.Checkpoint, network: Callable[[WindowSpec], Network], member: int = 0
-    ) -> Self:
-        """The forecaster in a checkpoint: one that `to_arrays` took apart, or the best of a training run so far.
+    def from_checkpoint(cls, stored: checkpoint.Checkpoint, network: UserNetwork | None, member: int = 0) -> Self:
+        """The forecaster in a checkpoint: one that `to_arrays` made, or the best of a training run so far.
 
         Args:
             stored: a checkpoint.
-            network: gives the network for windows of some sizes, whose weights have the shapes of those stored.
+            network: a network of the user's own, whose weights have the shapes of those stored; or None.
             member: which, where the checkpoint holds a population.
 
         Raises:
@@ -130,31 +161,31 @@ class Fitted(NamedTuple):
             raise CheckpointError(f"the checkpoint has no member {member}: it has {len(seeds)}, counted from 0")
         config = config.replace({"train.seed": seeds[member]})
         tail = Panel.from_arrays(group("tail"), metadata["tail"])
-        made = network(window_spec(tail, config.data))
-        weights, summary = _trained(stored, made, config, member)
+        weights, summary = _weights(stored, network, config, window_spec(tail, config.data), member)
+        scaling = Scaling.from_arrays(group("scaling"), metadata["scaling"])
         return cls(
             config=config,
             network=metadata["network"],
             tail=tail,
-            fit_end=stored.arrays["fit_end"],
-            scaling=Scaling.from_arrays(group("scaling"), metadata["scaling"]),
-            weights=weights,
-            summary=summary,
+            selected=Trained(weights, scaling, stored.arrays["fit_end"], summary),
         )
 
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some attributes changed."""
+        return dataclasses.replace(self, **changes)
 
-def _trained(
-    stored: checkpoint.Checkpoint, network: Network, config: RunConfig, member: int
+
+def _weights(
+    stored: checkpoint.Checkpoint, network: UserNetwork | None, config: RunConfig, spec: WindowSpec, member: int
 ) -> tuple[Weights, dict[str, Any]]:
     """The weights to forecast with, and how training went."""
+    made = network_for(network, config, spec)
     if any(name.startswith("weights/") for name in stored.arrays):
-        template = snapshot.weights_template(network)
-        return checkpoint.unflatten("weights", template, stored.arrays), stored.metadata["summary"]
-    structure, _ = functional(network)
-    state = snapshot.stored_state(stored, network, config.optimizer, config.train)
-    seconds = stored.metadata["seconds"]
+        return checkpoint.unflatten("weights", weights_template(made), stored.arrays), stored.metadata["summary"]
+    state, seconds = stored_state(stored, made, config.optimizer, config.train), stored.metadata["seconds"]
+    structure, _ = functional(made)
     result = TrainResult(structure, state, False, seconds, config.train.batch_size, config.train.batch_shards or 1)
-    return result.weights(member), snapshot.summary(result, member, seconds=seconds)
+    return result.weights(member), training_summary(result, member, seconds=seconds)
 
 
 def versions() -> dict[str, str]:

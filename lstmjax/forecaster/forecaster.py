@@ -1,13 +1,15 @@
 """`Forecaster`: the one class that joins data, network, training and checkpoint."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from flax import nnx
+from jax import tree
 from jaxtyping import Float
 
 from lstmjax.config import RunConfig
@@ -15,17 +17,16 @@ from lstmjax.data.build import panel_from_table
 from lstmjax.data.future import with_future
 from lstmjax.data.panel import Panel, check_compatible
 from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.data.windows import Windows
+from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.windows import Evaluation
-from lstmjax.forecaster import predict as forecasting
-from lstmjax.forecaster.fit import CHECKPOINTS, Keeping, Watcher, check_network, network_for, train_members
+from lstmjax.forecaster.fit import resolved_config, train_members
 from lstmjax.forecaster.fitted import Fitted
-from lstmjax.forecaster.resume import new_run, old_run, save_fitted
-from lstmjax.models.user_network import NetworkMaker
-from lstmjax.storage import checkpoint
-from lstmjax.training import Check, Network, Weights
-from lstmjax.window import WindowSpec
+from lstmjax.forecaster.network import UserNetwork, network_for, network_name
+from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values
+from lstmjax.forecaster.resume import new_run, old_run
+from lstmjax.forecaster.saved import load_fitted, save_fitted
+from lstmjax.training import Callback, Weights, functional
 
 
 class Forecaster:
@@ -47,10 +48,17 @@ class Forecaster:
             ``(spec: WindowSpec, *, rngs: nnx.Rngs)`` that makes one, drawn anew for every seed.
     """
 
-    def __init__(self, config: RunConfig | None = None, *, network: nnx.Module | NetworkMaker | None = None) -> None:
+    def __init__(self, config: RunConfig | None = None, *, network: UserNetwork | None = None) -> None:
         self.config = RunConfig() if config is None else config
         self.network = network
         self._fitted: Fitted | None = None
+
+    @classmethod
+    def of(cls, fitted: Fitted, network: UserNetwork | None = None) -> Self:
+        """The forecaster of what was trained elsewhere."""
+        forecaster = cls(fitted.config, network=network)
+        forecaster._fitted = fitted
+        return forecaster
 
     @property
     def fitted(self) -> Fitted:
@@ -63,6 +71,36 @@ class Forecaster:
             raise CheckpointError("the forecaster is not trained: call fit first, or load a trained one")
         return self._fitted
 
+    def __repr__(self) -> str:
+        data, name = self.config.data, network_name(self.network, self.config)
+        state = "not trained"
+        if self._fitted is not None:
+            told = self._fitted.summary
+            again = ", trained again on all rows" if self._fitted.refit is not None else ""
+            state = f"{told['parameters']:,} parameters, best of {told['steps']} steps: {told['best_step']}{again}"
+        return f"Forecaster({name}, input_size={data.input_size}, h={data.h}; {state})"
+
+    def summary(self) -> str:
+        """The trained network's arrays by name, with their shapes and numbers of parameters, one per line.
+
+        Raises:
+            CheckpointError: nothing was trained or loaded yet.
+        """
+        params = self.fitted.forecasting.weights.params
+        rows = [(name, str(tuple(np.shape(leaf))), f"{np.size(leaf):,}") for name, leaf in params.items()]
+        rows.append(("total", "", f"{sum(np.size(leaf) for leaf in params.values()):,}"))
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = (f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {count:>{widths[2]}}" for name, shape, count in rows)
+        return "\n".join([repr(self), *lines])
+
+    def module(self) -> nnx.Module:
+        """The trained network, with the weights that `predict` uses, for a model of your own."""
+        fitted = self.fitted
+        structure, _ = functional(network_for(self.network, fitted.config, fitted.spec))
+        network = structure.merge(tree.map(jnp.asarray, fitted.forecasting.weights))
+        network.eval()
+        return network
+
     def fit(
         self,
         df: pd.DataFrame,
@@ -70,7 +108,7 @@ class Forecaster:
         val_size: int | None = None,
         futr_df: pd.DataFrame | None = None,
         directory: Path | str | None = None,
-        on_check: Callable[[Check], None] = lambda check: None,
+        callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Trains afresh, and keeps the weights of the best validation check.
 
@@ -81,16 +119,17 @@ class Forecaster:
             futr_df: known-future covariates beyond the last observed row, for `predict`.
             directory: a new folder for a checkpoint at every validation check, for `resume` and `load`. Default:
                 nothing is written.
-            on_check: called after every validation check.
+            callbacks: called as training goes, see `lstmjax.training.Callback`.
+
+        Returns:
+            The forecaster itself. After an error it is as it was before.
 
         Raises:
             DataError: the table cannot be used.
             ConfigError: an option does not fit the table.
             CheckpointError: the folder is in use, holds a run already, or cannot be written.
         """
-        prepared = self._prepare(df, val_size, futr_df)
-        with new_run(directory, self.config, prepared, network=self.network) as keeping:
-            return self.fit_prepared(prepared, keeping=keeping, watcher=Watcher(on_check))
+        return self._fit(self.config, df, val_size, futr_df, directory, callbacks)
 
     def resume(
         self,
@@ -98,25 +137,27 @@ class Forecaster:
         df: pd.DataFrame | None = None,
         *,
         futr_df: pd.DataFrame | None = None,
-        on_check: Callable[[Check], None] = lambda check: None,
+        callbacks: Sequence[Callback] = (),
     ) -> Self:
-        """Goes on with a run that was interrupted; it ends with the bytes of one that was not.
+        """Continues a run that was interrupted; it ends with the bytes of one that was not.
 
         Args:
             directory: what `fit` was given, or a run directory.
             df: the table the run was given. Default: what its config names.
             futr_df: the known-future covariates the run was given.
-            on_check: as in `fit`.
+            callbacks: as in `fit`.
 
         Returns:
-            The forecaster itself, which takes the run's config: its own must be the same, or `RunConfig()`.
+            The forecaster itself, which takes the run's config: its own must be the same, or `RunConfig()`. After an
+            error it is as it was before.
 
         Raises:
             CheckpointError: there is no run, its checkpoints do not verify, or the table is another.
             ConfigError: this forecaster's config is another; names the options.
         """
-        with old_run(directory, self.config, df, futr_df) as (self.config, prepared, keeping):
-            return self.fit_prepared(prepared, keeping=keeping, watcher=Watcher(on_check))
+        with old_run(directory, self.config, df, futr_df) as (config, prepared, store):
+            resolved = resolved_config(config, prepared, self.network)
+            return self._commit(config, self._train(resolved, prepared, store=store, callbacks=callbacks))
 
     def finetune(
         self,
@@ -126,9 +167,9 @@ class Forecaster:
         val_size: int | None = None,
         futr_df: pd.DataFrame | None = None,
         directory: Path | str | None = None,
-        on_check: Callable[[Check], None] = lambda check: None,
+        callbacks: Sequence[Callback] = (),
     ) -> Self:
-        """Starts a new run from the trained weights, on the same or on other series.
+        """Starts a new run from the trained weights, those that `predict` uses, on the same or on other series.
 
         Statistics of the scaler are fitted anew, on the training rows of the new table.
 
@@ -139,47 +180,28 @@ class Forecaster:
             val_size: as in `fit`.
             futr_df: as in `fit`.
             directory: as in `fit`.
-            on_check: as in `fit`.
+            callbacks: as in `fit`.
+
+        Returns:
+            The forecaster itself. After an error it is as it was before.
 
         Raises:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
         """
-        start = self.fitted.weights
-        self.config = self.fitted.config.replace({"train.batch_shards": None} | dict(options or {}))
-        prepared = self._prepare(df, val_size, futr_df)
-        with new_run(directory, self.config, prepared, network=self.network) as keeping:
-            return self.fit_prepared(prepared, start=start, keeping=keeping, watcher=Watcher(on_check))
+        start = self.fitted.forecasting.weights
+        config = self.fitted.config.replace({"train.batch_shards": None} | dict(options or {}))
+        return self._fit(config, df, val_size, futr_df, directory, callbacks, start)
 
-    def fit_prepared(
-        self,
-        prepared: Prepared,
-        *,
-        until: int | None = None,
-        start: Weights | None = None,
-        keeping: Keeping | None = None,
-        watcher: Watcher = Watcher(),  # noqa: B008  # immutable
-    ) -> Self:
-        """Trains on data that is split, scaled and windowed already.
+    def fit_prepared(self, prepared: Prepared, *, until: int | None = None, callbacks: Sequence[Callback] = ()) -> Self:
+        """`fit` on data that is split, scaled and windowed already.
 
         Args:
             prepared: from `lstmjax.data.prepare.prepare`.
-            until: stop at this step, short of ``train.max_steps``; the schedule goes as if training went on.
-            start: weights to begin with. Default: drawn from ``train.seed``.
-            keeping: where to save, and what to go on from. Default: nothing is saved.
-            watcher: who is told how it goes.
-
-        Raises:
-            Interrupted: it was told to stop, and the state is saved.
-            CheckpointError: the last state cannot be saved.
+            until: stop at this step, short of ``train.max_steps``; the schedule is that of the whole run.
+            callbacks: as in `fit`.
         """
-        told: dict[str, Any] = {"until": until, "start": start, "keeping": keeping, "watcher": watcher}
-        (fitted,) = train_members(self.config, self.network, prepared, [self.config.train.seed], **told)
-        return self.with_fitted(fitted)
-
-    def with_fitted(self, fitted: Fitted) -> Self:
-        """Takes what was trained elsewhere; returns the forecaster itself."""
-        self._fitted = fitted
-        return self
+        config = resolved_config(self.config, prepared, self.network)
+        return self._commit(self.config, self._train(config, prepared, until=until, callbacks=callbacks))
 
     def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
         """Forecasts the ``h`` rows after the last observation of every series.
@@ -200,22 +222,22 @@ class Forecaster:
         if df is not None:
             return self.predict_panel(self.panel(df, futr_df))
         tail = self.fitted.tail
-        return self.predict_panel(tail if futr_df is None else with_future(tail, futr_df, self.config.data))
+        return self.predict_panel(tail if futr_df is None else with_future(tail, futr_df, self.fitted.config.data))
 
     def predict_panel(self, panel: Panel) -> pd.DataFrame:
         """`predict` for a panel."""
-        return forecasting.forecast_future(self.fitted, self._network, panel)
+        return forecast_future(self.fitted, self.network, panel)
 
     def evaluate(self, df: pd.DataFrame) -> pd.DataFrame:
-        """Forecasts every window of the rows that were neither trained nor validated on.
+        """Forecasts every window of the rows that were neither trained nor validated on, with the selected weights.
 
         Args:
-            df: the training table with test rows held out, or a table that goes on after it. Of series that `fit` did
+            df: the training table with test rows held out, or a table that continues it. Of series that `fit` did
                 not see, all rows after the first ``input_size`` are forecast; of those too short to train on, the rows
                 that came later.
 
         Returns:
-            One row a window and horizon step: the id column, ``target`` if there are several, the time column,
+            One row per window and horizon step: the id column, ``target`` if there are several, the time column,
             ``cutoff`` (the time of the last row seen), ``y``, the forecast, ``naive`` and ``seasonal_naive``.
 
         Raises:
@@ -223,13 +245,26 @@ class Forecaster:
         """
         return self.evaluate_panel(self.panel(df)).table
 
-    def evaluate_panel(self, panel: Panel) -> Evaluation:
-        """`evaluate` for a panel, with the metrics."""
-        return forecasting.evaluate_unseen(self.fitted, self._network, panel)
+    def evaluate_panel(self, panel: Panel, scaled: PanelArrays | None = None) -> Evaluation:
+        """`evaluate` for a panel, with the metrics.
 
-    def forecast_windows(self, panel: Panel, windows: Windows) -> Float[np.ndarray, "W H C"]:
-        """Forecasts of any windows of a panel, in the table's units."""
-        return forecasting.forecast_values(self.fitted, self._network, panel, windows)
+        Args:
+            panel: the data.
+            scaled: the panel as it was scaled for training, where it is the training data.
+        """
+        return evaluate_unseen(self.fitted, self.network, panel, scaled)
+
+    def forecast_windows(self, panel: Panel, windows: Windows, *, refit: bool = False) -> Float[np.ndarray, "W H C"]:
+        """Forecasts of any windows of a panel, in the table's units.
+
+        Args:
+            panel: the data.
+            windows: which windows.
+            refit: whether to use the weights that were trained again on all rows, where there are some, as `predict`
+                does. Default: the selected ones, as `evaluate` does.
+        """
+        trained = self.fitted.forecasting if refit else self.fitted.selected
+        return forecast_values(self.fitted, self.network, panel, windows, aligned(self.fitted, trained, panel))
 
     def panel(self, df: pd.DataFrame, futr_df: pd.DataFrame | None = None, *, source: str = "the table") -> Panel:
         """A new table as a panel, checked against the training data.
@@ -251,7 +286,7 @@ class Forecaster:
         return panel
 
     def save(self, directory: Path | str, *, overwrite: bool = False) -> None:
-        """Writes the trained forecaster: its config as JSON, and a checkpoint of all that `load` needs.
+        """Writes the trained forecaster: its config as JSON, and checkpoints of all that `load` needs.
 
         Args:
             directory: made if it is not there.
@@ -263,10 +298,8 @@ class Forecaster:
         save_fitted(self.fitted, directory, overwrite=overwrite)
 
     @classmethod
-    def load(
-        cls, directory: Path | str, *, network: nnx.Module | NetworkMaker | None = None, member: int | None = None
-    ) -> Self:
-        """A trained forecaster from what `save`, `fit` or ``lstmjax train`` wrote.
+    def load(cls, directory: Path | str, *, network: UserNetwork | None = None, member: int | None = None) -> Self:
+        """A trained forecaster from what `save`, `fit` or ``lstmjax train`` wrote, refit weights included.
 
         Args:
             directory: where it was written. Of a run that has not ended, the best weights so far are taken.
@@ -277,23 +310,29 @@ class Forecaster:
             CheckpointError: nothing is there, it does not verify, it was trained with another network, or there are
                 several.
         """
-        stored = checkpoint.load(Path(directory) / CHECKPOINTS)
-        seeds = stored.metadata.get("seeds", [])
-        if member is None and len(seeds) > 1:
-            first = Path(directory) / f"seed-{seeds[0]}"
-            hint = f"name one of them, such as {first}" if first.exists() else "say which by member="
-            raise CheckpointError(
-                f"{directory} holds {len(seeds)} runs, of the seeds {', '.join(map(str, seeds))}: {hint}"
-            )
-        forecaster = cls(RunConfig.from_json(stored.metadata["config"], f"{directory}"), network=network)
-        check_network(stored, network, forecaster.config, directory)
-        fitted = Fitted.from_arrays(stored, forecaster._network, member or 0)
-        forecaster.config = fitted.config
-        return forecaster.with_fitted(fitted)
+        return cls.of(load_fitted(directory, network, member), network)
 
-    def _prepare(self, df: pd.DataFrame, val_size: int | None, futr_df: pd.DataFrame | None) -> Prepared:
-        data = self.config.data if val_size is None else dataclasses.replace(self.config.data, val_size=val_size)
-        return prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
+    def _fit(
+        self,
+        config: RunConfig,
+        df: pd.DataFrame,
+        val_size: int | None,
+        futr_df: pd.DataFrame | None,
+        directory: Path | str | None,
+        callbacks: Sequence[Callback],
+        start: Weights | None = None,
+    ) -> Self:
+        data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
+        prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
+        resolved = resolved_config(config, prepared, self.network)
+        with new_run(directory, resolved, prepared.panel) as store:
+            return self._commit(config, self._train(resolved, prepared, store=store, start=start, callbacks=callbacks))
 
-    def _network(self, spec: WindowSpec) -> Network:
-        return network_for(self.network, self.config, spec)
+    def _train(self, config: RunConfig, prepared: Prepared, **options: Any) -> Fitted:
+        (fitted,) = train_members(config, self.network, prepared, [config.train.seed], **options)
+        return fitted
+
+    def _commit(self, config: RunConfig, fitted: Fitted) -> Self:
+        """Takes what was trained; nothing before it changes the forecaster."""
+        self.config, self._fitted = config, fitted
+        return self

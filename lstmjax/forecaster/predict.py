@@ -1,7 +1,6 @@
-"""What a trained forecaster says: forecasts of any windows of a panel, and their comparison with what came."""
+"""What a trained forecaster says: forecasts of any windows of a panel, and their comparison with the truth."""
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -10,50 +9,67 @@ from jaxtyping import Float
 from lstmjax.data.frames import forecast_frame
 from lstmjax.data.future import require_future
 from lstmjax.data.panel import Panel
-from lstmjax.data.prepare import window_spec
-from lstmjax.data.scaling import Scaling, align, scale, unscale
+from lstmjax.data.scaling import align, scale, unscale
 from lstmjax.data.split import Split
-from lstmjax.data.windows import Windows, forecast_windows, test_windows
+from lstmjax.data.windows import PanelArrays, Windows, forecast_windows, test_windows
 from lstmjax.errors import DataError
 from lstmjax.evaluation.windows import Evaluation, evaluate
-from lstmjax.forecaster.fitted import Fitted
-from lstmjax.training import Network, functional, predict
-from lstmjax.window import WindowSpec
-
-NetworkFor = Callable[[WindowSpec], Network]
-"""Gives the network for windows of some sizes."""
+from lstmjax.forecaster.fitted import Fitted, Trained
+from lstmjax.forecaster.network import UserNetwork, network_for
+from lstmjax.training import functional, predict
 
 
 def forecast_values(
-    fitted: Fitted, network: NetworkFor, panel: Panel, windows: Windows, scaling: Scaling | None = None
+    fitted: Fitted,
+    network: UserNetwork | None,
+    panel: Panel,
+    windows: Windows,
+    trained: Trained,
+    scaled: PanelArrays | None = None,
 ) -> Float[np.ndarray, "W H C"]:
     """Forecasts of windows in the table's units.
 
     Args:
         fitted: a trained forecaster.
-        network: its network.
+        network: a network of the user's own; None for that of its config.
         panel: the data.
         windows: which windows of it, any number.
-        scaling: statistics of the panel's series. Default: those of training; of series unseen there, their own.
+        trained: which of its weights, ``fitted.selected`` or ``fitted.forecasting``, with statistics of the panel's
+            series: see `aligned`.
+        scaled: the panel scaled by them, where that is at hand.
     """
-    if scaling is None:
-        scaling = align(fitted.scaling, fitted.tail.ids, panel)
-    spec = window_spec(fitted.tail, fitted.config.data)
-    structure, _ = functional(network(spec))
-    scaled = predict(structure, fitted.weights, scale(panel, scaling), windows, spec)
-    return unscale(scaled, np.asarray(windows.series), scaling)
+    structure, _ = functional(network_for(network, fitted.config, fitted.spec))
+    arrays = scale(panel, trained.scaling) if scaled is None else scaled
+    values = predict(structure, trained.weights, arrays, windows, fitted.spec)
+    return unscale(values, np.asarray(windows.series), trained.scaling)
 
 
-def forecast_future(fitted: Fitted, network: NetworkFor, panel: Panel) -> pd.DataFrame:
-    """The rows after every series' last observation; see `Forecaster.predict`."""
+def aligned(fitted: Fitted, trained: Trained, panel: Panel) -> Trained:
+    """The same weights with statistics in the order of a panel's series; unseen series have their own."""
+    return dataclasses.replace(trained, scaling=align(trained.scaling, fitted.tail.ids, panel))
+
+
+def forecast_future(
+    fitted: Fitted, network: UserNetwork | None, panel: Panel, scaled: PanelArrays | None = None
+) -> pd.DataFrame:
+    """The rows after every series' last observation; see `Forecaster.predict`, and `evaluate_unseen` for ``scaled``."""
     require_future(panel, fitted.config.data.h)
-    windows = forecast_windows(panel)
-    values = forecast_values(fitted, network, panel, windows)
+    windows, trained = forecast_windows(panel), aligned(fitted, fitted.forecasting, panel)
+    values = forecast_values(fitted, network, panel, windows, trained, scaled)
     return forecast_frame(panel, windows, {fitted.config.model.alias: values}, cutoff=False)
 
 
-def evaluate_unseen(fitted: Fitted, network: NetworkFor, panel: Panel) -> Evaluation:
-    """Every window of the rows that had no part in training; see `Forecaster.evaluate`."""
+def evaluate_unseen(
+    fitted: Fitted, network: UserNetwork | None, panel: Panel, scaled: PanelArrays | None = None
+) -> Evaluation:
+    """Every window of the rows that had no part in selecting the weights; see `Forecaster.evaluate`.
+
+    Args:
+        fitted: a trained forecaster.
+        network: a network of the user's own; None for that of its config.
+        panel: the data.
+        scaled: the panel as it was scaled for training, where it is the training data.
+    """
     data = fitted.config.data
     seen = fitted.rows_seen(panel)
     # A forecast needs at least one row to look back upon; of new series only whole lookbacks are used.
@@ -62,17 +78,16 @@ def evaluate_unseen(fitted: Fitted, network: NetworkFor, panel: Panel) -> Evalua
     if not len(windows.series):
         raise DataError(
             f"there is nothing to evaluate: no series has {data.h} rows (data.h) after those trained and validated "
-            "on; hold rows out with data.test_size, or give a table that goes on"
+            "on; hold rows out with data.test_size, or give a table that continues it"
         )
     # The statistics of new series are those of the rows before the first forecast.
-    before = dataclasses.replace(panel, observed=first_row)
-    scaling = align(fitted.scaling, fitted.tail.ids, before)
+    trained = aligned(fitted, fitted.selected, dataclasses.replace(panel, observed=first_row))
     return evaluate(
         panel,
         windows,
-        forecast_values(fitted, network, panel, windows, scaling),
+        forecast_values(fitted, network, panel, windows, trained, scaled),
         model=fitted.config.model.alias,
         first_row=first_row,
-        scaling=scaling,
+        scaling=trained.scaling,
         season_length=data.season_length or 1,
     )

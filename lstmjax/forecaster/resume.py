@@ -1,4 +1,4 @@
-"""Going on with a run: with the same options and the same data, or not at all."""
+"""Resuming a run: with the same options and the same data, or not at all."""
 
 import contextlib
 import warnings
@@ -7,23 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from flax import nnx
 
 from lstmjax.config import RunConfig, option_names
 from lstmjax.data.build import panel_from_table
+from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source
 from lstmjax.errors import CheckpointError, ConfigError
-from lstmjax.forecaster.checkpoint import PREFIX, check_resumable, panel_digest
-from lstmjax.forecaster.fit import CHECKPOINTS, Keeping, check_members, resolved_config
-from lstmjax.forecaster.fitted import Fitted, versions
-from lstmjax.models.user_network import NetworkMaker
+from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, PREFIX, Store, check_resumable, panel_digest
+from lstmjax.forecaster.fitted import versions
+from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
-from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import DirectoryLock
-
-CONFIG_FILE = "config.json"
 
 SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.refit_all")
 """Options whose change does not change what is trained. The data may lie elsewhere, but must be the same."""
@@ -44,50 +40,14 @@ STRETCHED = ("cosine", "onecycle")
 """Schedules that depend on ``train.max_steps``: with more of them, all steps would have been others."""
 
 
-def read_config(directory: Path | str) -> RunConfig:
-    """The options of a run.
-
-    Raises:
-        CheckpointError: there is no run.
-        ConfigError: its config cannot be read.
-    """
-    path = Path(directory) / CONFIG_FILE
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError):
-        raise CheckpointError(f"{directory} is not a run directory: it has no readable {CONFIG_FILE}") from None
-    return RunConfig.from_json(text, str(path))
-
-
-def write_config(directory: Path | str, config: RunConfig) -> None:
-    """Writes the options of a run, all at once.
-
-    Raises:
-        CheckpointError: the folder cannot be written.
-    """
-    path = Path(directory) / CONFIG_FILE
-    try:
-        replace_file(path, config.to_json())
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
-
-
 @contextlib.contextmanager
-def new_run(
-    directory: Path | str | None,
-    config: RunConfig,
-    prepared: Prepared,
-    *,
-    network: nnx.Module | NetworkMaker | None = None,
-    members: int = 1,
-) -> Iterator[Keeping | None]:
+def new_run(directory: Path | str | None, config: RunConfig, panel: Panel, members: int = 1) -> Iterator[Store | None]:
     """A new folder for this process alone, with the options in it.
 
     Args:
         directory: where; None: nothing is written.
-        config: the options.
-        prepared: what is trained on.
-        network: a network of the user's own; None for that of ``config.model``.
+        config: the options, from `resolved_config`.
+        panel: the data.
         members: members trained together.
 
     Yields:
@@ -102,8 +62,8 @@ def new_run(
     with DirectoryLock(directory):
         if (Path(directory) / CONFIG_FILE).exists() or checkpoint.steps(Path(directory) / CHECKPOINTS):
             raise CheckpointError(f"{directory} holds a run already: resume it, or name another folder")
-        write_config(directory, resolved_config(config, prepared, network, members))
-        yield Keeping(Path(directory))
+        write_config(directory, config)
+        yield Store(Path(directory), panel_digest(panel), logs=_logs(directory, members))
 
 
 @contextlib.contextmanager
@@ -114,8 +74,8 @@ def old_run(
     futr_df: pd.DataFrame | None,
     *,
     seeds: Sequence[int] | None = None,
-) -> Iterator[tuple[RunConfig, Prepared, Keeping]]:
-    """A run to go on with, for this process alone.
+) -> Iterator[tuple[RunConfig, Prepared, Store]]:
+    """A run to resume, for this process alone.
 
     Args:
         directory: where it is.
@@ -125,7 +85,7 @@ def old_run(
         seeds: those of a population. Default: ``train.seed``.
 
     Yields:
-        The options, the data, and what to go on from.
+        The options, the data, and where to continue from.
 
     Raises:
         CheckpointError: there is no run, its checkpoints do not verify, or the data are others.
@@ -139,25 +99,31 @@ def old_run(
             panel, name = source.panel(agreed.data), source.name
         else:
             panel, name = panel_from_table(df, agreed.data, futr=futr_df), "the table"
+        seeds, digest = [agreed.train.seed] if seeds is None else list(seeds), panel_digest(panel)
         found = newest_checkpoint(directory, stored, agreed)
         if found is not None:
-            check_members(found, [agreed.train.seed] if seeds is None else seeds)
-            check_data(found.metadata["data_sha256"], panel_digest(panel), directory, name)
+            check_members(found, seeds)
+            check_data(found.metadata["data_sha256"], digest, directory, name)
         write_config(directory, agreed)
-        yield agreed, prepare(panel, agreed.data, with_test=False), Keeping(Path(directory), found)
+        store = Store(Path(directory), digest, found, _logs(directory, len(seeds)))
+        yield agreed, prepare(panel, agreed.data, with_test=False), store
 
 
-def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> None:
-    """Writes a trained forecaster without the state of its training; see `Forecaster.save`."""
-    folder = Path(directory) / CHECKPOINTS
-    before = checkpoint.steps(folder)
-    if before and not overwrite:
-        raise CheckpointError(f"{directory} holds a trained forecaster: name another folder, or say overwrite=True")
-    step = fitted.summary["steps"]
-    checkpoint.save(folder, step, *fitted.to_arrays())
-    for other in set(before) - {step}:
-        checkpoint.remove(folder, other)
-    write_config(directory, fitted.config)
+def _logs(directory: Path | str, members: int) -> tuple[Path, ...]:
+    return (Path(directory) / LOG_FILE,) if members == 1 else ()
+
+
+def check_members(stored: checkpoint.Checkpoint, seeds: Sequence[int]) -> None:
+    """Refuses to resume other members than those that are stored.
+
+    Raises:
+        CheckpointError: names both.
+    """
+    theirs = stored.metadata.get("seeds")
+    if theirs is None:
+        raise CheckpointError("a saved forecaster has no training to resume: finetune its weights (--finetune-from)")
+    if theirs != list(seeds):
+        raise CheckpointError(f"the run's seeds are {theirs}, not {list(seeds)}: resume it with the same")
 
 
 def take_member(source: Path | str, member: int, target: Path | str) -> None:

@@ -1,7 +1,7 @@
 """The same forecaster from several seeds, trained as one population."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,10 +9,11 @@ import pandas as pd
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.forecaster.fit import Keeping, Watcher, train_members
+from lstmjax.forecaster.fit import resolved_config, train_members
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.forecaster.network import UserNetwork
 from lstmjax.forecaster.resume import new_run, old_run
-from lstmjax.training import Check, Status
+from lstmjax.training import Callback
 
 
 def fit_seeds(
@@ -20,11 +21,11 @@ def fit_seeds(
     df: pd.DataFrame | Prepared,
     seeds: Sequence[int],
     *,
+    network: UserNetwork | None = None,
     val_size: int | None = None,
     futr_df: pd.DataFrame | None = None,
     directory: Path | str | None = None,
-    on_check: Callable[[Check], None] = lambda check: None,
-    on_chunk: Callable[[Status], None] = lambda status: None,
+    callbacks: Sequence[Callback] = (),
 ) -> list[Forecaster]:
     """Trains the same forecaster from several seeds at once, as one population in one compiled program.
 
@@ -32,23 +33,25 @@ def fit_seeds(
         config: all options; ``train.seed`` is not used.
         df: the table, or data prepared already.
         seeds: one for each forecaster.
+        network: a network of your own, as `Forecaster` takes it.
         val_size: as in `Forecaster.fit`.
         futr_df: as in `Forecaster.fit`.
         directory: a new folder for a checkpoint of all members at every validation check, for `resume_seeds` and
             ``Forecaster.load(directory, member=...)``. Default: nothing is written.
-        on_check: called after every validation check, with the numbers of all members.
-        on_chunk: called after every chunk of steps.
+        callbacks: as in `Forecaster.fit`; their arrays hold the numbers of all members.
 
     Returns:
-        One trained forecaster a seed, in their order.
+        One trained forecaster per seed, in their order.
     """
     if isinstance(df, pd.DataFrame):
         data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
         prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
     else:
         prepared = df
-    with new_run(directory, config, prepared, members=len(seeds)) as keeping:
-        return _train(config, prepared, seeds, keeping, Watcher(on_check, on_chunk))
+    resolved = resolved_config(config, prepared, network, len(seeds))
+    with new_run(directory, resolved, prepared.panel, len(seeds)) as store:
+        fitted = train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks)
+        return [Forecaster.of(member, network) for member in fitted]
 
 
 def resume_seeds(
@@ -56,27 +59,12 @@ def resume_seeds(
     df: pd.DataFrame,
     seeds: Sequence[int],
     *,
+    network: UserNetwork | None = None,
     futr_df: pd.DataFrame | None = None,
-    on_check: Callable[[Check], None] = lambda check: None,
+    callbacks: Sequence[Callback] = (),
 ) -> list[Forecaster]:
-    """Goes on with what `fit_seeds` began, as `Forecaster.resume` does with a single run.
-
-    Args:
-        directory: as given to `fit_seeds`.
-        df: the same table.
-        seeds: the same.
-        futr_df: the same.
-        on_check: called after every validation check.
-    """
-    with old_run(directory, RunConfig(), df, futr_df, seeds=seeds) as (config, prepared, keeping):
-        return _train(config, prepared, seeds, keeping, Watcher(on_check))
-
-
-def _train(
-    config: RunConfig, prepared: Prepared, seeds: Sequence[int], keeping: Keeping | None, watcher: Watcher
-) -> list[Forecaster]:
-    members = train_members(config, None, prepared, seeds, keeping=keeping, watcher=watcher)
-    return [
-        Forecaster(config.replace({"train.seed": seed})).with_fitted(fitted)
-        for seed, fitted in zip(seeds, members, strict=True)
-    ]
+    """Continues what `fit_seeds` began, as `Forecaster.resume` does with a single run; arguments as there."""
+    with old_run(directory, RunConfig(), df, futr_df, seeds=seeds) as (config, prepared, store):
+        resolved = resolved_config(config, prepared, network, len(seeds))
+        fitted = train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks)
+        return [Forecaster.of(member, network) for member in fitted]

@@ -1,8 +1,8 @@
 """What a run leaves on disk, written and read in one place.
 
 R/config.json             every option, with all that was inferred filled in
-R/run.json                command, versions, git commit, devices, SHA-256 of the data
-R/metrics.jsonl           one line a validation check
+R/run.json                kind of run, command, versions, git commit, devices, SHA-256 of the data
+R/metrics.jsonl           one line per validation check
 R/metrics.json            metrics on the test rows, of the model and of the baselines
 R/test_forecasts.csv.gz   every test window and step: all metrics can be recomputed from it
 R/forecast.csv            beyond the last row
@@ -11,6 +11,13 @@ R/checkpoints/            the latest states of training and the best: all that `
 R/start/                  the weights that a fine-tuned run began with
 R/refit/                  with train.refit_all: the forecaster trained again on all rows
 R/lock                    held by the process at work
+
+The runs of several seeds (kind ``seeds``) have a folder each, and beside these:
+
+R/seed-*/                 each seed's run
+R/seeds.csv               one row per seed: its metrics on the test rows, its best step
+R/metrics.json            mean and deviation (ddof = 1) over the seeds
+R/checkpoints/            the states of all of them while they are trained
 """
 
 import gzip
@@ -19,33 +26,64 @@ import math
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Literal, Self
 
 import jax
 import pandas as pd
 from matplotlib.figure import Figure
 
 from lstmjax import parallel
-from lstmjax.evaluation import plots
-from lstmjax.storage.metrics_log import CheckLog
 from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError
+from lstmjax.evaluation import plots
+from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, START
 from lstmjax.forecaster.fitted import versions
-from lstmjax.storage.lock import LOCK_FILE, DirectoryLock
-from lstmjax.forecaster.resume import CONFIG_FILE, read_config, write_config
-from lstmjax.forecaster.fit import LOG_FILE
-from lstmjax.training import Check
+from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
 from lstmjax.storage.files import replace_file
+from lstmjax.storage.lock import LOCK_FILE, DirectoryLock
+from lstmjax.storage.metrics_log import MetricsLog
 
 RUN_FILE = "run.json"
 
+Kind = Literal["run", "seeds", "sweep", "backtest"]
+
+KINDS: dict[Kind, str] = {
+    "run": "a run",
+    "seeds": "the runs of several seeds",
+    "sweep": "a sweep",
+    "backtest": "a backtest",
+}
+"""What a folder may hold, by the ``kind`` that its run.json says, in words."""
+
+_RESUMED_BY: dict[Kind, str] = {
+    "run": "lstmjax train --resume",
+    "seeds": "lstmjax train --resume --seeds",
+    "sweep": "the command of the sweep",
+    "backtest": "lstmjax backtest --resume",
+}
+
+_WRITTEN = (
+    CONFIG_FILE,
+    RUN_FILE,
+    LOG_FILE,
+    "metrics.json",
+    "test_forecasts.csv.gz",
+    "forecast.csv",
+    "seeds.csv",
+    "plots",
+    CHECKPOINTS,
+    START,
+    REFIT,
+)
+"""What a run leaves in its folder, beside the folders of seeds; nothing else in it is ever deleted."""
+
 
 class RunDirectory:
-    """One run's folder. One that `create` or `reopen` gave is held by this process until `close`.
+    """One run's folder. One from `create` or `reopen` is held by this process until `close`.
 
     Args:
         path: where it is.
@@ -54,10 +92,9 @@ class RunDirectory:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._lock: DirectoryLock | None = None
-        self._log = CheckLog(self.path / LOG_FILE)
 
     def close(self) -> None:
-        """Lets go of the folder."""
+        """Frees the folder for others."""
         if self._lock is not None:
             self._lock.close()
 
@@ -70,20 +107,25 @@ class RunDirectory:
         self.close()
 
     @staticmethod
-    def check_free(path: Path | str, *, overwrite: bool) -> None:
+    def check_free(path: Path | str, kind: Kind, *, overwrite: bool) -> None:
         """Refuses a folder that holds something already.
 
         Raises:
-            CheckpointError: there is a file of that name, or a folder that is not empty and may not, or should not, be
-                replaced.
+            CheckpointError: there is a file of that name, or a folder that holds something else than a run of this
+                kind, or such a run, and it may not be replaced.
         """
         path = Path(path)
         if not path.exists() or (path.is_dir() and all(entry.name == LOCK_FILE for entry in path.iterdir())):
             return
         if not path.is_dir():
             raise CheckpointError(f"{path} is a file: name another --run-dir")
-        if not (path / CONFIG_FILE).exists():
+        found = kind_of(path)
+        if found is None:
             raise CheckpointError(f"{path} exists and is not a run directory: name another --run-dir")
+        if found != kind:
+            raise CheckpointError(
+                f"{path} holds {KINDS[found]}, which {KINDS[kind]} does not replace: name another --run-dir"
+            )
         if not overwrite:
             raise CheckpointError(f"{path} holds a run already: name another --run-dir, or replace it with --overwrite")
 
@@ -93,6 +135,8 @@ class RunDirectory:
         path: Path | str,
         config: RunConfig,
         *,
+        kind: Kind = "run",
+        seeds: Sequence[int] = (),
         data_digest: str,
         overwrite: bool = False,
         finetuned_from: Path | None = None,
@@ -102,41 +146,45 @@ class RunDirectory:
         Args:
             path: where.
             config: the options, resolved.
+            kind: what kind of run it is.
+            seeds: of the members, where there are several.
             data_digest: SHA-256 of the data.
-            overwrite: whether to replace a run that is there.
+            overwrite: whether to replace a run of the same kind that is there; files that no run writes are left.
             finetuned_from: the run whose weights this one starts with.
 
         Raises:
             CheckpointError: the folder holds something already, is in use, or cannot be written.
         """
-        cls.check_free(path, overwrite=overwrite)
+        cls.check_free(path, kind, overwrite=overwrite)
         run = cls._held(path)
         try:
-            cls.check_free(path, overwrite=overwrite)  # again, now that nobody else can write
-            for entry in run.path.iterdir():
-                if entry.name != LOCK_FILE:
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            run.describe(config, data_digest=data_digest, finetuned_from=finetuned_from)
+            cls.check_free(path, kind, overwrite=overwrite)  # again, now that nobody else can write
+            seed_runs = (config_file.parent for config_file in run.path.glob(f"seed-*/{CONFIG_FILE}"))
+            for entry in [*(run.path / name for name in _WRITTEN), *seed_runs]:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+            run.describe(config, kind=kind, seeds=seeds, data_digest=data_digest, finetuned_from=finetuned_from)
         except OSError as error:
+            run.close()
             raise CheckpointError(f"{path}: cannot write the run ({error.strerror})") from None
         return run
 
     @classmethod
-    def reopen(cls, path: Path | str, *, into: Path | str | None = None) -> Self:
-        """An existing run, to go on with.
+    def reopen(cls, path: Path | str, kind: Kind = "run", *, into: Path | str | None = None) -> Self:
+        """An existing run, to be resumed.
 
         Args:
             path: where it is.
-            into: a new folder to go on in, from a copy. Default: the run's own.
+            kind: what kind of run it must be.
+            into: a new folder to continue in, from a copy. Default: the run's own.
 
         Raises:
-            CheckpointError: there is no run, or it is in use, or the new folder holds something already.
+            CheckpointError: there is no run of this kind, or it is in use, or the new folder holds something already.
         """
-        read_config(path)  # before a lock file is made in somebody's folder
+        check_kind(path, kind)  # before a lock file is made in a folder of somebody else
         run = cls._held(path)
         if into is not None and Path(into).resolve() != run.path.resolve():
             with run:
-                cls.check_free(into, overwrite=False)
+                cls.check_free(into, kind, overwrite=False)
                 copy = cls._held(into)
                 try:
                     shutil.copytree(path, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))
@@ -154,41 +202,44 @@ class RunDirectory:
         run._lock = DirectoryLock(path)
         return run
 
-    def describe(self, config: RunConfig, *, data_digest: str, finetuned_from: Path | None = None) -> None:
-        """Writes run.json, then config.json: what has that can be resumed. Arguments as in `create`."""
-        origin = {} if finetuned_from is None else {"finetuned_from": str(finetuned_from)}
-        self._write(RUN_FILE, as_json(_description(config, data_digest) | origin))
+    def describe(
+        self,
+        config: RunConfig,
+        *,
+        kind: Kind,
+        data_digest: str,
+        seeds: Sequence[int] = (),
+        finetuned_from: Path | None = None,
+    ) -> None:
+        """Writes run.json, then config.json: a folder that has it can be resumed. Arguments as in `create`."""
+        described = {"kind": kind, **({"seeds": list(seeds)} if seeds else {}), **_description(config, len(seeds) or 1)}
+        described["data_sha256"] = data_digest
+        if finetuned_from is not None:
+            described["finetuned_from"] = str(finetuned_from)
+        self._write(RUN_FILE, as_json(described))
         write_config(self.path, config)
 
     @property
     def description(self) -> dict[str, Any]:
         """What run.json says; empty where it cannot be read."""
-        try:
-            return json.loads((self.path / RUN_FILE).read_text())
-        except (OSError, ValueError):
-            return {}
+        return _read_description(self.path)
 
-    def go_on(self, config: RunConfig, step: int) -> None:
-        """Notes that the run goes on, and forgets the checks of later steps, which come again.
+    def record_resume(self, config: RunConfig, step: int, members: int = 1) -> None:
+        """Notes that the run is resumed.
 
         Args:
-            config: the options it goes on with.
+            config: the options it is resumed with.
             step: updates done.
+            members: trained together.
         """
-        self._log.rewind(step)
-        description, now = self.description, _description(config, "")
-        del now["data_sha256"]  # it is the same
-        resumed = [*description.get("resumed", []), {"step": step, **now}]
-        self._write(RUN_FILE, as_json(description | {"resumed": resumed}))
+        description = self.description
+        resumed = [*description.get("resumed", []), {"step": step, **_description(config, members)}]
+        self._write(RUN_FILE, as_json({"kind": kind_of(self.path) or "run", **description, "resumed": resumed}))
         write_config(self.path, config)
 
-    def append_check(self, check: Check, member: int = 0) -> None:
-        """Adds a validation check of one member to metrics.jsonl."""
-        self._log.append(check.metrics(member))
-
     def checks(self) -> list[dict[str, Any]]:
-        """The validation checks so far."""
-        return self._log.read()
+        """The validation checks so far, from metrics.jsonl."""
+        return MetricsLog(self.path / LOG_FILE).read()
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Writes metrics.json; what is not a finite number becomes null."""
@@ -235,9 +286,50 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
         raise CheckpointError(f"{path}: cannot write the table ({error.strerror or error})") from None
 
 
-def _description(config: RunConfig, data_digest: str) -> dict[str, Any]:
+def kind_of(path: Path | str) -> Kind | None:
+    """What kind of run a folder holds; None where it holds none.
+
+    Runs of earlier versions do not say it; it follows from what else is there.
+    """
+    path = Path(path)
+    description = _read_description(path)
+    if description.get("kind") in KINDS:
+        return description["kind"]
+    try:
+        config = json.loads((path / CONFIG_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(config, dict) or "format_version" not in config or "train" not in config:
+        return None
+    if (path / "sweep.json").exists():
+        return "sweep"
+    return "seeds" if any(path.glob("seed-*/config.json")) else "run"
+
+
+def check_kind(path: Path | str, kind: Kind) -> None:
+    """Refuses a folder that holds no run of a kind.
+
+    Raises:
+        CheckpointError: says what it holds, and how that is resumed.
+    """
+    found = kind_of(path)
+    if found is None:
+        raise CheckpointError(f"{path} is not a run directory: name one that lstmjax wrote")
+    if found != kind:
+        raise CheckpointError(f"{path} holds {KINDS[found]}, not {KINDS[kind]}: resume it with {_RESUMED_BY[found]}")
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((path / RUN_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _description(config: RunConfig, members: int) -> dict[str, Any]:
     shards = config.train.batch_shards or 1
-    if shards > jax.device_count():  # a run that goes on where there are fewer devices
+    if shards > jax.device_count():  # a run that is resumed where there are fewer devices
         shards = parallel.resolve_batch_shards(config.train.batch_size, shards)
     return {
         "command": sys.argv,
@@ -247,9 +339,8 @@ def _description(config: RunConfig, data_digest: str) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "platform": jax.default_backend(),
         "devices": [str(device) for device in jax.devices()],
-        "mapping": parallel.default_mapping(1, parallel.make_mesh(1, shards)),
+        "mapping": parallel.default_mapping(members, parallel.make_mesh(members, shards)),
         "batch_shards": shards,
-        "data_sha256": data_digest,
     }
 
 

@@ -7,44 +7,49 @@ from typing import Any
 
 import numpy as np
 
-from lstmjax.storage import checkpoint
-from lstmjax.evaluation import plots
 from lstmjax.data.frames import truth
 from lstmjax.data.future import require_future
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.data.windows import Windows, forecast_windows, test_windows
+from lstmjax.data.windows import PanelArrays, Windows, forecast_windows, test_windows
 from lstmjax.errors import DataError
+from lstmjax.evaluation import plots
 from lstmjax.evaluation.table import render_metrics
-from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.forecaster.resume import write_config
+from lstmjax.forecaster import Forecaster
+from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, stored_start
+from lstmjax.forecaster.fit import resolved_config, train_members
+from lstmjax.forecaster.network import network_for
+from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values
+from lstmjax.forecaster.saved import REFIT, write_config
 from lstmjax.runs.directory import RunDirectory
-from lstmjax.forecaster.checkpoint import stored_start
-from lstmjax.forecaster.fit import CHECKPOINTS, Keeping, network_for
-
-REFIT = "refit"
-"""Folder, within a run's, of the forecaster that was trained again on all rows; it has a config once it is whole."""
+from lstmjax.storage import checkpoint
 
 _PICTURED = 3  # windows in a picture
 _HISTORY = 2.0  # horizons of history before a forecast, in a picture
 
 
-def conclude(
-    run: RunDirectory, forecaster: Forecaster, panel: Panel, prepared: Prepared, *, say: Callable[[str], None] = print
-) -> dict[str, Any]:
+def write_outputs(
+    run: RunDirectory,
+    forecaster: Forecaster,
+    prepared: Prepared,
+    data_sha256: str,
+    *,
+    say: Callable[[str], None] = print,
+) -> tuple[Forecaster, dict[str, Any]]:
     """Evaluates a trained forecaster, forecasts, draws, and leaves all of it and the forecaster in a run directory.
 
     Args:
         run: the directory, made already.
         forecaster: what was trained.
-        panel: the data.
         prepared: the data as it was trained on.
-        say: where to tell how it goes, a line at a time.
+        data_sha256: digest of the data.
+        say: where to report, one line at a time.
 
     Returns:
-        What metrics.json holds.
+        The forecaster, with refit weights where they are asked for; and what metrics.json holds.
     """
-    config, fitted = forecaster.config, forecaster.fitted
+    fitted, network, panel = forecaster.fitted, forecaster.network, prepared.panel
+    config = fitted.config
     if fitted.summary["failure"]:
         say(fitted.summary["failure"])
     if not checkpoint.steps(run.path / CHECKPOINTS):
@@ -52,20 +57,26 @@ def conclude(
     metrics: dict[str, Any] = {}
     tested = test_windows(prepared.split, h=config.data.h)
     if len(tested.series):
-        evaluation = forecaster.evaluate_panel(panel)
+        evaluation = evaluate_unseen(fitted, network, panel, prepared.arrays)
         run.write_test_forecasts(evaluation.table)
         metrics |= evaluation.metrics
         say(metrics_table(metrics, config.model.alias))
     metrics |= fitted.summary
     run.write_metrics(metrics)
+    scaled = prepared.arrays
     if config.train.refit_all:
-        last = _refit(run, forecaster, panel, say)
+        forecaster, scaled = _refit(run, forecaster, panel, data_sha256, say)
     else:
-        last = forecaster
-        shutil.rmtree(run.path / REFIT, ignore_errors=True)  # of a run that goes on without it
-    forecast = _write_forecast(run, last, panel, say)
-    _draw(run, forecaster, panel, tested, forecast)
-    return metrics
+        shutil.rmtree(run.path / REFIT, ignore_errors=True)  # of a run that is resumed without it
+    forecast = _write_forecast(run, forecaster, panel, scaled, say)
+    _draw_learning_curve(run, forecaster)
+    if len(tested.series):
+        _draw(run, "test_forecasts", forecaster, panel, _some(tested), prepared.arrays, refit=False)
+    if forecast:
+        # A series that was never observed is forecast, but has no history to draw the forecast after.
+        ahead = _some(Windows(*(column[panel.observed > 0] for column in forecast_windows(panel))))
+        _draw(run, "forecast", forecaster, panel, ahead, scaled, refit=True)
+    return forecaster, metrics
 
 
 def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) -> str:
@@ -83,50 +94,69 @@ def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) 
     )
 
 
-def _write_forecast(run: RunDirectory, forecaster: Forecaster, panel: Panel, say: Callable[[str], None]) -> bool:
-    """Forecasts beyond the last row. False where that needs future covariates that are not there."""
+def _write_forecast(
+    run: RunDirectory, forecaster: Forecaster, panel: Panel, scaled: PanelArrays, say: Callable[[str], None]
+) -> bool:
+    """Forecasts beyond the last row. False where that needs future covariates that are missing."""
     try:
         require_future(panel, forecaster.fitted.config.data.h)
     except DataError as error:
         say(f"no forecast beyond the last row is written: {error}")
         return False
-    run.write_forecast(forecaster.predict_panel(panel))
+    run.write_forecast(forecast_future(forecaster.fitted, forecaster.network, panel, scaled))
     return True
 
 
-def _refit(run: RunDirectory, evaluated: Forecaster, panel: Panel, say: Callable[[str], None]) -> Forecaster:
-    """The forecaster trained again, on all rows, from the same weights; goes on with what a killed run left of that."""
-    config, steps = evaluated.fitted.config, evaluated.fitted.summary["best_step"]
+def _refit(
+    run: RunDirectory, evaluated: Forecaster, panel: Panel, data_sha256: str, say: Callable[[str], None]
+) -> tuple[Forecaster, PanelArrays]:
+    """Trains again on all rows, from the same first weights, for the steps that were best; resumes a killed refit.
+
+    Returns:
+        The forecaster with its refit, and the panel as it was scaled for that.
+    """
+    fitted, network = evaluated.fitted, evaluated.network
+    config, steps = fitted.config, fitted.summary["best_step"]
     say(f"training again on all rows, for {steps} steps")
     if config.optimizer.schedule == "plateau":  # no rows are left whose validation could lower the rate
         say(f"plateau: nothing is validated now, the learning rate stays {config.optimizer.learning_rate:g}")
         config = config.replace({"optimizer.schedule": "constant"})
     everything = dataclasses.replace(config.data, val_size=0, test_size=0, train_end=None, val_end=None)
     prepared = prepare(panel, everything, with_test=False)
-    forecaster = Forecaster(config, network=evaluated.network)
-    start = stored_start(run.path, network_for(evaluated.network, config, prepared.spec))
+    config = resolved_config(config, prepared, network)
+    start = stored_start(run.path, network_for(network, config, prepared.spec))
     folder = run.path / REFIT
     folder.mkdir(exist_ok=True)
     found = checkpoint.load(folder / CHECKPOINTS, upto=steps) if checkpoint.steps(folder / CHECKPOINTS) else None
-    forecaster.fit_prepared(prepared, until=steps, start=start, keeping=Keeping(folder, found))
-    write_config(folder, forecaster.fitted.config)  # says that it is whole
-    return forecaster
+    store = Store(folder, data_sha256, found, (folder / LOG_FILE,))
+    (again,) = train_members(config, network, prepared, [config.train.seed], until=steps, start=start, store=store)
+    write_config(folder, again.config)  # says that it is whole
+    return Forecaster.of(fitted.replace(refit=again.selected), network), prepared.arrays
 
 
-def _draw(run: RunDirectory, forecaster: Forecaster, panel: Panel, tested: Windows, forecast: bool) -> None:
-    config, best_step = forecaster.fitted.config, forecaster.fitted.summary["best_step"]
-    if run.checks():
-        curve = plots.learning_curve(run.checks(), best_step=best_step, loss=config.train.loss)
-        run.write_plot("learning_curve", curve)
-    drawn = {}
-    if len(tested.series):
-        drawn["test_forecasts"] = _some(tested)
-    if forecast:
-        # A series that was never observed is forecast, but has no history to draw the forecast after.
-        drawn["forecast"] = _some(Windows(*(column[panel.observed > 0] for column in forecast_windows(panel))))
-    for name, windows in drawn.items():
-        pictured = windows_to_draw(forecaster, panel, windows)
-        run.write_plot(name, plots.forecasts(pictured, model=config.model.alias, value=panel.schema.channels[0]))
+def _draw_learning_curve(run: RunDirectory, forecaster: Forecaster) -> None:
+    checks, fitted = run.checks(), forecaster.fitted
+    if checks:
+        best_step, loss = fitted.summary["best_step"], fitted.config.train.loss
+        run.write_plot("learning_curve", plots.learning_curve(checks, best_step=best_step, loss=loss))
+
+
+def _draw(
+    run: RunDirectory,
+    name: str,
+    forecaster: Forecaster,
+    panel: Panel,
+    windows: Windows,
+    scaled: PanelArrays,
+    *,
+    refit: bool,
+) -> None:
+    fitted = forecaster.fitted
+    trained = aligned(fitted, fitted.forecasting if refit else fitted.selected, panel)
+    values = forecast_values(fitted, forecaster.network, panel, windows, trained, scaled)
+    pictured = windows_to_draw(panel, windows, values)
+    figure = plots.forecasts(pictured, model=fitted.config.model.alias, value=panel.schema.channels[0])
+    run.write_plot(name, figure)
 
 
 def _some(windows: Windows) -> Windows:
@@ -135,26 +165,26 @@ def _some(windows: Windows) -> Windows:
     return Windows(np.asarray(windows.series)[chosen], np.asarray(windows.origin)[chosen])
 
 
-def windows_to_draw(forecaster: Forecaster, panel: Panel, windows: Windows) -> list[plots.ForecastWindow]:
+def windows_to_draw(panel: Panel, windows: Windows, values: np.ndarray) -> list[plots.ForecastWindow]:
     """Forecasts of the first target with the truth and the history before them, for `plots`.
 
     Args:
-        forecaster: a trained one.
         panel: the data.
-        windows: which windows.
+        windows: W windows.
+        values: (W, H, C) their forecasts, in the table's units.
     """
-    data = forecaster.fitted.config.data
-    values, y = forecaster.forecast_windows(panel, windows), truth(panel, windows, data.h)
+    h = values.shape[1]
+    y = truth(panel, windows, h)
     drawn = []
     for number, (series, origin) in enumerate(zip(windows.series.tolist(), windows.origin.tolist(), strict=True)):
-        past = np.arange(max(0, origin - round(_HISTORY * data.h)), origin)
-        ahead = np.arange(origin, origin + data.h)
+        past = np.arange(max(0, origin - round(_HISTORY * h)), origin)
+        ahead = np.arange(origin, origin + h)
         known = not np.isnan(y[number, :, 0]).all()
         drawn.append(
             plots.ForecastWindow(
                 history_time=panel.timestamps(np.full(len(past), series), past),
                 history=panel.y[panel.offsets[series] + past, 0],
-                time=panel.timestamps(np.full(data.h, series), ahead),
+                time=panel.timestamps(np.full(h, series), ahead),
                 forecast=values[number, :, 0],
                 truth=y[number, :, 0] if known else None,
                 title=str(panel.ids[series]),

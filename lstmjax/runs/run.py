@@ -1,66 +1,107 @@
-"""A whole run: from a config to a trained forecaster, its evaluation, its forecast and its pictures on disk.
+"""A whole run: from a config to trained forecasters, their evaluation, forecasts and pictures on disk.
 
-It is what ``lstmjax train`` does, and what the experiments do with configs of their own.
+It is what ``lstmjax train`` does. A run is a population of one; with several seeds it is a population of as many, with
+one run directory per seed. A new run and a resumed one take the same path.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from lstmjax.storage import checkpoint
-from lstmjax.runs.outputs import REFIT as REFIT
-from lstmjax.runs.outputs import conclude as conclude
-from lstmjax.runs.outputs import metrics_table as metrics_table
-from lstmjax.runs.outputs import windows_to_draw as windows_to_draw
+import pandas as pd
+
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.data.windows import test_windows
-from lstmjax.errors import CheckpointError
-from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.errors import Interrupted
-from lstmjax.runs.signals import Interrupt
-from lstmjax.forecaster.resume import agreed_config, check_data, newest_checkpoint, read_config
-from lstmjax.runs.directory import RunDirectory
-from lstmjax.forecaster.checkpoint import START, panel_digest
-from lstmjax.forecaster.fit import Keeping, Watcher, check_members, check_start, network_for, resolved_config
-from lstmjax.training import ProgressDisplay, Status, Weights
+from lstmjax.errors import CheckpointError, ConfigError, Interrupted
+from lstmjax.forecaster import Forecaster
+from lstmjax.forecaster.checkpoints import LOG_FILE, START, Store, panel_digest
+from lstmjax.forecaster.fit import resolved_config, train_members
+from lstmjax.forecaster.network import UserNetwork, check_start, network_for
+from lstmjax.forecaster.resume import agreed_config, check_data, check_members, newest_checkpoint
+from lstmjax.forecaster.saved import CONFIG_FILE, read_config
+from lstmjax.runs.directory import Kind, RunDirectory, check_kind, kind_of, write_table
+from lstmjax.runs.outputs import write_outputs
+from lstmjax.runs.seeds_table import TABLE_FILE, render_seeds, seeds_table, summarize
+from lstmjax.runs.signals import Signals
+from lstmjax.storage import checkpoint
+from lstmjax.training import Callback, ProgressDisplay, Status, Weights
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True)
+class Run:
     """What a run came to."""
 
     directory: Path
-    forecaster: Forecaster
-    """The one that was evaluated."""
+    forecasters: list[Forecaster]
+    """One per seed, with refit weights where the run has them."""
     panel: Panel
     """The data."""
     metrics: dict[str, Any]
     """What metrics.json holds."""
+    table: pd.DataFrame | None = None
+    """What seeds.csv holds, by seed; None for a run of one seed."""
+
+    @property
+    def forecaster(self) -> Forecaster:
+        """That of the first seed."""
+        return self.forecasters[0]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run trains, resolved: computed once, and carried along.
+
+    Attributes:
+        config: all options, with all that was inferred filled in.
+        network: a network of the user's own; None for that of ``config.model``.
+        prepared: the data.
+        data_sha256: digest of the data.
+        source: what to call the data.
+        seeds: one per member.
+        alone: whether it is a run of one seed, without a folder per seed.
+    """
+
+    config: RunConfig
+    network: UserNetwork | None
+    prepared: Prepared
+    data_sha256: str
+    source: str
+    seeds: tuple[int, ...]
+    alone: bool
 
 
 def train_run(
     config: RunConfig,
     directory: Path | str,
     *,
+    seeds: int | None = None,
+    network: UserNetwork | None = None,
     overwrite: bool = False,
     finetune_from: Path | None = None,
-    interrupt: Interrupt | None = None,
+    callbacks: Sequence[Callback] = (),
+    signals: Signals | None = None,
     say: Callable[[str], None] = print,
 ) -> Run:
-    """Trains, evaluates, forecasts, and leaves all of it in a run directory (see `run_directory`).
+    """Trains, evaluates, forecasts, and leaves all of it in a run directory (see `lstmjax.runs.directory`).
 
-    Whatever is wrong with the options or the data shows before anything is written.
+    What is wrong with the options or the data is reported before anything is written.
 
     Args:
         config: the options.
         directory: where to.
-        overwrite: whether to replace a run that is there.
+        seeds: train from so many seeds, ``train.seed`` and those after it. Default: one, without a folder per seed.
+        network: a network of your own, as `Forecaster` takes it.
+        overwrite: whether to replace a run of the same kind that is there.
         finetune_from: a run whose weights to start with, instead of those that the seed draws.
-        interrupt: who says when to stop. Default: nobody.
-        say: where to tell how it goes, a line at a time.
+        callbacks: called as training goes.
+        signals: what ends the run early. Default: nothing.
+        say: where to report, one line at a time.
 
     Returns:
         The run.
@@ -69,43 +110,43 @@ def train_run(
         ConfigError: an option does not fit.
         DataError: the data cannot be used.
         CheckpointError: the directory holds something already, is in use, or cannot be written.
-        Interrupted: it was told to stop, and its state is saved.
+        Interrupted: a signal came, and the state is saved.
     """
-    RunDirectory.check_free(directory, overwrite=overwrite)
-    config = dataclasses.replace(config, data=absolute_paths(with_dataset_settings(config.data)))
-    forecaster = Forecaster(config)
-    panel = load_source(config.data).panel(config.data)
-    prepared = prepare(panel, config.data, with_test=True)
-    start = None if finetune_from is None else _starting_weights(finetune_from, forecaster, prepared)
-    say(_sizes(prepared))
-    with RunDirectory.create(
-        directory,
-        resolved_config(config, prepared),
-        data_digest=panel_digest(panel),
-        overwrite=overwrite,
-        finetuned_from=finetune_from,
-    ) as run:
-        return _carry_out(run, forecaster, panel, prepared, Keeping(run.path), start, interrupt or Interrupt(), say)
+    if seeds is not None and seeds < 1:
+        raise ConfigError(f"seeds is {seeds}: expected at least 1")
+    RunDirectory.check_free(directory, "run" if seeds is None else "seeds", overwrite=overwrite)
+    config = dataclasses.replace(config, data=with_dataset_settings(config.data))
+    job = _make_job(config, seeds, network)
+    start = None if finetune_from is None else _starting_weights(finetune_from, job)
+    say(_sizes(job.prepared))
+    with _new_directories(directory, job, overwrite=overwrite, finetuned_from=finetune_from) as (run, members):
+        return _carry_out(run, members, job, None, start, callbacks, signals or Signals(), say)
 
 
 def resume_run(
     directory: Path | str,
     config: RunConfig | None = None,
     *,
+    seeds: int | None = None,
+    network: UserNetwork | None = None,
     into: Path | str | None = None,
-    interrupt: Interrupt | None = None,
+    callbacks: Sequence[Callback] = (),
+    signals: Signals | None = None,
     say: Callable[[str], None] = print,
 ) -> Run:
-    """Goes on with a run from its newest checkpoint, or from the beginning where it has none; then as `train_run`.
+    """Continues a run from its newest checkpoint, or from the beginning where it has none; then as `train_run`.
 
     The files it leaves have the same bytes as if the run had not been interrupted, but for the times in them.
 
     Args:
         directory: the run's.
         config: the options. Default: the run's own; see `lstmjax.forecaster.resume` for those that may differ.
-        into: a new directory, to leave the run's own as it is.
-        interrupt: who says when to stop.
-        say: where to tell how it goes, a line at a time.
+        seeds: how many, for the runs of several seeds. Default: as many as there are.
+        network: the network of your own that it was begun with.
+        into: a new directory, to leave the run's own as it is; for a run of one seed.
+        callbacks: as in `train_run`.
+        signals: as in `train_run`.
+        say: as in `train_run`.
 
     Returns:
         The run.
@@ -113,30 +154,160 @@ def resume_run(
     Raises:
         CheckpointError: there is no run, it is in use, its checkpoints do not verify, or the data are others.
         ConfigError: other options than the run's.
-        Interrupted: it was told to stop again.
+        Interrupted: a signal came again.
     """
+    kind: Kind = "run" if seeds is None and kind_of(directory) != "seeds" else "seeds"
+    check_kind(directory, kind)
     stored = read_config(directory)
     config = stored if config is None else agreed_config(stored, config, directory)
+    if kind == "seeds" and seeds is None:
+        seeds = len(list(Path(directory).glob(f"seed-*/{CONFIG_FILE}")))
+    job = _make_job(config, seeds, network)
+    with RunDirectory.reopen(directory, kind, into=into) as run:
+        check_data(run.description.get("data_sha256"), job.data_sha256, directory, job.source)
+        found = newest_checkpoint(run.path, stored, config)
+        if found is not None:
+            check_members(found, job.seeds)
+        _check_origin(run, found, config)
+        step = 0 if found is None else found.step
+        say(f"{_sizes(job.prepared)}\nresuming after step {step} of {config.train.max_steps}")
+        run.record_resume(config, step, len(job.seeds))
+        with _old_directories(run, job, step) as members:
+            return _carry_out(run, members, job, found, None, callbacks, signals or Signals(), say)
+
+
+def absolute_paths(data: Any) -> Any:
+    """The data's options with paths that hold in any working directory, for those who read the run's config later."""
+    paths = {name: getattr(data, name) for name in ("path", "futr_path")}
+    return dataclasses.replace(data, **{name: str(Path(p).resolve()) for name, p in paths.items() if p is not None})
+
+
+def _make_job(config: RunConfig, seeds: int | None, network: UserNetwork | None) -> Job:
+    """Reads and prepares the data, and resolves the options."""
     config = dataclasses.replace(config, data=absolute_paths(config.data))
     source = load_source(config.data)
     panel = source.panel(config.data)
     prepared = prepare(panel, config.data, with_test=True)
-    with RunDirectory.reopen(directory, into=into) as run:
-        description = run.description
-        check_data(description.get("data_sha256"), panel_digest(panel), directory, source.name)
-        found = newest_checkpoint(run.path, stored, config)
-        if found is not None:
-            check_members(found, [config.train.seed])
-        _check_origin(run, found, config)
-        step = 0 if found is None else found.step
-        say(f"{_sizes(prepared)}\ngoing on after step {step} of {config.train.max_steps}")
-        run.go_on(config, step)
-        keeping = Keeping(run.path, found)
-        return _carry_out(run, Forecaster(config), panel, prepared, keeping, None, interrupt or Interrupt(), say)
+    members = 1 if seeds is None else seeds
+    return Job(
+        config=resolved_config(config, prepared, network, members),
+        network=network,
+        prepared=prepared,
+        data_sha256=panel_digest(panel),
+        source=source.name,
+        seeds=tuple(range(config.train.seed, config.train.seed + members)),
+        alone=seeds is None,
+    )
+
+
+@contextlib.contextmanager
+def _new_directories(
+    directory: Path | str, job: Job, *, overwrite: bool, finetuned_from: Path | None
+) -> Iterator[tuple[RunDirectory, list[RunDirectory]]]:
+    """The run's directory, and one per member: the same for a run of one seed."""
+    create: dict[str, Any] = {"data_digest": job.data_sha256, "overwrite": overwrite}
+    with contextlib.ExitStack() as stack:
+        told: dict[str, Any] = {} if job.alone else {"kind": "seeds", "seeds": job.seeds}
+        run = stack.enter_context(
+            RunDirectory.create(directory, job.config, finetuned_from=finetuned_from, **told, **create)
+        )
+        if job.alone:
+            yield run, [run]
+            return
+        yield run, [
+            stack.enter_context(RunDirectory.create(_seed_path(run, seed), _seed_config(job, seed), **create))
+            for seed in job.seeds
+        ]
+
+
+@contextlib.contextmanager
+def _old_directories(run: RunDirectory, job: Job, step: int) -> Iterator[list[RunDirectory]]:
+    """The directories of the members of a run that is resumed; those that a kill left unmade are made."""
+    with contextlib.ExitStack() as stack:
+        members = [run] if job.alone else []
+        for seed in () if job.alone else job.seeds:
+            path, own = _seed_path(run, seed), _seed_config(job, seed)
+            if (path / CONFIG_FILE).exists():
+                members.append(stack.enter_context(RunDirectory.reopen(path)))
+                members[-1].record_resume(own, step)
+            else:
+                made = RunDirectory.create(path, own, data_digest=job.data_sha256, overwrite=True)
+                members.append(stack.enter_context(made))
+        yield members
+
+
+def _seed_path(run: RunDirectory, seed: int) -> Path:
+    return run.path / f"seed-{seed}"
+
+
+def _seed_config(job: Job, seed: int) -> RunConfig:
+    return job.config.replace({"train.seed": seed})
+
+
+def _carry_out(
+    run: RunDirectory,
+    members: Sequence[RunDirectory],
+    job: Job,
+    stored: checkpoint.Checkpoint | None,
+    start: Weights | None,
+    callbacks: Sequence[Callback],
+    signals: Signals,
+    say: Callable[[str], None],
+) -> Run:
+    """Trains all members, and writes the outputs of each."""
+    store = Store(run.path, job.data_sha256, stored, tuple(member.path / LOG_FILE for member in members))
+    with ProgressDisplay() as display:
+        called = [_StopAtSignal(signals), display, *callbacks]
+        fitted = train_members(
+            job.config, job.network, job.prepared, job.seeds, start=start, store=store, callbacks=called
+        )
+    if signals.requested():
+        raise Interrupted(f"interrupted after step {max(member.summary['steps'] for member in fitted)}")
+    signals.disarm()  # all is saved
+    forecasters, metrics = [], {}
+    for seed, member, trained in zip(job.seeds, members, fitted, strict=True):
+        forecaster = Forecaster.of(trained, job.network)
+        told = say if job.alone else _only_remarks(say, seed)
+        forecaster, metrics[seed] = write_outputs(member, forecaster, job.prepared, job.data_sha256, say=told)
+        forecasters.append(forecaster)
+    if job.alone:
+        say(f"run directory: {run.path}")
+        return Run(run.path, forecasters, job.prepared.panel, metrics[job.seeds[0]])
+    table = seeds_table(metrics)
+    summary = summarize(table, metrics[job.seeds[0]].get("baselines", {}))
+    write_table(table.reset_index(), run.path / TABLE_FILE)
+    run.write_metrics(summary)
+    say(render_seeds(table))
+    say(f"run directory: {run.path}")
+    return Run(run.path, forecasters, job.prepared.panel, summary, table)
+
+
+class _StopAtSignal(Callback):
+    """Ends training when a signal has come; from the first chunk on a signal waits until the steps are saved."""
+
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
+
+    def on_chunk(self, status: Status) -> None:
+        self._signals.arm()
+
+    def should_stop(self) -> bool:
+        return self._signals.requested()
+
+
+def _only_remarks(say: Callable[[str], None], seed: int) -> Callable[[str], None]:
+    """Of a seed's run only single lines are shown: the table is shown for all seeds at the end."""
+    return lambda line: say(f"seed {seed}: {line}") if "\n" not in line else None
+
+
+def _starting_weights(directory: Path, job: Job) -> Weights:
+    weights = Forecaster.load(directory, network=job.network).fitted.forecasting.weights
+    check_start(weights, network_for(job.network, job.config, job.prepared.spec))
+    return weights
 
 
 def _check_origin(run: RunDirectory, found: checkpoint.Checkpoint | None, config: RunConfig) -> None:
-    """Refuses to go on with a fine-tuned run where the weights it began with are needed and not there."""
+    """Refuses to resume a fine-tuned run where the weights it began with are needed and missing."""
     origin = run.description.get("finetuned_from")
     if origin is None:
         return
@@ -151,45 +322,6 @@ def _check_origin(run: RunDirectory, found: checkpoint.Checkpoint | None, config
             "train.refit_all begins again: leave that out with --train.no-refit-all, or begin again with "
             f"--overwrite --finetune-from {origin}"
         )
-
-
-def _starting_weights(directory: Path, forecaster: Forecaster, prepared: Prepared) -> Weights:
-    weights = Forecaster.load(directory).fitted.weights
-    check_start(weights, network_for(forecaster.network, forecaster.config, prepared.spec))
-    return weights
-
-
-def _carry_out(
-    run: RunDirectory,
-    forecaster: Forecaster,
-    panel: Panel,
-    prepared: Prepared,
-    keeping: Keeping,
-    start: Weights | None,
-    interrupt: Interrupt,
-    say: Callable[[str], None],
-) -> Run:
-    """Trains, and concludes."""
-    with ProgressDisplay() as display:
-
-        def on_chunk(status: Status) -> None:
-            interrupt.arm()
-            display.on_chunk(status)
-
-        watcher = Watcher(display.on_check, on_chunk, interrupt.requested)
-        forecaster.fit_prepared(prepared, start=start, keeping=keeping, watcher=watcher)
-    interrupt.disarm()
-    if interrupt.requested():
-        raise Interrupted(f"interrupted after step {forecaster.fitted.summary['steps']}")
-    metrics = conclude(run, forecaster, panel, prepared, say=say)
-    say(f"run directory: {run.path}")
-    return Run(run.path, forecaster, panel, metrics)
-
-
-def absolute_paths(data: Any) -> Any:
-    """Paths as they are from anywhere, for whoever reads the run's config later."""
-    paths = {name: getattr(data, name) for name in ("path", "futr_path")}
-    return dataclasses.replace(data, **{name: str(Path(p).resolve()) for name, p in paths.items() if p is not None})
 
 
 def _sizes(prepared: Prepared) -> str:

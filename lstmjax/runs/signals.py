@@ -26,11 +26,13 @@ _SHOW_CURSOR = "\x1b[?25h"  # which a progress bar hides
 _END = 0
 
 
-class Interrupt:
-    """Listens to `SIGNALS` within a ``with`` block, in the main thread; elsewhere, and outside of it, to nothing.
+class Signals:
+    """Listens to `SIGNALS` within a ``with`` block, in the main thread; elsewhere, and outside of the block, to nothing.
+
+    It imports nothing of JAX, so that it can listen while JAX is imported.
 
     Args:
-        farewell: what to say last, such as the command to go on with.
+        farewell: what to say last, such as the command that resumes the run.
     """
 
     def __init__(self, farewell: Callable[[], str] = lambda: "") -> None:

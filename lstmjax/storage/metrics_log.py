@@ -8,7 +8,7 @@ from typing import Any
 from lstmjax.storage.checkpoint import CheckpointWarning
 
 
-class CheckLog:
+class MetricsLog:
     """Lines of JSON in a file, each with a ``step``.
 
     Args:

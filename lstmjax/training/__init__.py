@@ -1,5 +1,6 @@
 """Training: from windows and a network to trained weights, for one member or a population, in compiled programs."""
 
+from lstmjax.training.callback import Callback as Callback
 from lstmjax.training.data import TrainingData as TrainingData
 from lstmjax.training.functional import Functional as Functional
 from lstmjax.training.functional import Network as Network

@@ -1,6 +1,6 @@
-"""The training loop on the host: calls the compiled programs a chunk of steps at a time, and tells what happens.
+"""The training loop on the host: calls the compiled programs one chunk of steps at a time, and its callbacks.
 
-It knows nothing of files, terminals or signals: whoever calls it passes callbacks.
+It knows nothing of files, terminals or signals: these are callbacks.
 """
 
 import time
@@ -12,6 +12,7 @@ import numpy as np
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.training.callback import Callback, Callbacks
 from lstmjax.training.data import TrainingData
 from lstmjax.training.functional import Initializer, Network, Weights, functional, widest
 from lstmjax.training.hyperparameters import Hyperparameters
@@ -37,14 +38,12 @@ def train(
     state: TrainState | Callable[[], TrainState] | None = None,
     until: int | None = None,
     mapping: parallel.MappingName | None = None,
-    on_check: Callable[[Check], None] = lambda check: None,
-    on_chunk: Callable[[Status], None] = lambda status: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Trains a network, or a population of them, on windows of a panel.
 
     With the same arguments and the same number of batch shards the result has the same bytes, however long the
-    chunks, and whether or not the run was interrupted and gone on with.
+    chunks, and whether or not the run was interrupted and resumed.
 
     Args:
         network: a function from a key to a new network, or a network that has its weights already (then every
@@ -53,18 +52,16 @@ def train(
             the panel in common.
         optimizer: how gradients become updates.
         config: how long, on what, and when to stop.
-        seeds: one seed a member. Default: ``config.seed``, one member.
+        seeds: one per member. Default: ``config.seed``, one member.
         hyperparameters: one for each member, instead of seeds, where members differ in more.
-        state: the state to go on from, with as many members; or a function that makes it, so that no caller holds on
-            to its memory.
+        state: the state to continue from, with as many members; or a function that makes it, so that no caller holds
+            on to its memory.
         until: stop at this step, short of ``config.max_steps``, without a check of its own.
         mapping: see `parallel.over_members`. Default: by platform.
-        on_check: called after every validation check: every ``config.val_check_steps``, and at the end.
-        on_chunk: called after every chunk of steps.
-        should_stop: asked after every chunk of steps.
+        callbacks: called as training goes, see `Callback`.
 
     Returns:
-        The last state, and how it was reached. A member whose loss ceased to be finite is no error here: see
+        The last state, and how it was reached. A member whose loss ceased to be finite raises nothing here: see
         `TrainResult.failure`.
 
     Raises:
@@ -72,6 +69,7 @@ def train(
         ConfigError: the shards asked for do not divide the batch.
         ValueError: ``state`` has another number of members, or members at different steps; the members' data have no
             panel in common, or call for batches of different sizes.
+        Exception: what a callback raised, once all of them were called with the last state.
     """
     began = time.monotonic()
     structure, first = functional(network)
@@ -89,20 +87,22 @@ def train(
     end = config.max_steps if until is None else min(until, config.max_steps)
     pace = _Pace(config.chunk_steps)
     step = _common_step(current)
+    called = Callbacks(callbacks)
+    called.notify("on_start", Status(step, config.max_steps, 0.0, np.full(plan.members, np.nan, np.float32)))
     interrupted = False
-    while step < end and _any_active(current):
+    while called.error is None and step < end and _any_active(current):
         due = min((step // every + 1) * every, config.max_steps)
         stop = min(due, end, step + pace.steps)
         current = pace.time(stop - step, plan.programs.run, plan.with_state(current), plan.span(stop))
         step = stop
-        on_chunk(_status(current, step, config.max_steps, pace.rate, plan))
+        called.notify("on_chunk", _status(current, step, config.max_steps, pace.rate, plan))
         if step == due and _any_active(current):
             current, scores = plan.programs.check(plan.with_state(current), plan.held)
-            on_check(_checked(current, scores, step, time.monotonic() - began, pace.rate, plan))
-        if should_stop():
+            called.notify("on_check", _checked(current, scores, step, time.monotonic() - began, pace.rate, plan))
+        if called.should_stop():
             interrupted = step < end and _any_active(current)
             break
-    return TrainResult(
+    result = TrainResult(
         network=structure,
         state=_fetch(current, plan),
         interrupted=interrupted,
@@ -110,6 +110,10 @@ def train(
         batch_size=plan.setting.batch_size,
         batch_shards=plan.setting.batch_shards,
     )
+    called.notify("on_end", result)
+    if called.error is not None:
+        raise called.error
+    return result
 
 
 class _Pace:

@@ -8,14 +8,15 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from lstmjax.training.callback import Callback
 from lstmjax.training.report import Check, Status
 
 
-class ProgressDisplay:
-    """Shows steps done, their rate, the time left and the losses. Give its methods to `train` as callbacks.
+class ProgressDisplay(Callback):
+    """A callback that shows steps done, their rate, the time left and the losses, within a ``with`` block.
 
-    On a terminal one line is kept up to date, and goes when training ends; where output is piped, every validation
-    check is a line of its own.
+    On a terminal one line is kept up to date, and disappears when training ends; where output is piped, there is one
+    line per validation check.
 
     Args:
         console: where to show it. Default: standard error, so that standard output stays clean.

@@ -72,7 +72,7 @@ class TrainResult:
     state: TrainState
     """The last state, NumPy arrays with a leading axis of members; training can go on from it."""
     interrupted: bool
-    """True if `should_stop` ended it before its time."""
+    """True if a callback ended it before its time."""
     seconds: float
     """Of this call, compilation included."""
     batch_size: int

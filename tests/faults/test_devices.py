@@ -14,19 +14,19 @@ import jax
 import numpy as np
 from lstmjax import parallel
 from lstmjax.storage import checkpoint
-from lstmjax.forecaster import checkpoint as snapshot
-from lstmjax.data.prepare import window_spec
+from lstmjax.forecaster.checkpoints import state_arrays, stored_state
+from lstmjax.forecaster.network import network_for
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.training.plan import fill_members
 
 assert len(jax.devices()) == {devices}
 forecaster = Forecaster.load(Path({directory!r}))
-config, spec = forecaster.config, window_spec(forecaster.fitted.tail, forecaster.config.data)
+config, network = forecaster.config, network_for(None, forecaster.config, forecaster.fitted.spec)
 stored = checkpoint.load(Path({directory!r}) / "checkpoints")
-state = snapshot.stored_state(stored, forecaster._network(spec), config.optimizer, config.train)
+state = stored_state(stored, network, config.optimizer, config.train)
 placed = fill_members(state, 1, parallel.make_mesh(1, {devices}))
 assert all(len(leaf.devices()) == {devices} for leaf in jax.tree.leaves(placed))
-checkpoint.save({out!r}, stored.step, snapshot.state_arrays(placed), {{}})
+checkpoint.save({out!r}, stored.step, state_arrays(placed), {{}})
 """
 
 

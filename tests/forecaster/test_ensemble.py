@@ -40,8 +40,31 @@ def test_the_forecast_is_the_mean_and_the_spread_the_deviation_of_the_members(me
 def test_members_must_be_there_and_belong_together(members):
     with pytest.raises(ConfigError, match="an ensemble has no members"):
         lstmjax.Ensemble([])
-    other = lstmjax.Forecaster(CONFIG.replace({"model.alias": "mine"}))
     fitted = members[0].fitted
-    other.with_fitted(fitted._replace(config=fitted.config.replace({"model.alias": "mine"})))
-    with pytest.raises(ConfigError, match="were trained on different data, or have different names"):
-        lstmjax.Ensemble([members[0], other])
+    for changes, expected in (
+        ({"model.alias": "mine"}, "must agree on model.alias: lstm and mine"),
+        ({"data.h": 4}, "must agree on data.h: 3 and 4"),
+    ):
+        other = lstmjax.Forecaster.of(fitted.replace(config=fitted.config.replace(changes)))
+        with pytest.raises(ConfigError, match=expected):
+            lstmjax.Ensemble([members[0], other])
+    longer = lstmjax.Forecaster(CONFIG).fit(table().iloc[:-1])
+    with pytest.raises(ConfigError, match=r"must agree on the time of the first forecast: \[60\] and \[59\]"):
+        lstmjax.Ensemble([members[0], longer])
+
+
+def test_members_of_different_lookbacks_forecast_and_are_evaluated_together(members):
+    other = lstmjax.Forecaster(CONFIG.replace({"data.input_size": 14, "model.hidden_size": 3})).fit(table())
+    ensemble = lstmjax.Ensemble([members[0], other])
+    np.testing.assert_allclose(
+        ensemble.predict()["lstm"], (members[0].predict()["lstm"] + other.predict()["lstm"]) / 2, rtol=1e-12
+    )
+    later = pd.DataFrame({"ds": np.arange(70), "y": np.sin(np.arange(70) / 2)})
+    new = later.assign(unique_id="new")
+    tables = [one.evaluate(new) for one in (members[0], other)]
+    found = ensemble.evaluate(new)
+    assert len(tables[0]) > len(tables[1]) == len(found)  # the longer lookback skips more rows of a new series
+    assert found.columns.tolist() == [*tables[0].columns[:5], "lstm-std", *tables[0].columns[5:]]
+    both = tables[1].merge(tables[0], on=["unique_id", "ds", "cutoff", "y"])
+    np.testing.assert_allclose(found["lstm"], (both["lstm_x"] + both["lstm_y"]) / 2, rtol=1e-12)
+    np.testing.assert_allclose(found["lstm-std"], (both["lstm_x"] - both["lstm_y"]).abs() / np.sqrt(2), rtol=1e-9)

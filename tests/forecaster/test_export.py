@@ -14,6 +14,8 @@ import safetensors.numpy
 
 from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
+from lstmjax.data.build import panel_from_table
+from lstmjax.data.prepare import prepare
 from lstmjax.errors import ConfigError
 from lstmjax.forecaster import export
 from lstmjax.forecaster.forecaster import Forecaster
@@ -81,8 +83,9 @@ def forecaster():
         )
         for name, rows in (("a", 80), ("b", 70))
     )
-    untrained = Forecaster(CONFIG)
-    return untrained.fit_prepared(untrained._prepare(table, 10, future), until=0)
+    data = dataclasses.replace(CONFIG.data, val_size=10)
+    prepared = prepare(panel_from_table(table, data, futr=future), data, with_test=False)
+    return Forecaster(CONFIG).fit_prepared(prepared, until=0)
 
 
 def given(forecaster):
@@ -135,7 +138,7 @@ def test_the_statistics_of_a_new_window_are_those_of_a_new_series(name, forecast
     values = random.normal(3, 2, (4, 12, 2)).astype(np.float32)
     values[0, :, 0] = 7.0  # constant
     known = random.random(values.shape) < 0.7
-    scaling = dataclasses.replace(forecaster.fitted.scaling, scaler=name)
+    scaling = dataclasses.replace(forecaster.fitted.selected.scaling, scaler=name)
     center, scale = export._window_statistics(jnp.array(values), jnp.array(known), scaling)
     for window in range(4):
         for channel in range(2):
@@ -170,7 +173,7 @@ def test_missing_values_are_masked(forecaster):
 def test_weights_as_safetensors(forecaster, tmp_path):
     (path,) = export.export(forecaster, tmp_path / "w.safetensors")
     loaded = safetensors.numpy.load_file(path)
-    params = forecaster.fitted.weights.params
+    params = forecaster.fitted.selected.weights.params
     assert params.keys() <= loaded.keys()
     for name, array in params.items():
         np.testing.assert_array_equal(loaded[name], array)

@@ -46,7 +46,7 @@ def wave(name="a", rows=300, start="2024-01-01", seed=0, level=10.0):
 
 
 def weights_of(forecaster):
-    return jax.tree.leaves(forecaster.fitted.weights)
+    return jax.tree.leaves(forecaster.fitted.selected.weights)
 
 
 def assert_same_bytes(one, other):

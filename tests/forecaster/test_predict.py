@@ -1,5 +1,7 @@
 """What is evaluated, and by which statistics: beside series that were too short to train on, and new ones."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pandas as pd
@@ -71,13 +73,14 @@ def test_rows_that_came_later_are_evaluated(forecaster):
 
 def test_the_network_knows_no_series_that_it_was_not_trained_on(forecaster):
     """Its learned features would be those that the seed drew."""
-    assert forecaster.fitted.scaling.series.tolist() == [0, -1]
+    assert forecaster.fitted.selected.scaling.series.tolist() == [0, -1]
     panel = forecaster.panel(pd.concat([rows_of("new", walk(9, 4)), SHORT, LONG]))
     windows = forecast_windows(panel)
-    features = jax.tree.map(np.array, forecaster.fitted.weights)
+    trained = forecaster.fitted.selected
+    features = jax.tree.map(np.array, trained.weights)
     (name,) = [name for name, array in features.params.items() if array.shape == (2, 1, 2)]
     features.params[name][:] += np.array([1.0, -1.0])[:, None, None]  # the mean of both stays as it is
-    moved = Forecaster(CONFIG).with_fitted(forecaster.fitted._replace(weights=features))
+    moved = Forecaster.of(forecaster.fitted.replace(selected=dataclasses.replace(trained, weights=features)))
     before, after = (one.forecast_windows(panel, windows) for one in (forecaster, moved))
     np.testing.assert_allclose(after[:2], before[:2], rtol=1e-5)
     assert not np.allclose(after[2], before[2], rtol=1e-3)

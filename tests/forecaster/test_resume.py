@@ -9,16 +9,15 @@ import pandas as pd
 import pytest
 
 from lstmjax.config import RunConfig
-from lstmjax.errors import CheckpointError, ConfigError, Interrupted
-from lstmjax.forecaster import checkpoint as snapshot
-from lstmjax.forecaster.fit import CHECKPOINTS, LOG_FILE, Keeping, Watcher, train_members
+from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, is_trained
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.forecaster.resume import agreed_config, new_run, take_member
+from lstmjax.forecaster.resume import agreed_config, take_member
 from lstmjax.forecaster.seeds import fit_seeds, resume_seeds
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
-from lstmjax.storage.metrics_log import CheckLog
+from lstmjax.storage.metrics_log import MetricsLog
 
 CONFIG = RunConfig().replace(
     {
@@ -55,13 +54,21 @@ def whole(table, tmp_path_factory):
     return directory
 
 
-def stop_after(chunks, directory, table, forecaster=None):
-    """Leaves a run that was told to stop after some chunks of steps."""
-    forecaster = Forecaster(CONFIG) if forecaster is None else forecaster
-    asked = iter(range(1, 1000))
-    prepared = forecaster._prepare(table, None, None)
-    with new_run(directory, forecaster.config, prepared) as keeping, pytest.raises(Interrupted):
-        forecaster.fit_prepared(prepared, keeping=keeping, watcher=Watcher(should_stop=lambda: next(asked) == chunks))
+@pytest.fixture(scope="module")
+def stop_after(table, calls):
+    """Leaves a run that was asked to stop after some chunks of steps."""
+
+    def stop(chunks, directory):
+        asked = iter(range(1, 1000))
+        Forecaster(CONFIG).fit(table, directory=directory, callbacks=[calls(should_stop=lambda: next(asked) == chunks)])
+
+    return stop
+
+
+def assert_same_weights(one, other):
+    leaves = [jax.tree.leaves(forecaster.fitted.selected.weights) for forecaster in (one, other)]
+    for left, right in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 def assert_same_end(one, other):
@@ -71,13 +78,13 @@ def assert_same_end(one, other):
     for name, array in left.arrays.items():
         assert array.tobytes() == right.arrays[name].tobytes(), name
     assert left.metadata | {"seconds": 0} == right.metadata | {"seconds": 0}
-    logs = [[line | {"seconds": 0} for line in CheckLog(path / LOG_FILE).read()] for path in (one, other)]
+    logs = [[line | {"seconds": 0} for line in MetricsLog(path / LOG_FILE).read()] for path in (one, other)]
     assert logs[0] == logs[1]
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 4, 6])
-def test_a_stopped_run_ends_with_the_bytes_of_one_that_was_not(chunks, whole, table, tmp_path):
-    stop_after(chunks, tmp_path / "r", table)
+def test_a_stopped_run_ends_with_the_bytes_of_one_that_was_not(chunks, whole, table, tmp_path, stop_after):
+    stop_after(chunks, tmp_path / "r")
     stopped = checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[-1]
     assert 0 < stopped < 14
     resumed = Forecaster().resume(tmp_path / "r", table)
@@ -87,17 +94,16 @@ def test_a_stopped_run_ends_with_the_bytes_of_one_that_was_not(chunks, whole, ta
 
 
 def test_a_run_that_saved_nothing_begins_again(whole, table, tmp_path):
-    prepared = Forecaster(CONFIG)._prepare(table, None, None)
-    with new_run(tmp_path / "r", CONFIG, prepared):
-        pass
+    shutil.copytree(whole, tmp_path / "r")
+    shutil.rmtree(tmp_path / "r" / CHECKPOINTS)
     Forecaster().resume(tmp_path / "r", table)
     assert_same_end(tmp_path / "r", whole)
 
 
-def test_a_run_that_ended_stays_as_it_is(whole, table, tmp_path):
+def test_a_run_that_ended_stays_as_it_is(whole, table, tmp_path, calls):
     shutil.copytree(whole, tmp_path / "r")
     seen = []
-    Forecaster().resume(tmp_path / "r", table, on_check=seen.append)
+    Forecaster().resume(tmp_path / "r", table, callbacks=[calls(on_check=seen.append)])
     assert not seen
     assert_same_end(tmp_path / "r", whole)
 
@@ -131,12 +137,14 @@ def test_loading_unpickles_nothing(whole, monkeypatch):
 
 def test_saving_changes_nothing(whole, table):
     alone = Forecaster(CONFIG).fit(table)
-    for left, right in zip(*(jax.tree.leaves(f.fitted.weights) for f in (alone, Forecaster.load(whole))), strict=True):
+    for left, right in zip(
+        *(jax.tree.leaves(f.fitted.selected.weights) for f in (alone, Forecaster.load(whole))), strict=True
+    ):
         np.testing.assert_array_equal(left, right)
 
 
-def test_an_unfinished_run_forecasts_with_its_best_weights_so_far(table, tmp_path):
-    stop_after(2, tmp_path / "r", table)
+def test_an_unfinished_run_forecasts_with_its_best_weights_so_far(tmp_path, stop_after):
+    stop_after(2, tmp_path / "r")
     forecaster = Forecaster.load(tmp_path / "r")
     assert forecaster.fitted.summary["best_step"] == 4
     assert np.isfinite(forecaster.predict()["lstm"]).all()
@@ -214,7 +222,7 @@ def test_a_run_that_broke_keeps_finite_weights_and_says_so_again(table, tmp_path
     assert "not finite" in first.fitted.summary["failure"]
     stored = checkpoint.load(tmp_path / "r" / CHECKPOINTS)
     assert stored.arrays["state/.failed_step"] >= 0
-    assert all(np.isfinite(array).all() for name, array in stored.arrays.items() if snapshot.is_trained(name))
+    assert all(np.isfinite(array).all() for name, array in stored.arrays.items() if is_trained(name))
     again = Forecaster().resume(tmp_path / "r", table)
     assert again.fitted.summary["failure"] == first.fitted.summary["failure"]
     assert np.isfinite(again.predict()["lstm"]).all()
@@ -226,34 +234,27 @@ class TestFinetune:
     def test_it_starts_from_the_weights_on_other_series(self, whole, table):
         changed = table.assign(unique_id="new", y=100 + 7 * table["y"])
         forecaster = Forecaster.load(whole)
-        before = jax.tree.map(np.array, forecaster.fitted.weights)
+        before = jax.tree.map(np.array, forecaster.fitted.selected.weights)
         forecaster.finetune(changed, options={"train.max_steps": 4, "optimizer.learning_rate": 1e-9})
-        for left, right in zip(jax.tree.leaves(before), jax.tree.leaves(forecaster.fitted.weights), strict=True):
+        for left, right in zip(
+            jax.tree.leaves(before), jax.tree.leaves(forecaster.fitted.selected.weights), strict=True
+        ):
             np.testing.assert_allclose(left, right, atol=1e-6)
         assert forecaster.fitted.summary["steps"] == 4
         assert forecaster.predict()["lstm"].between(80, 120).all()
         assert forecaster.config.optimizer.learning_rate == 1e-9
 
-    def test_it_learns(self, whole, table):
+    def test_it_learns(self, whole, table, calls):
         checks = []
         forecaster = Forecaster.load(whole)
         best = checkpoint.load(whole / CHECKPOINTS).arrays["state/.best_loss"]
-        forecaster.finetune(table, on_check=checks.append)
+        forecaster.finetune(table, callbacks=[calls(on_check=checks.append)])
         assert checks[-1].best_loss < best
 
-    def test_killed_before_its_first_check_it_still_starts_from_the_weights(self, whole, table, tmp_path):
+    def test_killed_before_its_first_check_it_still_starts_from_the_weights(self, whole, table, tmp_path, calls):
         Forecaster.load(whole).finetune(table, directory=tmp_path / "tuned")
-        shutil.copytree(tmp_path / "tuned", tmp_path / "r")
-        shutil.rmtree(tmp_path / "r" / CHECKPOINTS)
-        forecaster = Forecaster.load(whole)
-        start, prepared = forecaster.fitted.weights, forecaster._prepare(table, None, None)
-        with pytest.raises(Interrupted):
-            forecaster.fit_prepared(
-                prepared,
-                start=start,
-                keeping=Keeping(tmp_path / "r"),
-                watcher=Watcher(should_stop=iter([True]).__next__),
-            )
+        stopping = calls(should_stop=iter([True]).__next__)
+        Forecaster.load(whole).finetune(table, directory=tmp_path / "r", callbacks=[stopping])
         for step in checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[1:]:
             checkpoint.remove(tmp_path / "r" / CHECKPOINTS, step)
         assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS) == [0]
@@ -270,20 +271,21 @@ class TestPopulation:
 
     seeds = (0, 3, 4)
 
-    def begin(self, directory, table):
-        """Leaves a population that has not made a step."""
-        prepared = Forecaster(CONFIG)._prepare(table, None, None)
-        with new_run(directory, CONFIG, prepared, members=3) as keeping:
-            return train_members(CONFIG, None, prepared, self.seeds, until=0, keeping=keeping)
+    @pytest.fixture
+    def population(self, table, tmp_path, calls):
+        """The forecasters of a population that was stopped before its first check."""
+        stopping = calls(should_stop=lambda: True)
+        return fit_seeds(CONFIG, table, self.seeds, directory=tmp_path / "r", callbacks=[stopping])
 
-    def test_every_member_can_be_loaded_and_goes_on_as_a_run_of_its_own(self, table, tmp_path):
-        fitted = self.begin(tmp_path / "r", table)
+    def test_every_member_can_be_loaded_and_resumed_as_a_run_of_its_own(self, population, table, tmp_path):
         with pytest.raises(CheckpointError, match="holds 3 runs, of the seeds 0, 3, 4: say which by member="):
             Forecaster.load(tmp_path / "r")
-        for member, trained in enumerate(fitted):
+        for member, trained in enumerate(population):
             loaded = Forecaster.load(tmp_path / "r", member=member)
             assert loaded.config.train.seed == self.seeds[member]
-            for left, right in zip(*(jax.tree.leaves(f.weights) for f in (loaded.fitted, trained)), strict=True):
+            for left, right in zip(
+                *(jax.tree.leaves(f.fitted.selected.weights) for f in (loaded, trained)), strict=True
+            ):
                 np.testing.assert_array_equal(left, right)
         alone = CONFIG.replace({"train.seed": 3})
         Forecaster(alone).fit(table, directory=tmp_path / "alone")
@@ -291,8 +293,7 @@ class TestPopulation:
         Forecaster().resume(tmp_path / "taken", table)
         assert_same_end(tmp_path / "taken", tmp_path / "alone")
 
-    def test_what_is_not_there_is_refused(self, table, tmp_path):
-        self.begin(tmp_path / "r", table)
+    def test_what_is_not_there_is_refused(self, population, table, tmp_path):
         for take in (lambda: Forecaster.load(tmp_path / "r", member=3), lambda: take_member(tmp_path / "r", 3, "x")):
             with pytest.raises(CheckpointError, match="no member 3: it has 3"):
                 take()

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstmjax.data.prepare import window_spec
 from lstmjax.errors import CheckpointError
-from lstmjax.forecaster import checkpoint as snapshot
-from lstmjax.forecaster.fit import CHECKPOINTS
+from lstmjax.forecaster.checkpoints import CHECKPOINTS, panel_digest, stored_state
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.forecaster.resume import agreed_config, check_data, read_config
+from lstmjax.forecaster.network import network_for
+from lstmjax.forecaster.resume import agreed_config, check_data
+from lstmjax.forecaster.saved import read_config
 from lstmjax.storage import checkpoint
 
 STORED = Path(__file__).parent / "stored" / "format-1"
@@ -36,8 +36,8 @@ def test_its_state_is_read_and_its_training_is_not_continued(tmp_path):
     stored, config = checkpoint.load(STORED / CHECKPOINTS), read_config(STORED)
     assert stored.format_version == 1
     forecaster = Forecaster.load(STORED)
-    network = forecaster._network(window_spec(forecaster.fitted.tail, config.data))
-    state = snapshot.stored_state(stored, network, config.optimizer, config.train)
+    network = network_for(None, config, forecaster.fitted.spec)
+    state = stored_state(stored, network, config.optimizer, config.train)
     assert state.step.tolist() == [stored.step]
     assert forecaster.fitted.summary["best_step"] == state.best_step[0]
     run = tmp_path / "run"
@@ -56,9 +56,9 @@ def test_its_state_is_read_and_its_training_is_not_continued(tmp_path):
 def test_a_plateau_of_format_1_is_read():
     stored, config = checkpoint.load(STORED / CHECKPOINTS), read_config(STORED)
     forecaster = Forecaster.load(STORED)
-    network = forecaster._network(window_spec(forecaster.fitted.tail, config.data))
+    network = network_for(None, config, forecaster.fitted.spec)
     plateau = dataclasses.replace(config.optimizer, schedule="plateau")
-    state = snapshot.stored_state(stored, network, plateau, config.train)
+    state = stored_state(stored, network, plateau, config.train)
     assert state.plateau.scale.tolist() == stored.arrays["state/.plateau_scale"].tolist()
     assert state.plateau.bad_checks.tolist() == stored.arrays["state/.plateau_count"].tolist()
 
@@ -67,4 +67,4 @@ def test_its_options_and_its_data_are_recognised():
     stored, config = checkpoint.load(STORED / CHECKPOINTS), read_config(STORED)
     assert agreed_config(config, config, STORED) == config
     panel = Forecaster.load(STORED).panel(pd.read_csv(STORED / "table.csv", parse_dates=["ds"]))
-    check_data(stored.metadata["data_sha256"], snapshot.panel_digest(panel), STORED, "table.csv")
+    check_data(stored.metadata["data_sha256"], panel_digest(panel), STORED, "table.csv")

@@ -1,5 +1,6 @@
 """A whole run on disk: what is left there, and that anybody can recompute it."""
 
+import collections
 import gzip
 import json
 import shutil
@@ -13,10 +14,14 @@ import utilsforecast.losses
 from lstmjax.storage import checkpoint
 from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
+from lstmjax.data import prepare as prepare_module
+from lstmjax.forecaster import predict as predict_module
+from lstmjax.runs import run as run_module
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.runs.run import REFIT, resume_run, train_run
-from lstmjax.runs.directory import RunDirectory
+from lstmjax.forecaster.saved import REFIT
+from lstmjax.runs.run import resume_run, train_run
+from lstmjax.runs.directory import RunDirectory, kind_of
 
 ROWS, TEST = 300, 60
 
@@ -112,18 +117,20 @@ def test_the_forecast_is_of_the_weights_trained_on_all_rows(run):
     directory = run[0].directory
     forecast = pd.read_csv(directory / "forecast.csv", parse_dates=["ds"])
     assert forecast["ds"].min() == pd.Timestamp("2024-01-13 12:00")
-    refit = Forecaster.load(directory / REFIT)
-    pd.testing.assert_frame_equal(forecast, refit.predict(), check_dtype=False, check_exact=False)
-    assert refit.fitted.summary["steps"] == run[0].metrics["best_step"]
-    assert not np.allclose(Forecaster.load(directory).predict()["lstm"], forecast["lstm"])
+    loaded = Forecaster.load(directory)
+    for forecaster in (loaded, run[0].forecaster, Forecaster.load(directory / REFIT)):
+        pd.testing.assert_frame_equal(forecast, forecaster.predict(), check_dtype=False, check_exact=False)
+    assert loaded.fitted.refit.summary["steps"] == run[0].metrics["best_step"]
+    selected = Forecaster.of(loaded.fitted.replace(refit=None))
+    assert not np.allclose(selected.predict()["lstm"], forecast["lstm"])
     # It has no rows to validate on, so that no plateau would show.
-    assert refit.fitted.config.optimizer.schedule == "constant"
+    assert Forecaster.load(directory / REFIT).config.optimizer.schedule == "constant"
     assert "plateau: nothing is validated now, the learning rate stays 0.01" in run[1]
 
 
 def test_a_fine_tuned_run_is_trained_on_all_rows_from_the_weights_it_began_with(run, config, tmp_path):
     def weights(directory):
-        return jax.tree.leaves(Forecaster.load(directory).fitted.weights)
+        return jax.tree.leaves(Forecaster.load(directory).fitted.forecasting.weights)
 
     directory = tmp_path / "tuned"
     options = {"train.max_steps": 2, "optimizer.learning_rate": 1e-9}
@@ -146,7 +153,16 @@ def test_a_fine_tuned_run_is_trained_on_all_rows_from_the_weights_it_began_with(
     np.testing.assert_allclose(pd.read_csv(directory / "forecast.csv")["lstm"], evaluated)
 
 
-def test_the_log_has_a_line_a_check_and_the_config_all_that_was_inferred(run):
+def test_evaluating_a_run_gives_its_metrics_refit_or_not(run, capsys):
+    """The weights that validation selected, never those that saw the test rows."""
+    main(["evaluate", str(run[0].directory), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    stored = json.loads((run[0].directory / "metrics.json").read_text())
+    assert found["test"] == stored["test"]
+    assert found["baselines"] == stored["baselines"]
+
+
+def test_the_log_has_one_line_per_check_and_the_config_all_that_was_inferred(run):
     directory = run[0].directory
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [20, 40]
@@ -183,8 +199,86 @@ def test_overwriting_waits_until_the_new_data_is_known_to_be_good(config, tmp_pa
 def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(CheckpointError, match="not a run directory"):
-        RunDirectory.check_free(tmp_path, overwrite=True)
+        RunDirectory.check_free(tmp_path, "run", overwrite=True)
     assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "run.json"])
+def test_a_stranger_s_folder_with_a_file_of_our_names_is_no_run(name, config, tmp_path):
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / name).write_text('{"name": "shop", "port": 80}')
+    for attempt in (
+        lambda: train_run(config, folder, overwrite=True),
+        lambda: train_run(config, folder, seeds=2, overwrite=True),
+        lambda: resume_run(folder),
+    ):
+        with pytest.raises(CheckpointError, match="not a run directory"):
+            attempt()
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "words"),
+    [
+        ("sweep", {"sweep.json": "{}", "study.db": "trials"}, "a sweep"),
+        ("seeds", {"seed-0/config.json": "{}"}, "the runs of several seeds"),
+    ],
+)
+@pytest.mark.parametrize("version", ["now", "before"])
+def test_a_folder_of_another_kind_is_neither_emptied_nor_trained_in(kind, files, words, version, config, tmp_path):
+    """Of earlier versions too, whose run.json does not say its kind."""
+    with RunDirectory.create(tmp_path / "r", config, data_digest="") as made:
+        made.describe(config, kind=kind, data_digest="")
+    for name, text in files.items():
+        (tmp_path / "r" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "r" / name).write_text(text)
+    if version == "before":
+        described = json.loads((tmp_path / "r" / "run.json").read_text())
+        del described["kind"]
+        (tmp_path / "r" / "run.json").write_text(json.dumps(described))
+    assert kind_of(tmp_path / "r") == kind
+    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match=f"holds {words}, which a run does not replace"):
+        train_run(config, tmp_path / "r", overwrite=True)
+    if kind == "sweep":
+        with pytest.raises(CheckpointError, match="holds a sweep, not a run: resume it with the command of the sweep"):
+            resume_run(tmp_path / "r")
+    assert {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()} == before
+
+
+def test_overwriting_deletes_what_a_run_wrote_and_nothing_else(config, tmp_path):
+    quick = config.replace({"train.max_steps": 2, "train.refit_all": False, "optimizer.schedule": "constant"})
+    train_run(config.replace({"train.max_steps": 2}), tmp_path / "r", say=lambda _: None)
+    (tmp_path / "r" / "notes.txt").write_text("mine")
+    (tmp_path / "r" / "seed-plots").mkdir()
+    train_run(quick, tmp_path / "r", overwrite=True, say=lambda _: None)
+    assert (tmp_path / "r" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "r" / "seed-plots").exists()
+    assert not (tmp_path / "r" / REFIT).exists()
+
+
+def test_nothing_is_computed_twice(config, tmp_path, monkeypatch):
+    """The digest of the data, the resolved config, the training windows and the scaled panel are carried along."""
+    counts = collections.Counter()
+
+    def counted(module, name):
+        function = getattr(module, name)
+
+        def call(*arguments, **options):
+            counts[name] += 1
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(run_module, "panel_digest")
+    counted(run_module, "resolved_config")
+    counted(run_module, "prepare")
+    counted(prepare_module, "train_windows")
+    counted(prepare_module, "scale")
+    counted(predict_module, "scale")
+    train_run(config.replace({"train.refit_all": False}), tmp_path / "r", say=lambda _: None)
+    assert counts == {"panel_digest": 1, "resolved_config": 1, "prepare": 1, "train_windows": 1, "scale": 1}
 
 
 def test_metrics_that_are_not_numbers_are_null(tmp_path):
@@ -210,5 +304,5 @@ def test_compressed_forecasts_are_the_same_bytes_for_the_same_table(tmp_path):
 def test_a_run_that_goes_on_with_fewer_devices_tells_how_it_is_split(tmp_path):
     config = RunConfig().replace({"train.batch_size": 64, "train.batch_shards": 4})
     with RunDirectory.create(tmp_path / "run", config, data_digest="") as run:
-        run.go_on(config, 0)
+        run.record_resume(config, 0)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["batch_shards"] == 2

@@ -11,8 +11,9 @@ from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.errors import Interrupted
-from lstmjax.runs.signals import Interrupt
-from lstmjax.runs.run_seeds import train_seeds
+from lstmjax.runs.run import resume_run, train_run
+from lstmjax.runs.signals import Signals
+from lstmjax.training import Callback
 
 OPTIONS = {
     "data.h": 6,
@@ -76,7 +77,7 @@ def test_the_table_has_their_mean_and_deviation(runs):
     assert stored["baselines"]["naive"]["mae"] > 0
 
 
-class Stopping(Interrupt):
+class Stopping(Signals):
     """Asks to stop after some chunks of steps."""
 
     def __init__(self, chunks):
@@ -90,12 +91,43 @@ class Stopping(Interrupt):
 
 def test_stopped_and_resumed_seeds_end_as_if_never_stopped(config, runs, tmp_path):
     with pytest.raises(Interrupted):
-        train_seeds(config, tmp_path / "r", 2, interrupt=Stopping(1))
+        train_run(config, tmp_path / "r", seeds=2, signals=Stopping(1))
     assert not (tmp_path / "r" / "seeds.csv").exists()
     main(["train", "--seeds=2", "--resume", str(tmp_path / "r")])
     assert (tmp_path / "r" / "seeds.csv").read_bytes() == (runs / "seeds.csv").read_bytes()
     for name in ("metrics.json", "seed-4/forecast.csv", "seed-4/test_forecasts.csv.gz"):
         assert (tmp_path / "r" / name).read_bytes() == (runs / name).read_bytes()
+
+
+@pytest.mark.parametrize("seeds", [None, 2])
+def test_a_signal_during_the_last_chunk_ends_the_run_before_its_outputs(seeds, config, tmp_path):
+    """All steps are done and saved; the outputs are made when the run is resumed."""
+    chunks = []
+    signals = Signals()
+
+    class Last(Callback):
+        def on_chunk(self, status):
+            if status.step == status.max_steps:
+                chunks.append(status.step)
+                signals._received = 15
+
+    with pytest.raises(Interrupted, match="interrupted after step 20"):
+        train_run(config, tmp_path / "r", seeds=seeds, signals=signals, callbacks=[Last()], say=lambda _: None)
+    assert chunks == [20]
+    assert not list((tmp_path / "r").rglob("metrics.json"))
+    assert not list((tmp_path / "r").rglob("forecast.csv"))
+    resume_run(tmp_path / "r", say=lambda _: None)
+    assert (tmp_path / "r" / "metrics.json").exists()
+
+
+def test_the_seeds_of_a_run_are_known_when_it_is_resumed(runs, tmp_path, capsys):
+    described = json.loads((runs / "run.json").read_text())
+    assert (described["kind"], described["seeds"]) == ("seeds", [3, 4])
+    assert json.loads((runs / "seed-3" / "run.json").read_text())["kind"] == "run"
+    before = (runs / "seeds.csv").read_bytes()
+    main(["train", "--resume", str(runs)])
+    assert "resuming after step 20 of 20" in capsys.readouterr().out
+    assert (runs / "seeds.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -137,4 +169,4 @@ def test_other_seeds_are_not_resumed(config, runs, capsys):
 
 def test_a_run_of_no_seeds_is_refused(config, tmp_path):
     with pytest.raises(ConfigError, match="seeds is 0"):
-        train_seeds(config, tmp_path / "r", 0)
+        train_run(config, tmp_path / "r", seeds=0)

@@ -10,15 +10,15 @@ import time
 
 import pytest
 
-from lstmjax.runs.signals import Interrupt
+from lstmjax.runs.signals import Signals
 
 PROGRAM = """
 import hashlib, sys, time
-from lstmjax.runs import signals as interrupt
-from lstmjax.runs.signals import Interrupt
+from lstmjax.runs import signals
+from lstmjax.runs.signals import Signals
 
-interrupt.GRACE_SECONDS = 0.5
-with Interrupt(lambda: "good bye") as it:
+signals.GRACE_SECONDS = 0.5
+with Signals(lambda: "good bye") as it:
     {before}
     print("ready", flush=True)
     {work}
@@ -68,7 +68,7 @@ def test_what_is_saved_is_not_waited_for():
 
 
 def test_a_second_signal_stops_at_once():
-    before = "interrupt.GRACE_SECONDS = 60; it.arm()"
+    before = "signals.GRACE_SECONDS = 60; it.arm()"
     status, words, seconds = ended(signal.SIGINT, before=before, work=BUSY, times=2)
     assert (status, words) == (130, "lstmjax: stopped by SIGINT: good bye\n")
     assert seconds < 2
@@ -82,9 +82,9 @@ def test_a_run_that_does_not_end_in_time_is_ended():
 
 def test_afterwards_signals_do_what_they_did_before():
     before = signal.getsignal(signal.SIGTERM)
-    with Interrupt() as interrupt:
+    with Signals() as signals:
         assert signal.getsignal(signal.SIGTERM) is not before
-        assert not interrupt.requested()
+        assert not signals.requested()
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.set_wakeup_fd(-1) == -1
     assert "signals" not in {thread.name for thread in threading.enumerate()}
@@ -94,8 +94,8 @@ def test_other_signals_are_left_alone():
     seen = []
     before = signal.signal(signal.SIGUSR2, lambda number, frame: seen.append(number))
     try:
-        with Interrupt() as interrupt:
-            interrupt.arm()
+        with Signals() as signals:
+            signals.arm()
         os.kill(os.getpid(), signal.SIGUSR2)
         assert seen == [signal.SIGUSR2]
     finally:
@@ -106,8 +106,8 @@ def test_in_another_thread_nothing_is_listened_to():
     found = []
 
     def use():
-        with Interrupt() as interrupt:
-            found.append(interrupt.requested())
+        with Signals() as signals:
+            found.append(signals.requested())
 
     thread = threading.Thread(target=use)
     thread.start()

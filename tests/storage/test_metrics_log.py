@@ -5,7 +5,7 @@ import resource
 import pytest
 
 from lstmjax.storage.checkpoint import CheckpointWarning
-from lstmjax.storage.metrics_log import CheckLog
+from lstmjax.storage.metrics_log import MetricsLog
 
 
 def lines(*steps):
@@ -13,21 +13,21 @@ def lines(*steps):
 
 
 def test_lines_come_back(tmp_path):
-    log = CheckLog(tmp_path / "log")
+    log = MetricsLog(tmp_path / "log")
     assert log.read() == []
     for line in lines(1, 2, 3):
         log.append(line)
-    assert CheckLog(tmp_path / "log").read() == lines(1, 2, 3)
+    assert MetricsLog(tmp_path / "log").read() == lines(1, 2, 3)
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"step": 4, "lo', b'{"step": 4, "loss": 2.0}', b"\n", b"\x00\xff\n"])
 def test_a_resumed_run_writes_later_lines_again_and_keeps_no_torn_one(torn, tmp_path):
-    log = CheckLog(tmp_path / "log")
+    log = MetricsLog(tmp_path / "log")
     for line in lines(1, 2, 3):
         log.append(line)
     with log.path.open("ab") as file:
         file.write(torn)
-    again = CheckLog(tmp_path / "log")
+    again = MetricsLog(tmp_path / "log")
     assert again.read() == lines(1, 2, 3)
     again.rewind(2)
     assert again.read() == lines(1, 2)
@@ -38,7 +38,7 @@ def test_a_resumed_run_writes_later_lines_again_and_keeps_no_torn_one(torn, tmp_
 
 
 def test_a_full_disk_costs_no_line(tmp_path):
-    log = CheckLog(tmp_path / "log")
+    log = MetricsLog(tmp_path / "log")
     log.append(lines(1)[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
@@ -54,6 +54,6 @@ def test_a_full_disk_costs_no_line(tmp_path):
 
 
 def test_what_was_never_begun_can_be_rewound(tmp_path):
-    log = CheckLog(tmp_path / "log")
+    log = MetricsLog(tmp_path / "log")
     log.rewind(5)
     assert not log.path.exists()

@@ -26,10 +26,10 @@ def replace(**options):
 
 
 @pytest.fixture(scope="module")
-def whole(tiny, data):
+def whole(tiny, data, calls):
     """A run without incident, and its checks."""
     checks = []
-    return train(tiny, data, OPTIMIZER, CONFIG, on_check=checks.append), checks
+    return train(tiny, data, OPTIMIZER, CONFIG, callbacks=[calls(on_check=checks.append)]), checks
 
 
 # --- bytes
@@ -104,19 +104,21 @@ def test_checks_come_on_time_and_count_every_window(whole, data, tools):
     assert result.state.best_loss[0] == best.val_loss[0]
 
 
-def test_the_last_check_comes_at_the_end_even_off_the_beat(tiny, data):
+def test_the_last_check_comes_at_the_end_even_off_the_beat(tiny, data, calls):
     steps = []
-    train(tiny, data, OPTIMIZER, replace(max_steps=8), on_check=lambda check: steps.append(check.step))
+    train(
+        tiny, data, OPTIMIZER, replace(max_steps=8), callbacks=[calls(on_check=lambda check: steps.append(check.step))]
+    )
     assert steps == [6, 8]
-    train(tiny, data, OPTIMIZER, CONFIG, until=8, on_check=lambda check: steps.append(check.step))
+    train(tiny, data, OPTIMIZER, CONFIG, until=8, callbacks=[calls(on_check=lambda check: steps.append(check.step))])
     assert steps == [6, 8, 6]
 
 
-def test_early_stopping_restores_the_best_weights(tiny, data, tools):
+def test_early_stopping_restores_the_best_weights(tiny, data, tools, calls):
     """A learning rate that overshoots: the first checks are the best."""
     hot, checks = OptimizerConfig(learning_rate=1.5), []
     config = replace(early_stop_patience_steps=2, val_check_steps=2, max_steps=400)
-    result = train(tiny, data, hot, config, on_check=checks.append)
+    result = train(tiny, data, hot, config, callbacks=[calls(on_check=checks.append)])
     losses = [check.val_loss[0] for check in checks]
     best = int(np.argmin(losses))
     assert len(losses) == best + 3
@@ -128,21 +130,21 @@ def test_early_stopping_restores_the_best_weights(tiny, data, tools):
     assert train(tiny, data, hot, config, state=result.state).steps() == result.steps()
 
 
-def test_without_validation_windows_the_last_weights_are_kept(tiny, data, tools):
+def test_without_validation_windows_the_last_weights_are_kept(tiny, data, tools, calls):
     checks = []
     none = data._replace(validation=tools.make_windows(0, 0))
-    result = train(tiny, none, OPTIMIZER, CONFIG, on_check=checks.append)
+    result = train(tiny, none, OPTIMIZER, CONFIG, callbacks=[calls(on_check=checks.append)])
     assert [check.metrics()["val_loss"] for check in checks] == [None] * 5
     assert all(np.isfinite(check.train_loss[0]) for check in checks)
     assert result.best_step() == 30
     assert tools.same_bytes(result.weights().params, tools.member(result.state.params, 0))
 
 
-def test_the_plateau_schedule_is_optaxs(tiny, data):
+def test_the_plateau_schedule_is_optaxs(tiny, data, calls):
     """The factor after every check, against ``reduce_on_plateau`` fed with the same losses."""
     optimizer = OptimizerConfig(learning_rate=0.7, schedule="plateau", decay_rate=0.5, plateau_patience=2)
     checks = []
-    train(tiny, data, optimizer, replace(max_steps=60, val_check_steps=2), on_check=checks.append)
+    train(tiny, data, optimizer, replace(max_steps=60, val_check_steps=2), callbacks=[calls(on_check=checks.append)])
     plateau = optax.contrib.reduce_on_plateau(factor=0.5, patience=2)
     state = plateau.init({"w": np.float32(0)})
     scales = []
@@ -159,9 +161,11 @@ def test_the_plateau_schedule_is_optaxs(tiny, data):
 DIVERGING = OptimizerConfig(name="sgd", learning_rate=30.0, clip_norm=None)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_best_weights(tiny, data, tools):
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_best_weights(tiny, data, tools, calls):
     checks = []
-    result = train(tiny, data, DIVERGING, replace(max_steps=400, val_check_steps=4), on_check=checks.append)
+    result = train(
+        tiny, data, DIVERGING, replace(max_steps=400, val_check_steps=4), callbacks=[calls(on_check=checks.append)]
+    )
     failed = int(result.state.failed_step[0])
     assert 4 < failed < 400
     assert result.steps() == failed
@@ -243,10 +247,14 @@ def test_a_population_resumes_with_members_that_stopped(tiny, data, tools):
 # --- callbacks and edges
 
 
-def test_should_stop_is_asked_after_every_chunk(tiny, data):
+def test_should_stop_is_asked_after_every_chunk(tiny, data, calls):
     seen: list[Status] = []
     result = train(
-        tiny, data, OPTIMIZER, replace(chunk_steps=2), on_chunk=seen.append, should_stop=lambda: len(seen) == 3
+        tiny,
+        data,
+        OPTIMIZER,
+        replace(chunk_steps=2),
+        callbacks=[calls(on_chunk=seen.append, should_stop=lambda: len(seen) == 3)],
     )
     assert [status.step for status in seen] == [2, 4, 6]
     assert result.interrupted
@@ -285,12 +293,14 @@ def test_a_state_with_other_members_is_refused(whole, tiny, data):
         train(tiny, data, OPTIMIZER, CONFIG, seeds=[0, 1], state=torn)
 
 
-def test_a_network_with_weights_begins_with_them(whole, tiny, data, tools):
+def test_a_network_with_weights_begins_with_them(whole, tiny, data, tools, calls):
     result, _ = whole
     trained = result.network.merge(jax.tree.map(jax.numpy.asarray, result.weights()))
     started = []
     still = [Hyperparameters.from_config(OPTIMIZER, CONFIG)._replace(learning_rate=np.float32(0.0))] * 2
-    further = train(trained, data, OPTIMIZER, CONFIG, hyperparameters=still, until=6, on_check=started.append)
+    further = train(
+        trained, data, OPTIMIZER, CONFIG, hyperparameters=still, until=6, callbacks=[calls(on_check=started.append)]
+    )
     for number in (0, 1):
         assert tools.same_bytes(tools.member(further.state.params, number), result.weights().params)
     np.testing.assert_allclose(started[0].val_loss, result.state.best_loss[0], rtol=1e-6)

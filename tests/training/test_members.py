@@ -28,12 +28,12 @@ def folds(data, tools):
     return [data._replace(train=tools.make_windows(a, b), validation=tools.make_windows(c, c + 20)) for a, b, c in cuts]
 
 
-def test_each_equals_a_run_of_its_own(tiny, folds, tools):
+def test_each_equals_a_run_of_its_own(tiny, folds, tools, calls):
     checks = []
-    together = train(tiny, folds, OPTIMIZER, CONFIG, seeds=[0, 1, 2], on_check=checks.append)
+    together = train(tiny, folds, OPTIMIZER, CONFIG, seeds=[0, 1, 2], callbacks=[calls(on_check=checks.append)])
     for number, data in enumerate(folds):
         own = []
-        alone = train(tiny, data, OPTIMIZER, CONFIG, seeds=[number], on_check=own.append)
+        alone = train(tiny, data, OPTIMIZER, CONFIG, seeds=[number], callbacks=[calls(on_check=own.append)])
         assert tools.same_bytes(tools.member(together.state, number), tools.member(alone.state, 0))
         assert [check.val_loss[number] for check in checks] == [check.val_loss[0] for check in own]
         assert [check.learning_rate[number] for check in checks] == [check.learning_rate[0] for check in own]
@@ -112,12 +112,12 @@ def test_a_rescaling_is_the_other_scaling(options):
         np.testing.assert_allclose(there, getattr(expected, name), atol=1e-5)
 
 
-def test_a_sweep_s_objective_is_in_each_member_s_own_units(tiny, folds):
+def test_a_sweep_s_objective_is_in_each_member_s_own_units(tiny, folds, calls):
     units = [Units(*(np.full((1, 1), v, np.float32) for v in (0.0, spread, 1.0))) for spread in (1.0, 3.0)]
     both = zip(folds[:2], units, strict=True)
     measured = [fold._replace(objective=Objective(Measure("mae"), own)) for fold, own in both]
     checks = []
-    train(tiny, measured, OPTIMIZER, CONFIG, seeds=[0, 1], on_check=checks.append)
+    train(tiny, measured, OPTIMIZER, CONFIG, seeds=[0, 1], callbacks=[calls(on_check=checks.append)])
     np.testing.assert_allclose(checks[0].objective / checks[0].val_mae, [1.0, 3.0], rtol=1e-5)
 
 

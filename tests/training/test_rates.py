@@ -45,7 +45,7 @@ def formula(schedule, step, warmup, *, peak=PEAK, total=TOTAL, epoch=EPOCH):
 
 @pytest.mark.parametrize("warmup", [0, 10])
 @pytest.mark.parametrize("schedule", sorted(set(SCHEDULES) - {"plateau"}))
-def test_alone_and_in_a_population(tiny, data, schedule, warmup):
+def test_alone_and_in_a_population(tiny, data, schedule, warmup, calls):
     optimizer = OptimizerConfig(learning_rate=PEAK, schedule=schedule, warmup_steps=warmup, **OPTIONS)
     peaks = [PEAK, PEAK / 2]
     members = [
@@ -53,7 +53,7 @@ def test_alone_and_in_a_population(tiny, data, schedule, warmup):
     ]
     for chosen in (members[:1], members):
         checks = []
-        result = train(tiny, data, optimizer, CONFIG, hyperparameters=chosen, on_check=checks.append)
+        result = train(tiny, data, optimizer, CONFIG, hyperparameters=chosen, callbacks=[calls(on_check=checks.append)])
         assert result.state.plateau is None
         assert len(checks) == math.ceil(TOTAL / 3)
         assert any(check.val_loss[0] > check.best_loss[0] for check in checks)  # where a plateau would fall
@@ -62,10 +62,10 @@ def test_alone_and_in_a_population(tiny, data, schedule, warmup):
             np.testing.assert_allclose(check.learning_rate, expected, rtol=1e-4, atol=1e-8)
 
 
-def test_under_plateau_it_is_the_peak_times_a_factor_of_the_checks(tiny, data):
+def test_under_plateau_it_is_the_peak_times_a_factor_of_the_checks(tiny, data, calls):
     optimizer = OptimizerConfig(learning_rate=0.5, schedule="plateau", warmup_steps=4, **OPTIONS)
     checks = []
-    train(tiny, data, optimizer, CONFIG, on_check=checks.append)
+    train(tiny, data, optimizer, CONFIG, callbacks=[calls(on_check=checks.append)])
     best, scale, scales = math.inf, 1.0, []
     for check in checks:  # a patience of one: every check without an improvement halves it
         loss = float(check.val_loss[0])

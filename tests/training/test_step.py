@@ -71,14 +71,21 @@ def test_huber_with_its_delta_too(tiny, data, tools):
         np.testing.assert_allclose(trained[name][0], leaf, rtol=1e-4, atol=1e-6)
 
 
-def test_an_epoch_visits_every_window_once_in_an_order_of_its_seed(tiny, data):
+def test_an_epoch_visits_every_window_once_in_an_order_of_its_seed(tiny, data, calls):
     """With weights that rest, the losses of an epoch's batches add up to those of all windows."""
     config = dataclasses.replace(FULL, batch_size=12, max_steps=4, val_check_steps=4)
     checks = []
     still = [at_rest(config, seed) for seed in (0, 0, 1)]
-    whole = train(tiny, data, ADAM, config, hyperparameters=still, on_check=checks.append)
+    whole = train(tiny, data, ADAM, config, hyperparameters=still, callbacks=[calls(on_check=checks.append)])
     full = []
-    train(tiny, data, ADAM, dataclasses.replace(FULL, max_steps=1), hyperparameters=still, on_check=full.append)
+    train(
+        tiny,
+        data,
+        ADAM,
+        dataclasses.replace(FULL, max_steps=1),
+        hyperparameters=still,
+        callbacks=[calls(on_check=full.append)],
+    )
     np.testing.assert_allclose(checks[0].train_loss, full[0].train_loss, rtol=1e-6)
 
     # One batch alone is another one for another seed.
@@ -101,14 +108,14 @@ def test_values_behind_a_mask_change_no_byte(tiny, data, tools):
     assert tools.same_bytes(runs[0], runs[1])
 
 
-def test_the_mean_is_over_observed_targets(tiny, data, tools):
+def test_the_mean_is_over_observed_targets(tiny, data, tools, calls):
     """Half the targets hidden: the loss is the mean over the other half, not half the mean over all."""
     still = at_rest(FULL)
     mask = np.ones_like(np.asarray(data.arrays.y_mask))
     mask[54] = False  # the last target of the last training window, in no training lookback
     checks = []
     hidden = data._replace(arrays=data.arrays._replace(y_mask=mask))
-    result = train(tiny, hidden, ADAM, FULL, hyperparameters=[still], on_check=checks.append)
+    result = train(tiny, hidden, ADAM, FULL, hyperparameters=[still], callbacks=[calls(on_check=checks.append)])
     params = tools.member(result.state.params, 0)
     features, targets = tools.pairs_of(data, data.train)
     out = (features @ params["linear.kernel"] + params["linear.bias"]).reshape(targets.shape)

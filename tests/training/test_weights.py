@@ -13,10 +13,10 @@ def weighted(data, weight):
     return data._replace(arrays=data.arrays._replace(weight=np.asarray(weight, np.float32)))
 
 
-def test_a_loss_is_the_weighted_mean_of_training_and_of_validation(tiny, data, tools):
+def test_a_loss_is_the_weighted_mean_of_training_and_of_validation(tiny, data, tools, calls):
     weight = np.random.default_rng(0).random(len(data.arrays.y))
     checks = []
-    result = train(tiny, weighted(data, weight), SGD, ONCE, on_check=checks.append)
+    result = train(tiny, weighted(data, weight), SGD, ONCE, callbacks=[calls(on_check=checks.append)])
     after = {name: leaf[0] for name, leaf in result.state.params.items()}
 
     def rows(windows):

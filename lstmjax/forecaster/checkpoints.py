@@ -1,7 +1,8 @@
-"""The state of a training run as named arrays, and back: of one member or of a population, on any devices."""
+"""The checkpoints of a run: what they hold, for one member or a population, and the callbacks that write them."""
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,25 @@ from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.data.panel import Panel
 from lstmjax.errors import CheckpointError
 from lstmjax.storage import checkpoint
-from lstmjax.training import Hyperparameters, Network, TrainResult, TrainState, Weights, functional
+from lstmjax.storage.background import Saver
+from lstmjax.storage.metrics_log import MetricsLog
+from lstmjax.training import (
+    Callback,
+    Check,
+    Hyperparameters,
+    Network,
+    TrainResult,
+    TrainState,
+    Weights,
+    functional,
+)
 from lstmjax.training.state import first_state
+
+CHECKPOINTS = "checkpoints"
+"""The folder of checkpoints, within a run's."""
+
+LOG_FILE = "metrics.jsonl"
+"""The log of a run with one member, one line per validation check."""
 
 PREFIX = "state"
 """What the names of a state's arrays begin with."""
@@ -137,7 +155,7 @@ def stored_start(directory: Path, network: Network) -> Weights | None:
     return checkpoint.unflatten("weights", weights_template(network), checkpoint.load(directory / START).arrays)
 
 
-def summary(result: TrainResult, member: int, *, seconds: float) -> dict[str, Any]:
+def training_summary(result: TrainResult, member: int, *, seconds: float) -> dict[str, Any]:
     """How training went, so far, for one member.
 
     Args:
@@ -165,3 +183,89 @@ def panel_digest(panel: Panel) -> str:
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where a run keeps its checkpoints and logs, and where it continues from."""
+
+    directory: Path
+    """The run's folder; its lock is held by this process."""
+    data_sha256: str
+    """Digest of the data, see `panel_digest`."""
+    stored: checkpoint.Checkpoint | None = None
+    """The checkpoint to continue from. None: the run begins."""
+    logs: tuple[Path, ...] = ()
+    """The log of each member, one line per validation check."""
+
+    @property
+    def seconds(self) -> float:
+        """Of training, before this process."""
+        return 0.0 if self.stored is None else float(self.stored.metadata["seconds"])
+
+    @property
+    def step(self) -> int:
+        """Updates done before this process; -1: the run begins."""
+        return -1 if self.stored is None else self.stored.step
+
+
+class MetricsLogs(Callback):
+    """Writes one line per validation check into each member's log."""
+
+    def __init__(self, store: Store) -> None:
+        self._seconds = store.seconds
+        self._logs = [MetricsLog(path) for path in store.logs]
+        for log in self._logs:
+            log.rewind(store.step)
+
+    def on_check(self, check: Check) -> None:
+        """Adds the line of each member."""
+        for member, log in enumerate(self._logs):
+            log.append(check.metrics(member) | {"seconds": round(self._seconds + check.seconds, 3)})
+
+
+class SaveCheckpoints(Callback):
+    """Saves the state of training at every validation check and at the end; to be closed.
+
+    Args:
+        store: where.
+        arrays: what else is saved, by name.
+        metadata: what is saved beside the arrays, JSON-able.
+    """
+
+    def __init__(self, store: Store, arrays: dict[str, Any], metadata: dict[str, Any]) -> None:
+        self.saver = Saver(store.directory / CHECKPOINTS, since=store.step, must_be_finite=is_trained)
+        self._arrays, self._metadata, self._store = arrays, metadata, store
+        self._last = store.step
+
+    def on_check(self, check: Check) -> None:
+        """Hands the state over to be written."""
+        known = check.val_loss[np.isfinite(check.val_loss)]
+        loss = float(known.min()) if len(known) else None
+        self.saver.save(check.step, *self._contents(check.state, check.seconds), loss=loss)
+        self._last = check.step
+
+    def on_end(self, result: TrainResult) -> None:
+        """Returns when the last state is on disk.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        step = int(result.state.step.max())
+        if step == self._store.step:  # nothing was left to do
+            return
+        if self._last != step:
+            self.saver.save(step, *self._contents(result.state, result.seconds))
+            self._last = step
+        self.saver.wait()
+        if step not in checkpoint.steps(self.saver.directory):
+            # It failed, which was warned of; perhaps there is room again. If not, this says so.
+            checkpoint.save(self.saver.directory, step, *self._contents(result.state, result.seconds))
+
+    def close(self) -> None:
+        """Ends the thread that writes."""
+        self.saver.close()
+
+    def _contents(self, state: TrainState, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
+        seconds = round(self._store.seconds + seconds, 3)
+        return self._arrays | state_arrays(state), self._metadata | {"seconds": seconds}

@@ -1,0 +1,61 @@
+"""The network of a forecaster: that of ``config.model``, or one of the user's own."""
+
+from collections.abc import Callable
+
+from flax import nnx
+
+from lstmjax import models
+from lstmjax.config import RunConfig
+from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.forecaster.checkpoints import weights_template
+from lstmjax.models.user_network import OwnBuilder, own_name
+from lstmjax.storage import checkpoint
+from lstmjax.training import Network, Weights
+from lstmjax.window import WindowSpec
+
+UserNetwork = nnx.Module | Callable[..., nnx.Module]
+"""A module with its weights, or a function ``(spec: WindowSpec, *, rngs: nnx.Rngs) -> module``."""
+
+
+def network_for(network: UserNetwork | None, config: RunConfig, spec: WindowSpec) -> Network:
+    """What `training.train` draws networks from; equal for equal arguments, so that compiled programs are shared."""
+    if network is None:
+        return models.Builder(spec, config.model)
+    return network if isinstance(network, nnx.Module) else OwnBuilder(network, spec)
+
+
+def network_name(network: UserNetwork | None, config: RunConfig) -> str:
+    """What a checkpoint calls the network."""
+    return config.model.name if network is None else own_name(network)
+
+
+def check_start(start: Weights, network: Network) -> None:
+    """Refuses to start a network with the weights of another.
+
+    Raises:
+        ConfigError: names an array that does not fit.
+    """
+    theirs, ours = (
+        {name: leaf.shape for group in weights for name, leaf in group.items()}
+        for weights in (start, weights_template(network))
+    )
+    for name in sorted(theirs.keys() | ours.keys()):
+        if theirs.get(name) != ours.get(name):
+            raise ConfigError(
+                f"the trained network's {name} has shape {theirs.get(name)}, the new one's has {ours.get(name)}: leave "
+                "data.h, data.target_cols, the covariates and model.* as they were"
+            )
+
+
+def check_network(
+    stored: checkpoint.Checkpoint, network: UserNetwork | None, config: RunConfig, source: object
+) -> None:
+    """Refuses to put the weights of one network into another.
+
+    Raises:
+        CheckpointError: names what was trained.
+    """
+    theirs, ours = stored.metadata["network"], network_name(network, config)
+    if theirs != ours:
+        hint = "pass it as network=" if network is None else f"not with {ours}"
+        raise CheckpointError(f"{source} was trained with the network {theirs}: {hint}")

@@ -1,0 +1,79 @@
+"""A trained forecaster on disk: its config as JSON, a checkpoint of what was selected, and one of a refit."""
+
+import shutil
+from pathlib import Path
+
+from lstmjax.config import RunConfig
+from lstmjax.errors import CheckpointError
+from lstmjax.forecaster.checkpoints import CHECKPOINTS
+from lstmjax.forecaster.fitted import Fitted
+from lstmjax.forecaster.network import UserNetwork, check_network
+from lstmjax.storage import checkpoint
+from lstmjax.storage.files import replace_file
+
+CONFIG_FILE = "config.json"
+
+REFIT = "refit"
+"""Folder, within a run's, of what was trained again on all rows; it has a config once it is whole."""
+
+
+def read_config(directory: Path | str) -> RunConfig:
+    """The options of a run.
+
+    Raises:
+        CheckpointError: there is no run.
+        ConfigError: its config cannot be read.
+    """
+    path = Path(directory) / CONFIG_FILE
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError):
+        raise CheckpointError(f"{directory} is not a run directory: it has no readable {CONFIG_FILE}") from None
+    return RunConfig.from_json(text, str(path))
+
+
+def write_config(directory: Path | str, config: RunConfig) -> None:
+    """Writes the options of a run, all at once.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    path = Path(directory) / CONFIG_FILE
+    try:
+        replace_file(path, config.to_json())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> None:
+    """Writes a trained forecaster without the state of its training; see `Forecaster.save`."""
+    folder = Path(directory) / CHECKPOINTS
+    before = checkpoint.steps(folder)
+    if before and not overwrite:
+        raise CheckpointError(f"{directory} holds a trained forecaster: name another folder, or say overwrite=True")
+    step = fitted.summary["steps"]
+    checkpoint.save(folder, step, *fitted.to_arrays())
+    for other in set(before) - {step}:
+        checkpoint.remove(folder, other)
+    write_config(directory, fitted.config)
+    shutil.rmtree(Path(directory) / REFIT, ignore_errors=True)
+    if fitted.refit is not None:
+        refit = fitted.replace(selected=fitted.refit, refit=None)
+        save_fitted(refit, Path(directory) / REFIT, overwrite=True)
+
+
+def load_fitted(directory: Path | str, network: UserNetwork | None, member: int | None = None) -> Fitted:
+    """A trained forecaster from a directory; see `Forecaster.load`."""
+    stored = checkpoint.load(Path(directory) / CHECKPOINTS)
+    seeds = stored.metadata.get("seeds", [])
+    if member is None and len(seeds) > 1:
+        first = Path(directory) / f"seed-{seeds[0]}"
+        hint = f"name one of them, such as {first}" if first.exists() else "say which by member="
+        raise CheckpointError(f"{directory} holds {len(seeds)} runs, of the seeds {', '.join(map(str, seeds))}: {hint}")
+    config = RunConfig.from_json(stored.metadata["config"], f"{directory}")
+    check_network(stored, network, config, directory)
+    fitted = Fitted.from_checkpoint(stored, network, member or 0)
+    refit = Path(directory) / REFIT
+    if not (refit / CONFIG_FILE).exists():
+        return fitted
+    return fitted.replace(refit=load_fitted(refit, network).selected)
