@@ -33,7 +33,7 @@ from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.evaluation import plots
 from lstmjax.evaluation.table import render_metrics
 from lstmjax.runs.directory import default_path
-from lstmjax.runs.run import windows_to_draw
+from lstmjax.runs.outputs import windows_to_draw
 from lstmjax.training import ProgressDisplay
 
 CONFIG = RunConfig().replace(
@@ -43,7 +43,7 @@ CONFIG = RunConfig().replace(
         "data.input_size": 96,
         "model.hidden_size": 64,
         "model.dropout": 0.1,
-        "optimizer.learning_rate": 4e-3,
+        "optimizer.learning_rate": 6e-3,
         "optimizer.schedule": "cosine",
         "optimizer.warmup_steps": 50,
         "train.loss": "mae",
@@ -131,7 +131,9 @@ def draw(forecaster: Forecaster, panel: Panel, path: Path) -> Path:
     times = panel.timestamps(np.zeros(panel.observed[0], np.int64), np.arange(panel.observed[0]))
     origins = [times.get_loc(pd.Timestamp(start)) for start in ("2014-12-16", "2014-12-24")]
     windows = [Windows(np.zeros(2, np.int32), np.array(origins, np.int32)), forecast_windows(panel)]
-    drawn = [window for some in windows for window in windows_to_draw(forecaster, panel, some)]
+    drawn = [
+        window for some in windows for window in windows_to_draw(panel, some, forecaster.forecast_windows(panel, some))
+    ]
     titles = ("before Christmas", "across Christmas", "beyond the end of the data")
     named = [dataclasses.replace(window, title=title) for window, title in zip(drawn, titles, strict=True)]
     plots.save(plots.forecasts(named, value="demand", unit="GW"), path)

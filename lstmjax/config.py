@@ -348,7 +348,8 @@ class TrainConfig:
     val_check_steps: int = option(100, low=1)
     """Updates between validation checks."""
     early_stop_patience_steps: int = option(5, low=-1)
-    """Validation checks without improvement before training stops (in checks, as in neuralforecast); -1: never."""
+    """Validation checks without improvement after which training stops (in checks, as in neuralforecast), at least 1;
+    -1: never."""
     loss: LossName = "mse"
     """What training minimises and validation watches, in scaled units."""
     huber_delta: float = option(1.0, above=0.0, only={"loss": ("huber",)})
@@ -364,6 +365,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "train")
+        if self.early_stop_patience_steps == 0:
+            raise ConfigError("train.early_stop_patience_steps is 0: expected at least 1, or -1 for no early stopping")
 
 
 @dataclass(frozen=True)
@@ -450,19 +453,23 @@ class RunConfig:
             raise ConfigError(f"{source}: line {error.lineno} is not JSON ({error.msg})") from None
         if not isinstance(stored, dict):
             raise ConfigError(f"{source}: expected a JSON object, found {type(stored).__name__}")
-        version = stored.pop("format_version", FORMAT_VERSION)
+        version = stored.get("format_version", FORMAT_VERSION)
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise ConfigError(
                 f"{source}: format_version is {version}, this lstmjax reads up to {FORMAT_VERSION}: update lstmjax"
             )
         values: dict[str, Any] = {}
         for section, options in stored.items():
+            if section == "format_version":
+                continue
             check_name(section, [f.name for f in dataclasses.fields(cls)], source)
             if not isinstance(options, dict):
                 raise ConfigError(f"{source}: {section} is {options!r}, expected an object of options")
             values |= {f"{section}.{option}": value for option, value in options.items()}
         for name in values:
             check_name(name, option_names(), source)
+        if "format_version" in stored and values.get("train.early_stop_patience_steps") == 0:
+            values["train.early_stop_patience_steps"] = 1  # what it did, before it was refused
         try:
             return cls().replace(values)
         except ConfigError as error:

@@ -42,7 +42,8 @@ def main(benchmark: Benchmark) -> None:
 
     from lstmjax.data.prepare import prepare
     from lstmjax.data.source import load_source, with_dataset_settings
-    from lstmjax.forecaster.fit import CHECKPOINTS, Keeping, train_members
+    from lstmjax.forecaster.checkpoints import CHECKPOINTS
+    from lstmjax.forecaster.fit import resolved_config, train_members
     from lstmjax.forecaster.resume import new_run
     from lstmjax.storage import checkpoint
 
@@ -57,11 +58,9 @@ def main(benchmark: Benchmark) -> None:
         directory = folder / "run"
         shutil.rmtree(directory, ignore_errors=True)
         began = time.perf_counter()
-        if saving:
-            with new_run(directory, config, prepared, members=len(seeds)):
-                train_members(config, None, prepared, seeds, keeping=Keeping(directory))
-        else:
-            train_members(config, None, prepared, seeds)
+        resolved = resolved_config(config, prepared, members=len(seeds))
+        with new_run(directory if saving else None, resolved, prepared.panel, len(seeds)) as store:
+            train_members(resolved, None, prepared, seeds, store=store)
         return time.perf_counter() - began
 
     def one_save() -> float:

@@ -23,7 +23,7 @@ import tyro
 
 from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError, LstmjaxError
-from lstmjax.runs.signals import Interrupt
+from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import COORDINATOR, SweepConfig
 from lstmjax.sweep.population.block import Interrupted
 
@@ -165,10 +165,10 @@ def _coordinate(launch: Launch) -> None:
     """Owns the trials until all are finished."""
     from lstmjax.sweep.search import coordinate
 
-    with Interrupt(lambda: "start it again with --workers 0") as interrupt:
+    with Signals(lambda: "start it again with --workers 0") as signals:
         interrupt.arm()
         try:
-            coordinate(launch.space, launch.options, launch.run_dir, launch.search, should_stop=interrupt.requested)
+            coordinate(launch.space, launch.options, launch.run_dir, launch.search, should_stop=signals.requested)
         except Interrupted:
             interrupt.leave("interrupted, the trials are recorded")
 

@@ -272,3 +272,12 @@ def test_choices_are_those_the_code_offers():
     assert set(typing.get_args(options.InstanceNormName)) == {*CENTERS, "revin"}
     for choices, functions in offered.items():
         assert set(typing.get_args(choices)) == set(functions)
+
+
+def test_a_patience_of_no_checks_is_refused_and_read_as_what_it_did():
+    with pytest.raises(ConfigError, match=r"early_stop_patience_steps is 0: expected at least 1, or -1"):
+        RunConfig().replace({"train.early_stop_patience_steps": 0})
+    stored = RunConfig().to_json().replace('"early_stop_patience_steps": 5', '"early_stop_patience_steps": 0')
+    assert RunConfig.from_json(stored).train.early_stop_patience_steps == 1
+    with pytest.raises(ConfigError, match="early_stop_patience_steps is 0"):
+        RunConfig.from_json('{"train": {"early_stop_patience_steps": 0}}')

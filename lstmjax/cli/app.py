@@ -148,7 +148,8 @@ def evaluate(command: Evaluate) -> None:
     """``lstmjax evaluate``."""
     from lstmjax import parallel
     from lstmjax.forecaster import Forecaster
-    from lstmjax.runs.directory import as_json, write_table
+    from lstmjax.runs.description import as_json
+    from lstmjax.runs.directory import write_table
     from lstmjax.runs.outputs import metrics_table
 
     parallel.configure_devices()

@@ -21,50 +21,34 @@ R/checkpoints/            the states of all of them while they are trained
 """
 
 import gzip
-import json
-import math
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Self
 
-import jax
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lstmjax import parallel
 from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation import plots
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, START
-from lstmjax.forecaster.fitted import versions
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
+from lstmjax.runs.description import (
+    KINDS,
+    RUN_FILE,
+    Kind,
+    as_json,
+    check_kind,
+    describe_process,
+    kind_of,
+    read_description,
+)
 from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import LOCK_FILE, DirectoryLock
 from lstmjax.storage.metrics_log import MetricsLog
-
-RUN_FILE = "run.json"
-
-Kind = Literal["run", "seeds", "sweep", "backtest"]
-
-KINDS: dict[Kind, str] = {
-    "run": "a run",
-    "seeds": "the runs of several seeds",
-    "sweep": "a sweep",
-    "backtest": "a backtest",
-}
-"""What a folder may hold, by the ``kind`` that its run.json says, in words."""
-
-_RESUMED_BY: dict[Kind, str] = {
-    "run": "lstmjax train --resume",
-    "seeds": "lstmjax train --resume --seeds",
-    "sweep": "the command of the sweep",
-    "backtest": "lstmjax backtest --resume",
-}
 
 _WRITTEN = (
     CONFIG_FILE,
@@ -212,7 +196,7 @@ class RunDirectory:
         finetuned_from: Path | None = None,
     ) -> None:
         """Writes run.json, then config.json: a folder that has it can be resumed. Arguments as in `create`."""
-        described = {"kind": kind, **({"seeds": list(seeds)} if seeds else {}), **_description(config, len(seeds) or 1)}
+        described = {"kind": kind, **({"seeds": list(seeds)} if seeds else {}), **describe_process(config, len(seeds) or 1)}
         described["data_sha256"] = data_digest
         if finetuned_from is not None:
             described["finetuned_from"] = str(finetuned_from)
@@ -222,7 +206,7 @@ class RunDirectory:
     @property
     def description(self) -> dict[str, Any]:
         """What run.json says; empty where it cannot be read."""
-        return _read_description(self.path)
+        return read_description(self.path)
 
     def record_resume(self, config: RunConfig, step: int, members: int = 1) -> None:
         """Notes that the run is resumed.
@@ -233,7 +217,7 @@ class RunDirectory:
             members: trained together.
         """
         description = self.description
-        resumed = [*description.get("resumed", []), {"step": step, **_description(config, members)}]
+        resumed = [*description.get("resumed", []), {"step": step, **describe_process(config, members)}]
         self._write(RUN_FILE, as_json({"kind": kind_of(self.path) or "run", **description, "resumed": resumed}))
         write_config(self.path, config)
 
@@ -284,89 +268,3 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
         table.to_csv(path, index=False)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot write the table ({error.strerror or error})") from None
-
-
-def kind_of(path: Path | str) -> Kind | None:
-    """What kind of run a folder holds; None where it holds none.
-
-    Runs of earlier versions do not say it; it follows from what else is there.
-    """
-    path = Path(path)
-    description = _read_description(path)
-    if description.get("kind") in KINDS:
-        return description["kind"]
-    try:
-        config = json.loads((path / CONFIG_FILE).read_text())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(config, dict) or "format_version" not in config or "train" not in config:
-        return None
-    if (path / "sweep.json").exists():
-        return "sweep"
-    return "seeds" if any(path.glob("seed-*/config.json")) else "run"
-
-
-def check_kind(path: Path | str, kind: Kind) -> None:
-    """Refuses a folder that holds no run of a kind.
-
-    Raises:
-        CheckpointError: says what it holds, and how that is resumed.
-    """
-    found = kind_of(path)
-    if found is None:
-        raise CheckpointError(f"{path} is not a run directory: name one that lstmjax wrote")
-    if found != kind:
-        raise CheckpointError(f"{path} holds {KINDS[found]}, not {KINDS[kind]}: resume it with {_RESUMED_BY[found]}")
-
-
-def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((path / RUN_FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _description(config: RunConfig, members: int) -> dict[str, Any]:
-    shards = config.train.batch_shards or 1
-    if shards > jax.device_count():  # a run that is resumed where there are fewer devices
-        shards = parallel.resolve_batch_shards(config.train.batch_size, shards)
-    return {
-        "command": sys.argv,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": sys.version.split()[0],
-        "versions": versions(),
-        "git_commit": _git_commit(),
-        "platform": jax.default_backend(),
-        "devices": [str(device) for device in jax.devices()],
-        "mapping": parallel.default_mapping(members, parallel.make_mesh(members, shards)),
-        "batch_shards": shards,
-    }
-
-
-def _git_commit() -> str | None:
-    """The commit of the source tree this package runs from; None where it was installed from elsewhere."""
-    here = Path(__file__)
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here.parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", here.name)  # else it lies in somebody else's tree
-        return git("rev-parse", "HEAD")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def as_json(value: Any) -> str:
-    """Indented JSON text; what is not a finite number, which JSON does not know, becomes null."""
-    return json.dumps(_finite(value), indent=2) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

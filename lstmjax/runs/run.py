@@ -25,7 +25,9 @@ from lstmjax.forecaster.fit import resolved_config, train_members
 from lstmjax.forecaster.network import UserNetwork, check_start, network_for
 from lstmjax.forecaster.resume import agreed_config, check_data, check_members, newest_checkpoint
 from lstmjax.forecaster.saved import CONFIG_FILE, read_config
-from lstmjax.runs.directory import Kind, RunDirectory, check_kind, kind_of, write_table
+from lstmjax.runs.description import Kind, check_kind, kind_of
+from lstmjax.runs.directory import RunDirectory, write_table
+from lstmjax.runs.job import Job, make_job
 from lstmjax.runs.outputs import write_outputs
 from lstmjax.runs.seeds_table import TABLE_FILE, render_seeds, seeds_table, summarize
 from lstmjax.runs.signals import Signals
@@ -51,29 +53,6 @@ class Run:
     def forecaster(self) -> Forecaster:
         """That of the first seed."""
         return self.forecasters[0]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a run trains, resolved: computed once, and carried along.
-
-    Attributes:
-        config: all options, with all that was inferred filled in.
-        network: a network of the user's own; None for that of ``config.model``.
-        prepared: the data.
-        data_sha256: digest of the data.
-        source: what to call the data.
-        seeds: one per member.
-        alone: whether it is a run of one seed, without a folder per seed.
-    """
-
-    config: RunConfig
-    network: UserNetwork | None
-    prepared: Prepared
-    data_sha256: str
-    source: str
-    seeds: tuple[int, ...]
-    alone: bool
 
 
 def train_run(
@@ -116,9 +95,9 @@ def train_run(
         raise ConfigError(f"seeds is {seeds}: expected at least 1")
     RunDirectory.check_free(directory, "run" if seeds is None else "seeds", overwrite=overwrite)
     config = dataclasses.replace(config, data=with_dataset_settings(config.data))
-    job = _make_job(config, seeds, network)
+    job = make_job(config, seeds, network)
     start = None if finetune_from is None else _starting_weights(finetune_from, job)
-    say(_sizes(job.prepared))
+    say(job.sizes())
     with _new_directories(directory, job, overwrite=overwrite, finetuned_from=finetune_from) as (run, members):
         return _carry_out(run, members, job, None, start, callbacks, signals or Signals(), say)
 
@@ -162,7 +141,7 @@ def resume_run(
     config = stored if config is None else agreed_config(stored, config, directory)
     if kind == "seeds" and seeds is None:
         seeds = len(list(Path(directory).glob(f"seed-*/{CONFIG_FILE}")))
-    job = _make_job(config, seeds, network)
+    job = make_job(config, seeds, network)
     with RunDirectory.reopen(directory, kind, into=into) as run:
         check_data(run.description.get("data_sha256"), job.data_sha256, directory, job.source)
         found = newest_checkpoint(run.path, stored, config)
@@ -170,34 +149,10 @@ def resume_run(
             check_members(found, job.seeds)
         _check_origin(run, found, config)
         step = 0 if found is None else found.step
-        say(f"{_sizes(job.prepared)}\nresuming after step {step} of {config.train.max_steps}")
+        say(f"{job.sizes()}\nresuming after step {step} of {config.train.max_steps}")
         run.record_resume(config, step, len(job.seeds))
         with _old_directories(run, job, step) as members:
             return _carry_out(run, members, job, found, None, callbacks, signals or Signals(), say)
-
-
-def absolute_paths(data: Any) -> Any:
-    """The data's options with paths that hold in any working directory, for those who read the run's config later."""
-    paths = {name: getattr(data, name) for name in ("path", "futr_path")}
-    return dataclasses.replace(data, **{name: str(Path(p).resolve()) for name, p in paths.items() if p is not None})
-
-
-def _make_job(config: RunConfig, seeds: int | None, network: UserNetwork | None) -> Job:
-    """Reads and prepares the data, and resolves the options."""
-    config = dataclasses.replace(config, data=absolute_paths(config.data))
-    source = load_source(config.data)
-    panel = source.panel(config.data)
-    prepared = prepare(panel, config.data, with_test=True)
-    members = 1 if seeds is None else seeds
-    return Job(
-        config=resolved_config(config, prepared, network, members),
-        network=network,
-        prepared=prepared,
-        data_sha256=panel_digest(panel),
-        source=source.name,
-        seeds=tuple(range(config.train.seed, config.train.seed + members)),
-        alone=seeds is None,
-    )
 
 
 @contextlib.contextmanager
@@ -322,14 +277,3 @@ def _check_origin(run: RunDirectory, found: checkpoint.Checkpoint | None, config
             "train.refit_all begins again: leave that out with --train.no-refit-all, or begin again with "
             f"--overwrite --finetune-from {origin}"
         )
-
-
-def _sizes(prepared: Prepared) -> str:
-    rows, series = len(prepared.panel.y), len(prepared.panel.ids)
-    counts = {
-        "training": len(prepared.train.series),
-        "validation": len(prepared.validation.series),
-        "test": len(test_windows(prepared.split, h=prepared.spec.h).series),
-    }
-    windows = ", ".join(f"{count} {name}" for name, count in counts.items())
-    return f"{rows} rows, {series} series, every {prepared.config.freq}; windows: {windows}"

@@ -132,7 +132,7 @@ def _move_early_stopping(state: TrainState, hyper: Hyperparameters, loss: Float[
         best_step=keep(state.step, state.best_step),
         best_loss=keep(loss, state.best_loss),
         bad_checks=bad_checks,
-        stopped=(patience >= 0) & (bad_checks >= jnp.maximum(patience, 1)),
+        stopped=(patience >= 0) & (bad_checks >= patience),
     )
 
 

@@ -16,12 +16,13 @@ from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
 from lstmjax.data import prepare as prepare_module
 from lstmjax.forecaster import predict as predict_module
-from lstmjax.runs import run as run_module
+from lstmjax.runs import job as job_module
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.saved import REFIT
 from lstmjax.runs.run import resume_run, train_run
-from lstmjax.runs.directory import RunDirectory, kind_of
+from lstmjax.runs.description import kind_of
+from lstmjax.runs.directory import RunDirectory
 
 ROWS, TEST = 300, 60
 
@@ -271,9 +272,9 @@ def test_nothing_is_computed_twice(config, tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, name, call)
 
-    counted(run_module, "panel_digest")
-    counted(run_module, "resolved_config")
-    counted(run_module, "prepare")
+    counted(job_module, "panel_digest")
+    counted(job_module, "resolved_config")
+    counted(job_module, "prepare")
     counted(prepare_module, "train_windows")
     counted(prepare_module, "scale")
     counted(predict_module, "scale")
