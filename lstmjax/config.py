@@ -169,7 +169,7 @@ class DataConfig:
     path: str | None = None
     """A CSV or Parquet file."""
     layout: LayoutName = "long"
-    """long: one row a series and time, target columns are the targets of one network. wide: a time column and value
+    """long: one row per series and time, target columns are the targets of one network. wide: a time column and value
     columns, each of which becomes a series named after it."""
     futr_path: str | None = None
     """A CSV or Parquet file with the known-future covariates beyond the last observed row."""
@@ -213,7 +213,7 @@ class DataConfig:
     scaler: ScalerName = "standard"
     """How targets are scaled, with statistics of the training rows only."""
     scaler_scope: ScalerScope = option("series", only={"scaler": ("standard", "minmax", "robust")})  # noqa: RUF009
-    """One set of statistics a series, or one for all."""
+    """One set of statistics per series, or one for all."""
     gaps: GapsPolicy = "mask"
     """A missing timestamp becomes a masked step (with a warning), or an error."""
     step_size: int = option(1, low=1)
@@ -259,7 +259,7 @@ class ModelConfig:
     hidden_size: int = option(128, low=1)
     """Hidden features of the LSTM."""
     num_layers: int = option(1, low=1)
-    """LSTM layers, one upon the other."""
+    """Stacked LSTM layers."""
     dropout: float = option(0.0, low=0.0, high=1.0)
     """Probability of dropping a feature between layers and before the head."""
     forget_bias: float = option(1.0)
@@ -271,8 +271,8 @@ class ModelConfig:
     highway: bool = option(False, only={"name": ("segment",)})
     """segment: add a linear map from the normalised lookback to the horizon, one for all channels."""
     recall: bool = option(False, only={"name": ("segment",)})
-    """segment: add to each segment of the forecast a mean of the lookback's segments, with weights of the network's own
-    choosing: yesterday again, the same day last week, or several of them. A segment should be whole seasons long."""
+    """segment: add to each segment of the forecast a mean of the lookback's segments, with weights that the network
+    chooses: yesterday again, the same day last week, or several of them. A segment should be whole seasons long."""
     residual: BaselineName = "none"
     """A baseline the network learns the difference to."""
     residual_season: int | None = option(None, low=1, only={"residual": ("seasonal_naive",)})
@@ -303,14 +303,14 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How a gradient becomes an update, and how the learning rate goes with the steps."""
+    """How a gradient becomes an update, and the schedule of the learning rate."""
 
     name: OptimizerName = "adam"
     """Which optimiser; the defaults of its other numbers are Optax's."""
     learning_rate: float = option(1e-3, above=0.0)
     """Peak learning rate."""
     schedule: ScheduleName = "constant"
-    """How the learning rate goes after the warm-up. plateau: needs validation rows; `train.refit_all`, which has none,
+    """The learning rate after the warm-up. plateau: needs validation rows; `train.refit_all`, which has none,
     trains again at the peak learning rate throughout."""
     warmup_steps: int = option(0, low=0)
     """Steps over which the learning rate rises linearly from 0."""
@@ -344,7 +344,7 @@ class TrainConfig:
     max_steps: int = option(1000, low=1)
     """Updates at most."""
     batch_size: int = option(64, low=1)
-    """Windows an update."""
+    """Windows per update."""
     val_check_steps: int = option(100, low=1)
     """Updates between validation checks."""
     early_stop_patience_steps: int = option(5, low=-1)

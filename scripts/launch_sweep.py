@@ -166,11 +166,11 @@ def _coordinate(launch: Launch) -> None:
     from lstmjax.sweep.search import coordinate
 
     with Signals(lambda: "start it again with --workers 0") as signals:
-        interrupt.arm()
+        signals.arm()
         try:
             coordinate(launch.space, launch.options, launch.run_dir, launch.search, should_stop=signals.requested)
         except Interrupted:
-            interrupt.leave("interrupted, the trials are recorded")
+            signals.leave("interrupted, the trials are recorded")
 
 
 def _parameters(launch: Launch) -> dict[str, Any]:

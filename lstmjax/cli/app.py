@@ -217,7 +217,7 @@ def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export:
 
 
 def _defaults(arguments: list[str]) -> RunConfig:
-    """The options' values where no flag gives them: those of the config file, or of the run to go on from."""
+    """The options' values where no flag gives them: those of the config file, or of the run that is resumed."""
     if named := _values(arguments, "--config"):
         return _config(Path(named[-1]))
     if named := _values(arguments, "--resume"):

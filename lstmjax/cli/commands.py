@@ -1,4 +1,4 @@
-"""What the command lines take: a dataclass a command, whose fields are its flags and whose docstrings are its help."""
+"""The flags of each command: one dataclass per command, whose docstrings are the help texts."""
 
 import dataclasses
 from pathlib import Path
@@ -23,28 +23,28 @@ class Train:
     overwrite: bool = False
     """Replace a run that is in the run directory."""
     resume: Path | None = None
-    """Go on with the run in this directory, to the same bytes as if it had not been interrupted. Options are the run's;
-    with --run-dir it goes on in a copy."""
+    """Resume the run in this directory, to the same bytes as if it had not been interrupted. Options are the run's;
+    with --run-dir it is resumed in a copy."""
     finetune_from: Path | None = None
     """Start a new run from the weights of the run in this directory. Options are that run's, where no flag is given."""
     seeds: int | None = None
-    """Train from so many seeds at once, train.seed and those after it: a run directory each, and a table of all."""
+    """Train from so many seeds at once, train.seed and those after it: one run directory per seed, and a table."""
 
     def __post_init__(self) -> None:
         if self.seeds is not None and self.finetune_from is not None:
             raise ConfigError("--seeds begins from weights drawn anew, --finetune-from does not: give one of the two")
         if self.seeds is not None and self.resume is not None and self.run_dir is not None:
-            raise ConfigError("--seeds goes on where it was: leave --run-dir out")
+            raise ConfigError("several seeds are resumed in place: leave --run-dir out")
         if self.resume is not None and (self.finetune_from is not None or self.overwrite):
             other = "--overwrite" if self.overwrite else "--finetune-from"
-            raise ConfigError(f"--resume goes on with a run, {other} begins one: give one of the two")
+            raise ConfigError(f"--resume continues a run, {other} begins one: give one of the two")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
     """Search for good options: train whole populations of settings at once, and keep the winner.
 
-    The same command goes on with a search that was interrupted, and several at once share the work.
+    The same command resumes a search that was interrupted, and several at once share the work.
     """
 
     search: Annotated[SweepConfig, tyro.conf.arg(name="")]

@@ -89,7 +89,7 @@ def state_template(network: Network, optimizer: OptimizerConfig, config: TrainCo
 def stored_state(
     stored: checkpoint.Checkpoint, network: Network, optimizer: OptimizerConfig, config: TrainConfig
 ) -> TrainState:
-    """The state in a checkpoint, as NumPy arrays: training goes on from it on any number of devices.
+    """The state in a checkpoint, as NumPy arrays: training continues from it on any number of devices.
 
     Args:
         stored: a checkpoint of a training run.
@@ -156,7 +156,7 @@ def stored_start(directory: Path, network: Network) -> Weights | None:
 
 
 def training_summary(result: TrainResult, member: int, *, seconds: float) -> dict[str, Any]:
-    """How training went, so far, for one member.
+    """How training went so far, for one member.
 
     Args:
         result: what training left.
@@ -175,7 +175,7 @@ def training_summary(result: TrainResult, member: int, *, seconds: float) -> dic
 def panel_digest(panel: Panel) -> str:
     """SHA-256 of a panel: of its values, its times, its identifiers and what its columns mean."""
     arrays, metadata = panel.to_arrays()
-    # What is empty is left out, so that a later version may add columns and arrays that this panel does not use.
+    # Empty parts are left out, so that a later version may add columns and arrays that this panel does not use.
     said = {name: value for name, value in metadata["schema"].items() if value}
     digest = hashlib.sha256(json.dumps([said, metadata["ids"]], sort_keys=True).encode())
     for name, array in sorted(arrays.items()):

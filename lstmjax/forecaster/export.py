@@ -147,7 +147,7 @@ FORMATS: dict[str, Callable[[Forecaster], dict[str, bytes]]] = {
 
 
 def _description(fitted: Fitted) -> dict[str, Any]:
-    """All that whoever uses the file must know, as JSON."""
+    """What a user of the file must know, as JSON."""
     schema = fitted.tail.schema
     calendar = [f"{name}_{part}" for name in schema.calendar for part in ("sin", "cos")]
     return {

@@ -156,7 +156,7 @@ def take_member(source: Path | str, member: int, target: Path | str) -> None:
 
 
 def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) -> RunConfig:
-    """The options to go on with.
+    """The options to resume with.
 
     Args:
         stored: those of the run.
@@ -188,14 +188,14 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
 
 
 def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfig) -> checkpoint.Checkpoint | None:
-    """What to go on from; None where nothing was saved yet: the run starts from the beginning.
+    """The checkpoint to resume from; None where nothing was saved yet: the run starts from the beginning.
 
     Of a run that is given more steps, a checkpoint that they make wrong is deleted: hold the directory's lock.
 
     Args:
         directory: the run's.
         stored: its options.
-        config: those it goes on with.
+        config: those it is resumed with.
 
     Raises:
         CheckpointError: no checkpoint verifies, or an earlier version trained otherwise.
@@ -240,7 +240,7 @@ def _warn_of_other_versions(then: dict[str, str], directory: Path | str) -> None
     told = [f"{name} {then[name]}, now {now[name]}" for name in now if name in then and then[name] != now[name]]
     if told:
         warnings.warn(
-            f"{directory} was trained with {'; '.join(told)}: its numbers may differ by rounding from here on",
+            f"{directory} was trained with {'; '.join(told)}: from here on its numbers may differ by rounding",
             CheckpointWarning,
             stacklevel=3,
         )

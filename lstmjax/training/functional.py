@@ -1,4 +1,4 @@
-"""The border between Flax modules and plain JAX: a network is split once, and from there on is a pure function.
+"""The border between Flax modules and plain JAX: a network is split once, and is a pure function from then on.
 
 Splitting and merging a module in Python costs more than a training step. So it is done while a program is traced, and
 what the program sees are two flat dicts of arrays, named by their path in the module: easy to read in a checkpoint.
@@ -221,5 +221,5 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _plain(leaf: Any) -> Array:
-    # A dtype said aloud makes Python numbers strongly typed, as the carry of a loop must be.
+    # An explicit dtype makes Python numbers strongly typed, as the carry of a loop must be.
     return jax.random.key_data(leaf) if _is_key(leaf) else jnp.asarray(leaf, jnp.result_type(leaf))

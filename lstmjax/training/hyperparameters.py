@@ -1,4 +1,4 @@
-"""The numbers of a training run that only scale arithmetic: traced, so that a new value never compiles anything."""
+"""The hyperparameters that only scale arithmetic: traced, so that a new value compiles nothing."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ _RENAMED = {"early_stop_patience_steps": "early_stop_patience"}
 class Hyperparameters(NamedTuple):
     """What may differ between the members of a population without another compilation.
 
-    Every field is one number a member (the seed two): NumPy on the host, traced in a program, and with a leading axis
-    of members in a population.
+    Every field is one number per member (the seed: two): NumPy on the host, traced in a program, and with a leading
+    axis of members in a population.
 
-    Names and meanings are those of `OptimizerConfig` and `TrainConfig`. A number that its run does not use (no
-    clipping, say) is there all the same; whether it is used is part of the compiled program.
+    Names and meanings are those of `OptimizerConfig` and `TrainConfig`. A number that a run does not use (for example,
+    of clipping that is off) has a value too; whether it is used is part of the compiled program.
     """
 
     learning_rate: Float[Any, "*K"]
@@ -88,14 +88,14 @@ OPTIONS = {
     for name, field in ((f.name, _RENAMED.get(f.name, f.name)) for f in dataclasses.fields(config))
     if field in Hyperparameters._fields
 }
-"""The options that are traced, by dotted name, and the field that holds each. ``train.max_steps`` is none of them: it
-says how long a run is too."""
+"""The options that are traced, by dotted name, and the field that holds each. ``train.max_steps`` is not among them,
+since it also says how long a run is."""
 
 
 def seed_words(seed: int) -> UInt32[np.ndarray, "2"]:
     """A seed as the two words of a Threefry key, as ``jax.random.key(seed)`` with 64-bit integers has them.
 
-    (With JAX's default 32-bit integers that function drops the upper half of the seed without a word.)
+    (With JAX's default 32-bit integers that function silently drops the upper half of the seed.)
 
     >>> seed_words(7).tolist(), seed_words(2**32 + 7).tolist()
     ([0, 7], [1, 7])

@@ -81,7 +81,7 @@ def train(
         current = _first_state(plan, first)
     else:
         current = fill_members(state() if callable(state) else state, plan.members, plan.mesh)
-    current = _rest_fillers(current, plan.members)
+    current = _stop_fillers(current, plan.members)
 
     every = config.val_check_steps
     end = config.max_steps if until is None else min(until, config.max_steps)
@@ -126,21 +126,21 @@ class _Pace:
         self._compiled = False
 
     def time(self, steps: int, run: Callable[[Members, Span], TrainState], members: Members, span: Span) -> TrainState:
-        """Runs a chunk, and learns from how long it took. The first is mostly compilation, and teaches nothing."""
+        """Runs a chunk, and adapts to how long it took; not to the first, which is mostly compilation."""
         began = time.monotonic()
         state = jax.block_until_ready(run(members, span))
         seconds = max(time.monotonic() - began, 1e-9)
         if self._compiled:
             self.rate = steps / seconds
         if self.fixed is None:
-            # From a few steps at first, lest a slow model's second chunk take minutes.
+            # A few steps at first: the second chunk of a slow model would otherwise take minutes.
             self.steps = max(1, min(8 * self.steps, int(self.rate * CHUNK_SECONDS))) if self._compiled else 2
         self._compiled = True
         return state
 
 
 def first_weights(first: Initializer | Weights) -> tuple[Initializer | None, Weights | None]:
-    """What draws the members' first weights, or the weights that they all begin with: one of the two is None."""
+    """What draws the members' first weights, and the weights that all begin with: one of the two is None."""
     return (None, first) if isinstance(first, Weights) else (first, None)
 
 
@@ -151,7 +151,7 @@ def _first_state(plan: Plan, first: Initializer | Weights) -> TrainState:
     return program(plan.hyper, parallel.place_shared(given, plan.mesh))
 
 
-def _rest_fillers(state: TrainState, members: int) -> TrainState:
+def _stop_fillers(state: TrainState, members: int) -> TrainState:
     """Members that only fill the mesh are stopped from the start."""
     filler = np.arange(len(state.stopped)) >= members
     stopped = jax.device_put(np.asarray(jax.device_get(state.stopped)) | filler, state.stopped.sharding)

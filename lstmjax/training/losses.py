@@ -1,4 +1,4 @@
-"""Losses of a forecast against what came, one value an element. Masking and averaging are the training step's."""
+"""Losses of a forecast against the truth, one value per element. The training step masks and averages them."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ def squared_error(predictions: Float[Array, "..."], targets: Float[Array, "..."]
 
     Args:
         predictions: forecasts, any shape.
-        targets: what came, of the same shape.
+        targets: the truth, of the same shape.
 
     Returns:
         ``(predictions - targets) ** 2``. Its mean is the MSE; Optax's ``l2_loss`` is half of it.
@@ -32,7 +32,7 @@ def absolute_error(predictions: Float[Array, "..."], targets: Float[Array, "..."
 
     Args:
         predictions: forecasts, any shape.
-        targets: what came, of the same shape.
+        targets: the truth, of the same shape.
 
     Returns:
         ``|predictions - targets|``.
@@ -54,8 +54,8 @@ def huber(
 
     Args:
         predictions: forecasts, any shape.
-        targets: what came, of the same shape.
-        delta: where the one turns into the other; may be traced.
+        targets: the truth, of the same shape.
+        delta: where the quadratic part turns into the linear one; may be traced.
 
     Returns:
         ``e² / 2`` where ``|e| <= delta``, else ``delta (|e| - delta / 2)``, with ``e = predictions - targets``.
@@ -77,7 +77,7 @@ def huber(
 
 
 def _check_shapes(predictions: jax.Array, targets: jax.Array) -> None:
-    # Broadcasting (B, H) against (B, H, 1) would train on nonsense without a word.
+    # Broadcasting (B, H) against (B, H, 1) would silently train on nonsense.
     if jnp.shape(predictions) != jnp.shape(targets):
         raise ValueError(
             f"predictions and targets must have one shape, got {jnp.shape(predictions)} and {jnp.shape(targets)}"

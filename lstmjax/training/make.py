@@ -1,4 +1,4 @@
-"""Training as a function of what is traced alone, with all that is compiled in fixed beforehand."""
+"""Training as a function of the traced hyperparameters, with all that is compiled in fixed beforehand."""
 
 import functools
 from collections.abc import Callable
@@ -30,6 +30,6 @@ def make_train(
 
     Returns:
         ``train(hyperparameters=[...], state=None, until=None, ...) -> TrainResult``: a function of what differs by
-        member, the seed included, which new values do not compile anew; the other arguments as for `train`.
+        member, the seed included, so that new values compile nothing; the other arguments as for `train`.
     """
     return functools.partial(train, network, data, optimizer, config, mapping=mapping)

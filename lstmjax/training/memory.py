@@ -1,4 +1,4 @@
-"""How much memory training a population takes: as the compiled programs say, not as a formula guesses."""
+"""How much memory it takes to train a population, as the compiled programs report it."""
 
 import functools
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def training_bytes(
     *,
     mapping: parallel.MappingName | None = None,
 ) -> int:
-    """Bytes that one device needs to train so many members together.
+    """Bytes that one device needs to train these members together.
 
     Compiles the programs that `train` then runs, so that nothing is compiled for the measurement alone.
 
@@ -65,10 +65,10 @@ def _described(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
-@functools.lru_cache(maxsize=64)  # a sweep asks again for every block, and the answer takes megabytes to make
+@functools.lru_cache(maxsize=64)  # a sweep asks again for every block, and computing the answer takes megabytes
 def _bytes_of(program: Any, tree: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> int:
     needed = program.lower(*jax.tree.unflatten(tree, leaves)).compile().memory_analysis()
-    if needed is None:  # a backend that does not tell
+    if needed is None:  # a backend that does not report it
         return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in leaves)
     whole = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
     return whole - needed.alias_size_in_bytes

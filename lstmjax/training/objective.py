@@ -1,7 +1,7 @@
 """The number by which a sweep ranks its trials: a metric in the table's units, whatever a trial's scaler and loss.
 
-A trial's validation loss is no such number: it is in the trial's own scaled units. So a check turns forecasts and
-truth back into the table's units, and weighs each error by its series and target.
+A trial's validation loss cannot be compared with that of others: it is in the trial's own scaled units. So a check
+turns forecasts and truth back into the table's units, and weighs each error by its series and target.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 
 class Units(NamedTuple):
-    """What turns scaled forecasts into a metric: one number a series and target each, float32."""
+    """What turns scaled forecasts into a metric: float32, one number per series and target."""
 
     center: Float[Array, "N C"] | Float[np.ndarray, "N C"]
     spread: Float[Array, "N C"] | Float[np.ndarray, "N C"]
@@ -60,7 +60,7 @@ class Objective(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """How a metric comes of the errors: their weighted mean over all observed targets.
+    """A metric as a function of the errors: their weighted mean over all observed targets.
 
     Attributes:
         error: of forecast and truth in the table's units, elementwise.

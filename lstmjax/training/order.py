@@ -14,7 +14,7 @@ from lstmjax.training.state import order_key
 
 ROUNDS = 24
 """Of the Feistel network, an even number. Large numbers need four (Luby and Rackoff 1988); halves of one and two bits,
-for five to eight windows, are told from uniform in 100,000 orders after 16 rounds, and not after 24."""
+for five to eight windows, differ from uniform in 100,000 orders after 16 rounds, and do not after 24."""
 
 
 def batch_positions(

@@ -1,4 +1,4 @@
-"""What one call of `train` amounts to: which programs run, on which devices, on which arrays."""
+"""One call of `train`, resolved: which programs run, on which devices, on which arrays."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -158,7 +158,7 @@ def fill_members(tree: Any, members: int, mesh: Mesh) -> Any:
     def fill(leaf: Any) -> Any:
         if len(leaf) != members:
             raise ValueError(f"every array must hold {members} members, got one with {len(leaf)}")
-        # Left where it is if nothing has to be filled: a large state is not copied for nothing.
+        # Not copied if nothing has to be filled: the state may be large.
         return leaf if len(rows) == members else np.asarray(jax.device_get(leaf))[rows]
 
     return parallel.place_members(jax.tree.map(fill, tree), mesh)

@@ -1,4 +1,4 @@
-"""Progress of a training run, for a person to look at: live on a terminal, plain lines elsewhere."""
+"""Progress of training: live on a terminal, plain lines elsewhere."""
 
 import math
 from types import TracebackType
@@ -92,6 +92,6 @@ def _rate_and_time_left(step: int, max_steps: int, rate: float) -> list[str]:
 
 
 def _mean(values: np.ndarray) -> str:
-    """The members' mean, of those that have a number."""
+    """The mean over the members that have a finite value."""
     known = values[np.isfinite(values)]
     return f"{known.mean():.4g}" if len(known) else "-"

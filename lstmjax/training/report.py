@@ -1,4 +1,4 @@
-"""What a training run says of itself: after a chunk of steps, at a validation check, and at its end."""
+"""What training reports: after a chunk of steps, at a validation check, and at its end."""
 
 import dataclasses
 
@@ -25,12 +25,12 @@ class Status:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """What a validation check found. Arrays are by member; NaN for members at rest, and where nothing is validated."""
+    """What a validation check found. Arrays are by member; NaN for stopped members, and where nothing is validated."""
 
     step: int
     """Updates done."""
     state: TrainState
-    """The state after the check, from which a run goes on as if never interrupted. Its arrays are not changed later."""
+    """The state after the check, from which a run is resumed to the same bytes. Its arrays are not changed later."""
     train_loss: Float[np.ndarray, " K"]
     """Mean of the batches' losses since the last check."""
     val_loss: Float[np.ndarray, " K"]
@@ -70,13 +70,13 @@ class TrainResult:
     network: Functional
     """The network without its arrays."""
     state: TrainState
-    """The last state, NumPy arrays with a leading axis of members; training can go on from it."""
+    """The last state, NumPy arrays with a leading axis of members; training can continue from it."""
     interrupted: bool
     """True if a callback ended it before its time."""
     seconds: float
     """Of this call, compilation included."""
     batch_size: int
-    """Windows a step: fewer than asked for where there are fewer."""
+    """Windows per step: fewer than asked for where there are fewer."""
     batch_shards: int
     """Parts into which each batch was split."""
 
@@ -85,7 +85,7 @@ class TrainResult:
         return kept_weights(self.state, member)
 
     def steps(self, member: int = 0) -> int:
-        """Updates a member did."""
+        """Updates that a member did."""
         return int(self.state.step[member])
 
     def best_step(self, member: int = 0) -> int:
@@ -94,7 +94,7 @@ class TrainResult:
         return best if best >= 0 else self.steps(member)
 
     def failure(self, member: int = 0) -> str | None:
-        """One line on why a member failed and what is kept of it; None if it did not."""
+        """One line that says why a member failed and which weights are kept; None if it did not."""
         failed = int(self.state.failed_step[member])
         if failed < 0:
             return None

@@ -1,4 +1,4 @@
-"""How the learning rate goes with the steps.
+"""The learning rate as a function of the step.
 
 Optax has these schedules, but takes their counts as Python numbers, so that each new value compiles anew. Here they
 are functions of the step and of traced numbers. Tests hold them equal to Optax's.

@@ -1,4 +1,4 @@
-"""All that changes while a member is trained. Written down and read back, training goes on with the same bytes."""
+"""All that changes while a member is trained. Saved and loaded again, training continues to the same bytes."""
 
 from typing import Any, NamedTuple
 
@@ -25,8 +25,8 @@ class Plateau(NamedTuple):
 class TrainState(NamedTuple):
     """The state of one member; in a population every leaf has a leading axis of members.
 
-    Only arrays of numbers (random keys as raw words), so that a checkpoint is a set of plain arrays. Where in the
-    data a run is follows from ``step``: the windows and the dropout masks of a step are functions of (seed, step).
+    Only arrays of numbers (random keys as raw words), so that a checkpoint is a set of plain arrays. The position in
+    the data follows from ``step``: the windows and the dropout masks of a step are functions of (seed, step).
     """
 
     params: Arrays
@@ -51,7 +51,7 @@ class TrainState(NamedTuple):
     """True once stopped early."""
     failed_step: Int[Array, "*K"]
     """The step, counted from 0, whose loss, gradient or weights were not finite and which was therefore not taken;
-    -1: none. A member that failed rests."""
+    -1: none. A member that failed is not trained further."""
     plateau: Plateau | None
     """Of the plateau schedule; None under every other, whose learning rate validation does not touch."""
     loss_sum: Float[Array, "*K"]
@@ -106,8 +106,8 @@ def first_state(weights: Weights, optimizer: str, schedule: str, hyper: Hyperpar
 
 
 def seed_key(seed: UInt32[Array, "2"]) -> PRNGKeyArray:
-    """The key that all of a member's random draws come from."""
-    # Named, not left to JAX's default: a run's bytes must not hang on a global setting.
+    """The key of all random draws of a member."""
+    # Named rather than JAX's default: a run's bytes must not depend on a global setting.
     return jax.random.wrap_key_data(seed, impl="threefry2x32")
 
 

@@ -27,7 +27,7 @@ from lstmjax.window import WindowSpec
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a compiled training program depends on, apart from the shapes of its arrays. Hashable.
+    """What a compiled training program depends on besides the shapes of its arrays. Hashable.
 
     Attributes:
         network: the network without its arrays.
@@ -37,7 +37,7 @@ class Setting:
         clip_value: whether gradients are bounded by element.
         clip_norm: whether gradients are bounded by global norm.
         loss: key of `LOSSES`.
-        batch_size: windows a step, over all parts.
+        batch_size: windows per step, over all parts.
         batch_shards: parts of a batch.
         block_size: windows that validation looks at together, over all parts.
         objective: what a sweep ranks by; None where nothing is ranked.
@@ -205,7 +205,7 @@ def _gradients(
     (total, model_state), gradients = jax.value_and_grad(loss_sum, has_aux=True)(state.params)
     observed = jnp.sum(target.mask * counts, dtype=jnp.float32)
     if setting.batch_shards > 1:
-        # One sum for all, as every sum over devices costs a rendezvous.
+        # One sum for all, since every sum over devices costs a synchronisation.
         # Running statistics become the parts' mean; as changes, so that what did not change stays as it is.
         changes = {
             name: (new - state.model_state[name]) / setting.batch_shards

@@ -1,4 +1,4 @@
-"""Validation checks: every validation window, and what follows from them for early stopping and the learning rate."""
+"""Validation checks: scores over all validation windows; early stopping and the plateau schedule follow from them."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ PLATEAU_TOLERANCE = 1e-4
 
 
 class Scores(NamedTuple):
-    """What a check found, in scaled units, over all observed targets of all validation windows."""
+    """The scores of a check, in scaled units, over all observed targets of all validation windows."""
 
     loss: Float[Array, "*K"]
     """The training loss's metric."""
@@ -34,7 +34,7 @@ class Scores(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What all members share in a check."""
+    """What all members of a check share."""
 
     arrays: PanelArrays
     windows: Windows
@@ -54,8 +54,8 @@ def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Sco
         held: the validation windows.
 
     Returns:
-        The state afterwards, and what was found. A member that had stopped or failed is left as it is, with scores
-        that are not numbers. Without validation windows only the training loss is told, and nothing is chosen.
+        The state afterwards, and the scores. A member that had stopped or failed is left as it is, with scores of NaN.
+        Without validation windows the training loss is the only score, and no weights are selected.
     """
     state, hyper, own = member
     data = member_data(own, held.data)
@@ -73,10 +73,10 @@ def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Sco
                 state = state._replace(plateau=_move_plateau(state.plateau, hyper, loss))
         return state, Scores(loss, mae, mse, train_loss, current_rate(setting, state, hyper, data), objective)
 
-    def resting(state: TrainState) -> tuple[TrainState, Scores]:
+    def stopped(state: TrainState) -> tuple[TrainState, Scores]:
         return state, Scores(*(not_a_number,) * len(Scores._fields))
 
-    return lax.cond(is_active(state), active, resting, state)
+    return lax.cond(is_active(state), active, stopped, state)
 
 
 def evaluate(
