@@ -1,0 +1,83 @@
+"""What a run trains, resolved once: the options, the data as they are trained on, and the seeds."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lstmjax.config import RunConfig
+from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.source import load_source
+from lstmjax.data.windows import test_windows
+from lstmjax.forecaster.checkpoints import panel_digest
+from lstmjax.forecaster.fit import resolved_config
+from lstmjax.forecaster.network import UserNetwork
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run trains, resolved: computed once, and carried along.
+
+    Attributes:
+        config: all options, with all that was inferred filled in.
+        network: a network of the user's own; None for that of ``config.model``.
+        prepared: the data.
+        data_sha256: digest of the data.
+        source: what to call the data.
+        seeds: one per member.
+        alone: whether it is a run of one seed, without a folder per seed.
+    """
+
+    config: RunConfig
+    network: UserNetwork | None
+    prepared: Prepared
+    data_sha256: str
+    source: str
+    seeds: tuple[int, ...]
+    alone: bool
+
+    def sizes(self) -> str:
+        """Rows, series and windows, in one line."""
+        prepared = self.prepared
+        rows, series = len(prepared.panel.y), len(prepared.panel.ids)
+        counts = {
+            "training": len(prepared.train.series),
+            "validation": len(prepared.validation.series),
+            "test": len(test_windows(prepared.split, h=prepared.spec.h).series),
+        }
+        windows = ", ".join(f"{count} {name}" for name, count in counts.items())
+        return f"{rows} rows, {series} series, every {prepared.config.freq}; windows: {windows}"
+
+
+def absolute_paths(data: Any) -> Any:
+    """The data's options with paths that hold in any working directory, for those who read the run's config later."""
+    paths = {name: getattr(data, name) for name in ("path", "futr_path")}
+    return dataclasses.replace(data, **{name: str(Path(p).resolve()) for name, p in paths.items() if p is not None})
+
+
+def make_job(config: RunConfig, seeds: int | None, network: UserNetwork | None) -> Job:
+    """Reads and prepares the data, and resolves the options.
+
+    Args:
+        config: the options, with the settings of a named data set.
+        seeds: how many, from ``train.seed`` on; None: a run of one seed, without a folder per seed.
+        network: a network of the user's own; None for that of ``config.model``.
+
+    Raises:
+        ConfigError: an option does not fit.
+        DataError: the data cannot be used.
+    """
+    config = dataclasses.replace(config, data=absolute_paths(config.data))
+    source = load_source(config.data)
+    panel = source.panel(config.data)
+    prepared = prepare(panel, config.data, with_test=True)
+    members = 1 if seeds is None else seeds
+    return Job(
+        config=resolved_config(config, prepared, network, members),
+        network=network,
+        prepared=prepared,
+        data_sha256=panel_digest(panel),
+        source=source.name,
+        seeds=tuple(range(config.train.seed, config.train.seed + members)),
+        alone=seeds is None,
+    )
