@@ -9,11 +9,12 @@ import numpy as np
 from lstmjax.config import DataConfig
 from lstmjax.data.calendar import WIDTH
 from lstmjax.data.frequency import season_length
+from lstmjax.data.origins import counting, train_windows, validation_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.scaling import Scaling, fit_scaling, scale
 from lstmjax.data.split import Split, split_panel
-from lstmjax.data.table import DataWarning
-from lstmjax.data.windows import PanelArrays, Windows, counting, train_windows, validation_windows
+from lstmjax.data.table import DataWarning, first_few
+from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import DataError
 from lstmjax.window import WindowSpec
 
@@ -46,13 +47,15 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
 
     Raises:
         ConfigError: a split smaller than a window.
-        DataError: there is no series left with a whole training window, or none has a target of a weight above 0.
+        DataError: no series has a whole training window, or no training target has a weight above 0.
 
     Warns:
-        DataWarning: there are validation rows, but none with a target that counts: nothing is validated.
+        DataWarning: some series have no training window; they are named. Or there are validation rows, but none with a
+            target that counts: nothing is validated.
     """
     split, val_size, test_size = split_panel(panel, config, with_test=with_test)
     train = train_windows(panel, split, input_size=config.input_size, h=config.h, step_size=config.step_size)
+    _check_training_windows(train, panel, config, val_size, test_size)
     if not counting(panel, train, h=config.h).any():
         raise DataError(
             f"column {config.weight_col!r} (data.weight_col) is 0 in every row that is a training target: there is "
@@ -76,6 +79,25 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
         validation=_validation(panel, split, config.h),
         spec=window_spec(panel, resolved),
     )
+
+
+def _check_training_windows(train: Windows, panel: Panel, config: DataConfig, val_size: int, test_size: int) -> None:
+    """Warns of series without a training window; raises a `DataError` where no series has one."""
+    short = np.setdiff1d(np.arange(len(panel.ids)), train.series)
+    if len(short) == len(panel.ids):
+        raise DataError(
+            f"no series has a whole training window: the longest has {panel.observed.max()} rows, of which validation "
+            f"takes {val_size} and the test {test_size}, and a window needs {config.h + 1} (data.h + 1), with a target "
+            f"observed, in a long series after its first {config.input_size} (data.input_size): give more rows, or a "
+            "smaller data.val_size, data.test_size, data.input_size or data.h"
+        )
+    if len(short):
+        warnings.warn(
+            f"{len(short)} of {len(panel.ids)} series have no whole training window and are forecast only, not trained "
+            f"on: {first_few(map(repr, panel.ids[short].tolist()))}",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _validation(panel: Panel, split: Split, h: int) -> Windows:

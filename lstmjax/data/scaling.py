@@ -14,12 +14,10 @@ from lstmjax.data.calendar import calendar_features
 from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
 from lstmjax.data.split import Split
-from lstmjax.data.table import DataWarning
+from lstmjax.data.table import DataWarning, first_few
 from lstmjax.data.transform import TRANSFORMS, transformed
 from lstmjax.data.windows import PanelArrays, Rescaling
 from lstmjax.errors import DataError
-
-_NAMED = 5  # series named in a warning; the others are counted
 
 
 @dataclass(frozen=True)
@@ -304,9 +302,4 @@ def _warn_constant(panel: Panel, split: Split) -> None:
             if len(observed) and observed.min() == observed.max():
                 names.append(f"{name!r} ({channel!r} is always {observed[0]:g})")
     if names:
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        warnings.warn(
-            f"constant over the training rows: {', '.join(names[:_NAMED])}{more}",
-            DataWarning,
-            stacklevel=3,
-        )
+        warnings.warn(f"constant over the training rows: {first_few(names)}", DataWarning, stacklevel=3)

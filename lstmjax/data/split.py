@@ -1,6 +1,5 @@
 """Which rows are for training, validation and test: three stretches of every series, in this order of time."""
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,11 +8,7 @@ from jaxtyping import Int64
 
 from lstmjax.config import DataConfig
 from lstmjax.data.panel import Panel
-from lstmjax.data.table import DataWarning
-from lstmjax.data.windows import train_windows
 from lstmjax.errors import ConfigError, DataError
-
-_NAMED = 5  # series named in a warning; the others are counted
 
 
 class Split(NamedTuple):
@@ -41,30 +36,10 @@ def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[S
 
     Raises:
         ConfigError: a size above 0 but below ``h``, so that it holds no window; a timestamp that cannot be read.
-        DataError: no series has a training window.
-
-    Warns:
-        DataWarning: some series have none; they are named.
+        DataError: the sizes leave no row of any series to train on.
     """
     split = _by_time(panel, config) if config.train_end is not None else _by_size(panel, config, with_test)
     sizes = [int(np.max(part)) for part in (split.val_end - split.train_end, split.test_end - split.val_end)]
-    windows = train_windows(panel, split, input_size=config.input_size, h=config.h, step_size=config.step_size)
-    short = np.setdiff1d(np.arange(len(panel.ids)), windows.series)
-    if len(short) == len(panel.ids):
-        raise DataError(
-            f"no series has a whole training window: the longest has {panel.observed.max()} rows, of which validation "
-            f"takes {sizes[0]} and the test {sizes[1]}, and a window needs {config.h + 1} (data.h + 1), with a target "
-            f"observed, in a long series after its first {config.input_size} (data.input_size): give more rows, or a "
-            "smaller data.val_size, data.test_size, data.input_size or data.h"
-        )
-    if len(short):
-        more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
-        warnings.warn(
-            f"{len(short)} of {len(panel.ids)} series have no whole training window and are forecast only, not trained "
-            f"on: {', '.join(map(repr, panel.ids[short[:_NAMED]].tolist()))}{more}",
-            DataWarning,
-            stacklevel=2,
-        )
     return split, sizes[0], sizes[1]
 
 

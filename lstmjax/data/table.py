@@ -8,7 +8,7 @@ import difflib
 import gzip
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +20,22 @@ from lstmjax.errors import DataError
 
 _FIRST_ROW = 2  # below the header
 _LARGEST_TIME = 2**62  # so that the distance between any two times is an int64 too
+_NAMED = 5  # items named in a warning; the others are counted
 _FORMS = ("ISO8601", None)  # of timestamps as text; None: as pandas guesses from the first
 
 
 class DataWarning(UserWarning):
     """Something about a table that its owner should know, though it can be used. One line."""
+
+
+def first_few(items: Iterable[str]) -> str:
+    """The first five items of a list, and the number of the others, for a message.
+
+    >>> first_few("abcdefg")
+    'a, b, c, d, e and 2 more'
+    """
+    listed = list(items)
+    return ", ".join(listed[:_NAMED]) + (f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else "")
 
 
 class TimeColumn(NamedTuple):

@@ -13,7 +13,8 @@ from lstmjax.data.frames import truth
 from lstmjax.data.future import require_future
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.data.windows import Windows, forecast_windows, test_windows
+from lstmjax.data.origins import forecast_windows, test_windows
+from lstmjax.data.windows import Windows
 from lstmjax.errors import DataError
 from lstmjax.evaluation.table import render_metrics
 from lstmjax.forecaster.forecaster import Forecaster

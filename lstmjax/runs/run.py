@@ -17,7 +17,7 @@ from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source, with_dataset_settings
-from lstmjax.data.windows import test_windows
+from lstmjax.data.origins import test_windows
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.errors import Interrupted

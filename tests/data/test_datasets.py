@@ -18,9 +18,10 @@ from lstmjax.config import DataConfig, DatasetName
 from lstmjax.data import datasets
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.datasets import RemoteFile, fetch, load, settings
+from lstmjax.data.origins import test_windows
 from lstmjax.data.scaling import fit_scaling, scale
 from lstmjax.data.split import split_panel
-from lstmjax.data.windows import gather, test_windows
+from lstmjax.data.windows import gather
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.ops.naive import repeat_last, seasonal_naive
 

@@ -13,17 +13,10 @@ from hypothesis import strategies as st
 
 from lstmjax.config import DataConfig
 from lstmjax.data.build import panel_from_table
+from lstmjax.data.origins import forecast_windows, test_windows, train_windows, validation_windows
 from lstmjax.data.scaling import fit_scaling, scale
 from lstmjax.data.split import Split, split_panel
-from lstmjax.data.windows import (
-    PanelArrays,
-    Windows,
-    forecast_windows,
-    gather,
-    test_windows,
-    train_windows,
-    validation_windows,
-)
+from lstmjax.data.windows import PanelArrays, Windows, gather
 
 _gather = jax.jit(gather, static_argnames=("input_size", "h"))
 
