@@ -7,7 +7,9 @@ from jaxtyping import Array, Float
 
 from lstmjax import nn
 from lstmjax.config import ModelConfig
-from lstmjax.models.instance_norm import Residual, make_norm, normalize, restore
+from lstmjax.models.encoder import make_encoder
+from lstmjax.models.instance_norm import make_norm, normalize, restore
+from lstmjax.models.residual import Residual
 from lstmjax.ops import LSTMWeights
 from lstmjax.window import Forecast, WindowBatch, WindowSpec
 
@@ -33,7 +35,7 @@ class SegmentNetwork(nnx.Module):
         rngs: the initial weights come from its stream "params".
 
     Raises:
-        ConfigError: a seasonal residual whose season does not fit into the lookback.
+        ConfigError: the residual is seasonal and its season is longer than the lookback.
 
     References:
         Lin et al., `SegRNN: Segment Recurrent Neural Network for Long-Term Time Series Forecasting
@@ -52,17 +54,12 @@ class SegmentNetwork(nnx.Module):
         self.segments = -(-spec.h // self.size)
         self.residual = Residual.of(spec, config)
         self.norm = make_norm(spec, config)
-        # One variable for all places that drop, so that a sweep can trace it. A rate of 0 is compiled in: no masks.
-        self.dropout = nn.Hyperparameter(jnp.float32(config.dropout)) if config.dropout > 0.0 else 0.0
         hidden = config.hidden_size
         shared = spec.hist_exog + spec.futr_exog
         # Values and masks, side by side.
         self.embed = nnx.Linear(2 * self.size, hidden, rngs=rngs)
         self.embed_exog = nnx.Linear(2 * self.size * shared, hidden, use_bias=False, rngs=rngs) if shared else None
-        self.encoder = nn.StackedLSTM(hidden, hidden, config.num_layers, dropout=self.dropout, rngs=rngs)
-        # As the dropout: 1, the layers' own default, is compiled in.
-        self.forget_bias = nn.Hyperparameter(jnp.float32(config.forget_bias)) if config.forget_bias != 1.0 else None
-        self.begin()
+        self.encoder, self.dropout, self.forget_bias = make_encoder(hidden, config, rngs=rngs)
         self.position = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (self.segments, hidden)))
         ahead = 2 * self.size * spec.futr_exog
         self.query_future = nnx.Linear(ahead, hidden, rngs=rngs) if ahead else None
@@ -78,7 +75,7 @@ class SegmentNetwork(nnx.Module):
         self.highway = nnx.Linear(spec.input_size, spec.h, kernel_init=zeros, rngs=rngs) if config.highway else None
 
     def begin(self) -> None:
-        """Gives the first weights what they owe to hyperparameters; called again where those are traced."""
+        """Sets the first weights that depend on hyperparameters; called again where these are traced."""
         if self.forget_bias is not None:
             self.encoder.set_forget_bias(self.forget_bias[...])
 
@@ -150,8 +147,6 @@ class SegmentNetwork(nnx.Module):
         if self.query_static is not None:
             static = jnp.broadcast_to(window.stat_exog[:, None], (batch, self.spec.targets, self.spec.stat_exog))
             if self.series is not None:
-                if window.series is None:
-                    raise ValueError("window.series is None: a series embedding needs the series' numbers")
                 static = jnp.concatenate([static, self.series(window.series)], axis=-1)
             queries = queries + self.query_static(static)[:, :, None]  # (B, C, 1, D)
         if self.query_future is not None:
