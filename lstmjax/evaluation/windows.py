@@ -12,6 +12,7 @@ from lstmjax.data.scaling import Scaling, scale_targets
 from lstmjax.data.windows import Windows
 from lstmjax.evaluation import metrics
 from lstmjax.evaluation.baselines import BASELINES
+from lstmjax.evaluation.table import table_metrics
 
 
 class Evaluation(NamedTuple):
@@ -52,7 +53,7 @@ def evaluate(
         for name, baseline in BASELINES.items()
     }
     table = forecast_frame(panel, windows, {"y": y, **columns}, cutoff=True)
-    original = metrics.table_metrics(
+    original = table_metrics(
         table, list(columns), _seasonal_scales(panel, first_row, season_length), id_col=panel.schema.id_col
     )
     scaled_y = scale_targets(y, series, scaling)
