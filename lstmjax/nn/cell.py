@@ -1,5 +1,6 @@
 """One step of an LSTM, with the variants that the literature knows."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypedDict
 
@@ -32,7 +33,7 @@ class CellOptions(TypedDict, total=False):
     gate_fn: Activation
     activation_fn: Activation
     kernel_init: Initializer
-    recurrent_kernel_init: Initializer
+    recurrent_kernel_init: Initializer | None
     bias_init: Initializer | None
     dtype: DTypeLike | None
     param_dtype: DTypeLike
@@ -62,7 +63,7 @@ class LSTMCell(nnx.RNNCellBase):
         gate_fn: squashes i, f and o; default sigmoid.
         activation_fn: squashes g and c; default tanh.
         kernel_init: of W; default LeCun normal.
-        recurrent_kernel_init: of U; default one orthogonal block a gate.
+        recurrent_kernel_init: of U; default one orthogonal block per gate.
         bias_init: of b, before `forget_bias` is added; default zeros.
         dtype: of the products, e.g. `jnp.bfloat16`; default that of input and weights together. c stays float32.
         param_dtype: of the weights.
@@ -93,7 +94,7 @@ class LSTMCell(nnx.RNNCellBase):
         gate_fn: Activation = jax.nn.sigmoid,
         activation_fn: Activation = jnp.tanh,
         kernel_init: Initializer = nnx.initializers.lecun_normal(),  # noqa: B008 - a pure function
-        recurrent_kernel_init: Initializer = orthogonal_gates,
+        recurrent_kernel_init: Initializer | None = None,
         bias_init: Initializer | None = None,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
@@ -112,6 +113,8 @@ class LSTMCell(nnx.RNNCellBase):
         width = gates * hidden_features
 
         self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, width), param_dtype))
+        if recurrent_kernel_init is None:
+            recurrent_kernel_init = functools.partial(orthogonal_gates, gates=gates)
         self.recurrent_kernel = nnx.Param(recurrent_kernel_init(rngs.params(), (self.out_features, width), param_dtype))
         bias = _initial_bias(
             rngs.params(),
