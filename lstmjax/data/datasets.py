@@ -13,6 +13,7 @@ import pandas as pd
 
 from lstmjax.data.table import read_table
 from lstmjax.errors import ConfigError, DataError
+from lstmjax.storage.silence import silenced
 
 _GITHUB = "https://raw.githubusercontent.com"
 _ETT = f"{_GITHUB}/zhouhaoyi/ETDataset/main/ETT-small"
@@ -121,16 +122,16 @@ def _folder() -> Path:
 def _download(file: RemoteFile, folder: Path) -> None:
     import pooch  # takes a tenth of a second; most runs need no download
 
-    pooch.get_logger().setLevel("CRITICAL")
     by_hand = f"put the file there by hand, as {folder / file.name}"
     try:
-        pooch.retrieve(
-            file.address,
-            known_hash=f"sha256:{file.sha256}",
-            fname=file.name,
-            path=folder,
-            downloader=pooch.HTTPDownloader(progressbar=False, timeout=_TIMEOUT),
-        )
+        with silenced(pooch.get_logger().name):
+            pooch.retrieve(
+                file.address,
+                known_hash=f"sha256:{file.sha256}",
+                fname=file.name,
+                path=folder,
+                downloader=pooch.HTTPDownloader(progressbar=False, timeout=_TIMEOUT),
+            )
     except ValueError:  # pooch removes what it has downloaded
         raise DataError(
             f"{file.name} from {file.address} is not the published file (SHA-256 {file.sha256} expected): {by_hand}"

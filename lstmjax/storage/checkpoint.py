@@ -9,22 +9,23 @@ On disk the description and the arrays lie end to end in one array of bytes. Orb
 array, and a training state has some sixty; and where one of several fails, those under way print tracebacks.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
-import logging
 import os
 import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from lstmjax.errors import CheckpointError
+from lstmjax.storage.silence import silenced
 
 FORMAT_VERSION = 2
 """Version of the stored form. A newer one is refused, never guessed at.
@@ -86,11 +87,10 @@ def save(
     """
     contents = _pack(step, arrays, metadata, loss)
     path = Path(directory).resolve() / str(step)
-    ocp = _orbax()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_room(path.parent, contents.nbytes)
-        with _plain_files(ocp):
+        with _orbax() as ocp, _plain_files(ocp):
             ocp.save_checkpointables(path, {_NAME: {"contents": contents}}, overwrite=True)
     # A full disk is an OSError in one library and a ValueError in the next.
     except Exception as error:
@@ -208,7 +208,8 @@ def load_step(directory: Path | str, step: int) -> Checkpoint:
     """
     path = (Path(directory) / str(step)).resolve()
     try:
-        whole = np.asarray(_orbax().load_checkpointables(path)[_NAME]["contents"]).tobytes()
+        with _orbax() as ocp:
+            whole = np.asarray(ocp.load_checkpointables(path)[_NAME]["contents"]).tobytes()
     # Whatever a damaged file makes Orbax, TensorStore or the JSON parser raise, the answer is the same: try an older.
     except Exception as error:
         raise DamagedError(f"cannot be read ({type(error).__name__})") from error
@@ -289,11 +290,14 @@ def _reason(error: Exception) -> str:
     return os.strerror(int(code[1])) if code else " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _orbax() -> Any:
-    """Orbax's v1 interface, imported on first use: it takes half a second."""
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """Orbax's v1 interface, imported on first use: that takes half a second. Its log is silenced meanwhile.
+
+    It logs its own steps at every save, and whole tracebacks at one that fails; what a user must know is raised or
+    warned of here.
+    """
     import orbax.checkpoint.experimental.v1 as ocp
 
-    # It logs its own inner workings at every save, and whole tracebacks at one that fails; what a user must know is
-    # raised or warned of here.
-    logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
-    return ocp
+    with silenced("absl"):
+        yield ocp

@@ -4,6 +4,7 @@ import functools
 import gc
 import hashlib
 import http.server
+import logging
 import os
 import threading
 import typing
@@ -12,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pandas as pd
+import pooch
 import pytest
 
 from lstmjax.config import DataConfig, DatasetName
@@ -57,6 +59,15 @@ def test_a_file_is_downloaded_once_and_silently(server, tmp_path, capfd):
     unreachable = RemoteFile("mine.csv", "http://127.0.0.1:1/file.csv", DIGEST)
     assert fetch(unreachable, tmp_path / "cache") == path
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_download_leaves_the_level_of_poochs_logger(server, tmp_path):
+    level = pooch.get_logger().level
+    fetch(RemoteFile("mine.csv", f"{server}/file.csv", DIGEST), tmp_path / "cache")
+    with pytest.raises(DataError):
+        fetch(RemoteFile("other.csv", f"{server}/file.csv", "0" * 64), tmp_path / "cache")
+    assert pooch.get_logger().level == level
+    assert pooch.get_logger().isEnabledFor(logging.INFO)
 
 
 def test_a_download_with_another_digest_is_refused_and_removed(server, tmp_path):
