@@ -9,10 +9,10 @@ from lstmjax.data.windows import Windows
 
 
 def train_windows(panel: Panel, split: Split, *, input_size: int, h: int, step_size: int = 1) -> Windows:
-    """The windows to learn from: targets lie wholly in training rows and are not all missing.
+    """Lists the training windows: all their targets lie in training rows, and at least one is observed.
 
     The lookback lies in the series, except where that leaves no window at all: a series shorter than
-    ``input_size + h`` has windows whose lookback begins before it, padded and masked.
+    ``input_size + h`` has windows whose lookback begins before the series, padded and masked.
 
     Args:
         panel: the data.
@@ -27,51 +27,51 @@ def train_windows(panel: Panel, split: Split, *, input_size: int, h: int, step_s
     rows = split.train_end
     first = np.minimum(input_size, np.maximum(1, rows - h))
     windows = _enumerate(first, rows - h, step_size)
-    seen = _reaching(~np.isnan(panel.y).all(axis=1), panel, windows, h)
+    seen = _with_target_in(~np.isnan(panel.y).all(axis=1), panel, windows, h)
     return Windows(windows.series[seen], windows.origin[seen])
 
 
 def counting(panel: Panel, windows: Windows, *, h: int) -> Bool[np.ndarray, " W"]:
-    """Which windows have a target that counts in the loss: an observed one, in a row of a weight above 0.
+    """Tells which windows have a target that counts in the loss: an observed one, in a row of a weight above 0.
 
     Args:
         panel: the data.
-        windows: which windows, with their targets inside their series.
+        windows: the windows, with all targets inside their series.
         h: horizon H, in rows.
     """
     rows = ~np.isnan(panel.y).all(axis=1)
     if panel.weight.shape[1]:
         rows &= panel.weight[:, 0] > 0
-    return _reaching(rows, panel, windows, h)
+    return _with_target_in(rows, panel, windows, h)
 
 
-def _reaching(rows: Bool[np.ndarray, " R"], panel: Panel, windows: Windows, h: int) -> Bool[np.ndarray, " W"]:
-    """Which windows have one of some rows among their targets."""
+def _with_target_in(rows: Bool[np.ndarray, " R"], panel: Panel, windows: Windows, h: int) -> Bool[np.ndarray, " W"]:
+    """Tells which windows have at least one of some rows among their targets."""
     before = np.concatenate([[0], np.cumsum(rows)])
     begin = panel.offsets[windows.series] + windows.origin
     return before[begin + h] > before[begin]
 
 
 def validation_windows(split: Split, *, h: int) -> Windows:
-    """Every window whose targets lie wholly in validation rows; the lookback may reach into training rows."""
+    """Lists every window whose targets all lie in validation rows; the lookback may reach into training rows."""
     return _enumerate(split.train_end, split.val_end - h, 1)
 
 
 def test_windows(split: Split, *, h: int) -> Windows:
-    """Every window whose targets lie wholly in test rows; the lookback may reach into earlier rows."""
+    """Lists every window whose targets all lie in test rows; the lookback may reach into earlier rows."""
     return _enumerate(split.val_end, split.test_end - h, 1)
 
 
-test_windows.__test__ = False  # type: ignore[attr-defined]  # pytest: its name is not that of a test
+test_windows.__test__ = False  # type: ignore[attr-defined]  # for pytest: it is not a test
 
 
 def forecast_windows(panel: Panel) -> Windows:
-    """One window a series, whose horizon begins after its last observation."""
+    """Lists one window per series, whose horizon begins after its last observation."""
     return Windows(np.arange(len(panel.ids), dtype=np.int32), panel.observed.astype(np.int32))
 
 
 def _enumerate(first: np.ndarray, last: np.ndarray, step: int) -> Windows:
-    """Origins first, first + step, ... up to and including last, for each series."""
+    """Lists the origins first, first + step, ... up to and including last, of each series."""
     counts = np.maximum(0, (last - first) // step + 1)
     series = np.repeat(np.arange(len(first)), counts)
     index = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -1,4 +1,4 @@
-"""From a panel to what a network is trained on: split, scaled, cut into windows. Every user's mistake shows here."""
+"""Prepares a panel for training: splits it, scales it and cuts it into windows. Mistakes in the data are found here."""
 
 import dataclasses
 import warnings
@@ -23,7 +23,7 @@ class Prepared(NamedTuple):
     """Data ready to train on."""
 
     config: DataConfig
-    """With all that was inferred filled in: frequency, season, sizes of the splits."""
+    """Completed by what was inferred: frequency, season, sizes of the splits."""
     panel: Panel
     split: Split
     scaling: Scaling
@@ -40,10 +40,10 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
     Args:
         panel: the data.
         config: how.
-        with_test: whether to hold test rows out where ``config`` does not say how many.
+        with_test: whether to hold out test rows where ``config`` does not say how many.
 
     Returns:
-        The data, with statistics of the training rows only.
+        The data, scaled by statistics of the training rows only.
 
     Raises:
         ConfigError: a split smaller than a window.
@@ -62,8 +62,8 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
             "nothing to learn from; give some of them a weight above 0"
         )
     scaling = fit_scaling(panel, split, config)
-    numbers = np.where(np.isin(scaling.series, train.series), scaling.series, -1)  # the network learns of no others
-    scaling = dataclasses.replace(scaling, series=numbers)
+    trained = np.where(np.isin(scaling.series, train.series), scaling.series, -1)
+    scaling = dataclasses.replace(scaling, series=trained)
     freq = panel.schema.freq
     inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
     if config.train_end is None:
@@ -101,7 +101,7 @@ def _check_training_windows(train: Windows, panel: Panel, config: DataConfig, va
 
 
 def _validation(panel: Panel, split: Split, h: int) -> Windows:
-    """Every validation window; none where nothing could be said of a forecast: its loss of 0 would be the best."""
+    """Returns every validation window; none where no target counts, since a loss of 0 would always be the best."""
     windows = validation_windows(split, h=h)
     if not len(windows.series) or counting(panel, windows, h=h).any():
         return windows
@@ -115,7 +115,7 @@ def _validation(panel: Panel, split: Split, h: int) -> Windows:
 
 
 def window_spec(panel: Panel, config: DataConfig) -> WindowSpec:
-    """The sizes of a window cut from the panel that is trained on; ``config`` as `prepare` filled it in."""
+    """Returns the sizes of a window of the panel that is trained on; ``config`` as `prepare` completed it."""
     return WindowSpec(
         input_size=config.input_size,
         h=config.h,

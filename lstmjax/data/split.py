@@ -1,4 +1,4 @@
-"""Which rows are for training, validation and test: three stretches of every series, in this order of time."""
+"""Splits every series into training, validation and test rows, in this order of time."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from lstmjax.errors import ConfigError, DataError
 
 
 class Split(NamedTuple):
-    """Row numbers within each series: [0, train_end) train, [train_end, val_end) validate, [val_end, test_end) test.
+    """Row numbers within each series: training up to train_end, validation up to val_end, test up to test_end.
 
     A series without training rows has three zeros: it is neither trained on nor evaluated, only forecast.
     """
@@ -23,7 +23,7 @@ class Split(NamedTuple):
 
 
 def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[Split, int, int]:
-    """Cuts every series in three, by numbers of rows at its end or by timestamps.
+    """Splits every series in three, by numbers of rows at its end or by timestamps.
 
     Args:
         panel: the data; rows beyond the last observation belong to no part.
@@ -32,7 +32,7 @@ def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[S
         with_test: False leaves the test part empty unless ``config.test_size`` is given.
 
     Returns:
-        The split, and the sizes that came of it, in rows (the largest of any series).
+        The split, and the sizes of the validation and the test part, in rows (the largest of any series).
 
     Raises:
         ConfigError: a size above 0 but below ``h``, so that it holds no window; a timestamp that cannot be read.
@@ -66,9 +66,9 @@ def _without_untrained(train_end: np.ndarray, val_end: np.ndarray, test_end: np.
 
 
 def _by_time(panel: Panel, config: DataConfig) -> Split:
-    series = np.repeat(np.arange(len(panel.ids)), panel.observed)
-    rows = np.arange(len(series)) - np.repeat(np.cumsum(panel.observed) - panel.observed, panel.observed)
-    times = panel.timestamps(series, rows)
+    series, row = panel.rows
+    observed = row < panel.observed[series]
+    series, times = series[observed], panel.timestamps(series[observed], row[observed])
     train_end, val_end = (
         np.bincount(series[times <= _time(config, name, panel)], minlength=len(panel.ids))
         for name in ("train_end", "val_end")
@@ -86,7 +86,7 @@ def _by_time(panel: Panel, config: DataConfig) -> Split:
 
 
 def _time(config: DataConfig, name: str, panel: Panel) -> Any:
-    """A timestamp option in the terms of the panel's own times: a `pandas.Timestamp`, or a whole number."""
+    """Reads a timestamp option in the form of the panel's times: a `pandas.Timestamp`, or a whole number."""
     text = getattr(config, name)
     schema = panel.schema
     if schema.frequency.integer:

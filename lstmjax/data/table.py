@@ -251,8 +251,5 @@ def _first_unparsable(values: pd.Series) -> int:
     """Returns the first cell that is not a timestamp in the format that most cells have."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tries = [
-            pd.to_datetime(values, format=text_format, errors="coerce", utc=True).isna().to_numpy()
-            for text_format in _FORMATS
-        ]
+        tries = [pd.to_datetime(values, format=form, errors="coerce", utc=True).isna().to_numpy() for form in _FORMATS]
     return int(np.argmax(min(tries, key=np.sum)))

@@ -2,8 +2,8 @@
 
 `lstmjax.data.origins` lists them.
 
-The panel stays on the device once; a window is two whole numbers. Memory grows with the panel and the batch, never with
-the number of windows.
+The panel is stored on the device once; a window is two whole numbers. Memory grows with the panel and the batch, never
+with the number of windows.
 """
 
 from typing import NamedTuple
@@ -31,15 +31,15 @@ class PanelArrays(NamedTuple):
     offsets: Int[Array, " N+1"] | Int[np.ndarray, " N+1"]
     """int32; series n holds the rows from offsets[n] up to offsets[n + 1]."""
     series: Int[Array, " N"] | Int[np.ndarray, " N"] | None = None
-    """int32; the number of each series among those trained on, -1 for others. None: they are those trained on."""
+    """int32; the number of each series among those trained on, -1 for others. None: all were trained on."""
     weight: Float[Array, " R"] | Float[np.ndarray, " R"] | None = None
-    """How much each row counts in the loss; None: all alike."""
+    """Weight of each row in the loss; None: all equal."""
 
 
 class Rescaling(NamedTuple):
-    """From the units of a scaled panel to those of other statistics: ``value * factor + shift``, where it is known.
+    """Turns a scaled panel into the units of other statistics: ``value * factor + shift``, where a value is known.
 
-    So members whose scalers were fitted on other rows share one panel on the device.
+    With it, members whose scalers were fitted on different rows share one panel on the device.
     """
 
     y_factor: Float[Array, "N C"] | Float[np.ndarray, "N C"]
@@ -55,7 +55,7 @@ class Rescaling(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """W windows, each by its series and the row within it at which its horizon begins. int32."""
+    """W windows: the series of each, and the row within the series at which its horizon begins. int32."""
 
     series: Int[Array, " W"] | Int[np.ndarray, " W"]
     origin: Int[Array, " W"] | Int[np.ndarray, " W"]
@@ -64,20 +64,20 @@ class Windows(NamedTuple):
 def gather(
     arrays: PanelArrays, windows: Windows, *, input_size: int, h: int, rescaling: Rescaling | None = None
 ) -> tuple[WindowBatch, Target]:
-    """Cuts a batch of windows out of the panel. Pure, for use inside jit; memory is that of the batch.
+    """Cuts a batch of windows out of the panel. Pure, for use inside jit; it needs only the memory of the batch.
 
     Rows before the beginning or after the end of a series are masked. Targets and historic covariates are taken up to
     the origin only; known-future covariates over the horizon too.
 
     Args:
         arrays: the scaled panel.
-        windows: which windows, (B,).
+        windows: the windows, (B,).
         input_size: lookback L, in rows.
         h: horizon H, in rows.
         rescaling: to other statistics than those of the panel.
 
     Returns:
-        The windows, and the targets their forecasts are compared with.
+        The windows, and the targets of their forecasts.
     """
     begin = jnp.take(arrays.offsets, windows.series, mode="clip")
     length = jnp.take(arrays.offsets, windows.series + 1, mode="clip") - begin
