@@ -1,4 +1,4 @@
-"""Learned features of each series, for one model of many series."""
+"""Learned features of each series, for models of many series."""
 
 import jax.numpy as jnp
 from flax import nnx

@@ -1,4 +1,4 @@
-"""What an LSTM's weights are before training."""
+"""The weights of an LSTM before training."""
 
 from collections.abc import Callable
 
@@ -44,12 +44,12 @@ def orthogonal_gates(
 
 
 def forget_gate_bias(bias: Float[Array, " N"], hidden: int, value: float) -> Float[Array, " N"]:
-    """`bias` with `value` added for the forget gate, so that memory lasts at first.
+    """Adds `value` to the bias of the forget gate, so that an untrained cell remembers.
 
     Args:
         bias: of the gates (i,) f, g, o, shape (4H,), or (3H,) where i and f are coupled.
         hidden: H.
-        value: what is added.
+        value: the number to add.
 
     References:
         Jozefowicz, Zaremba & Sutskever (2015), "An empirical exploration of recurrent network architectures", ICML.
@@ -58,12 +58,12 @@ def forget_gate_bias(bias: Float[Array, " N"], hidden: int, value: float) -> Flo
 
 
 def with_forget_gate(bias: Float[Array, " N"], hidden: int, value: Float[Array, ""] | float) -> Float[Array, " N"]:
-    """`bias` with ``value`` in the place of the forget gate's; arguments as of `forget_gate_bias`."""
+    """Sets the bias of the forget gate to ``value``; arguments as in `forget_gate_bias`."""
     return bias.at[_forget(bias.size, hidden)].set(value)
 
 
 def chrono_bias(key: jax.Array, size: int, hidden: int, steps: int) -> Float[Array, " N"]:
-    """Biases for memories of 1 to `steps` steps: f gets log u, i gets -log u, u uniform in [1, steps - 1].
+    """Draws biases for memories of 1 to `steps` steps: f gets log u, i gets -log u, u uniform in [1, steps - 1].
 
     Args:
         key: random key.

@@ -81,9 +81,9 @@ def test_a_state_that_is_not_an_lstms_is_refused_by_name(state, message):
 
 
 def test_options_that_own_weights_are_refused():
-    with pytest.raises(ValueError, match="peepholes is no option of a converted layer"):
+    with pytest.raises(ValueError, match="peepholes is not an option of a converted layer"):
         from_torch(STATE, peepholes=True)
-    with pytest.raises(ValueError, match="dropout is no option of a converted layer"):
+    with pytest.raises(ValueError, match="dropout is not an option of a converted layer"):
         from_flax(nnx.LSTMCell(3, 4, rngs=nnx.Rngs(0)), dropout=0.1)
 
 
