@@ -1,4 +1,4 @@
-"""The direct network: every step of the horizon decoded at once from the state after the last input."""
+"""The direct network: it decodes all steps of the horizon at once from the state after the last input."""
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +13,15 @@ from lstmjax.models.residual import Residual
 from lstmjax.window import Forecast, WindowBatch, WindowSpec, lookback_features
 
 STEP_FEATURES = 16
-"""Features that describe one step of the horizon to the decoder of steps, at least."""
+"""Smallest number of features of one step of the horizon before that step is decoded."""
 
 
 class DirectNetwork(nnx.Module):
     """LSTM layers over the lookback, and dense layers from their last state to the whole horizon.
 
-    All that is said of the horizon has seen the last input: decoding step k from the hidden state k steps before the
-    end of some padded sequence, as other libraries do, has not. Where covariates are known ahead, the whole
-    horizon's enter beside the state, and each step's own once more where that step is decoded (Das et al. 2023).
+    So every forecast depends on the last input. This is not so in libraries that decode step k from the hidden state k
+    steps before the end of a padded sequence. Where covariates are known ahead, those of the whole horizon are joined
+    to the state, and those of each step again where that step is decoded (Das et al. 2023).
 
     Args:
         spec: sizes of a window.
@@ -71,9 +71,9 @@ class DirectNetwork(nnx.Module):
         """Forecasts a batch of windows.
 
         Args:
-            window: what is known at the cut-offs.
+            window: the data up to the cut-offs.
             rngs: where dropout masks come from (stream "dropout").
-            deterministic: no dropout; default as `train()` or `eval()` said.
+            deterministic: no dropout; default as set by `train()` or `eval()`.
 
         Returns:
             A point forecast, parameters of shape (B, H, C, 1), scaled units.
@@ -100,7 +100,7 @@ class DirectNetwork(nnx.Module):
 
 
 def _future_features(window: WindowBatch) -> Float[Array, "B H F"]:
-    """Known-future covariates of the horizon, values and masks side by side."""
+    """Joins the values and masks of the horizon's known-future covariates."""
     length = window.y.shape[1]
     mask = window.futr_mask[:, length:].astype(window.y.dtype)
     return jnp.concatenate([window.futr_exog[:, length:], mask], axis=-1)

@@ -1,4 +1,4 @@
-"""The segment network: an LSTM over stretches of the lookback, each channel by itself, and one step a stretch ahead."""
+"""The segment network: an LSTM over segments of the lookback, per channel, and one step for each segment ahead."""
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +22,12 @@ class SegmentNetwork(nnx.Module):
     Each channel is a sequence of its own, with the same weights. The lookback is cut into segments of w steps (padded
     on the left with masked steps), each embedded by a linear layer; the LSTM runs over them, L / w steps instead of
     L. Each segment of the horizon is then decoded by one step of the same LSTM from the carry after the *last*
-    segment, with a learned query that says which segment it is; so errors do not add up along the horizon. Covariates
-    of the lookback enter with their segments; those known ahead, the static ones and the series' embedding enter with
+    segment, with a learned query that names the segment; so errors do not add up along the horizon. Covariates of
+    the lookback are added to their segments; those known ahead, the static ones and the series' embedding are added to
     the queries.
 
-    Two short cuts can be added: a linear map from the whole lookback (``model.highway``), and attention that lets each
-    segment of the horizon begin as a mean of those of the lookback (``model.recall``).
+    Two shortcuts can be added: a linear map from the whole lookback (``model.highway``), and attention that starts each
+    segment of the horizon from a mean of those of the lookback (``model.recall``).
 
     Args:
         spec: sizes of a window.
@@ -44,7 +44,7 @@ class SegmentNetwork(nnx.Module):
 
     >>> model = ModelConfig(name="segment", segment_size=4, hidden_size=8)
     >>> network = SegmentNetwork(WindowSpec(input_size=10, h=6), model, rngs=nnx.Rngs(0))
-    >>> network.position.shape  # two segments reach over a horizon of six
+    >>> network.position.shape  # two segments cover a horizon of six
     (2, 8)
     """
 
@@ -56,8 +56,7 @@ class SegmentNetwork(nnx.Module):
         self.norm = make_norm(spec, config)
         hidden = config.hidden_size
         shared = spec.hist_exog + spec.futr_exog
-        # Values and masks, side by side.
-        self.embed = nnx.Linear(2 * self.size, hidden, rngs=rngs)
+        self.embed = nnx.Linear(2 * self.size, hidden, rngs=rngs)  # values and masks
         self.embed_exog = nnx.Linear(2 * self.size * shared, hidden, use_bias=False, rngs=rngs) if shared else None
         self.encoder, self.dropout, self.forget_bias = make_encoder(hidden, config, rngs=rngs)
         self.position = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (self.segments, hidden)))
@@ -85,9 +84,9 @@ class SegmentNetwork(nnx.Module):
         """Forecasts a batch of windows.
 
         Args:
-            window: what is known at the cut-offs.
+            window: the data up to the cut-offs.
             rngs: where dropout masks come from (stream "dropout").
-            deterministic: no dropout; default as `train()` or `eval()` said.
+            deterministic: no dropout; default as set by `train()` or `eval()`.
 
         Returns:
             A point forecast, parameters of shape (B, H, C, 1), scaled units.
@@ -114,34 +113,26 @@ class SegmentNetwork(nnx.Module):
         return Forecast(restore(self.norm, values, statistics)[..., None])
 
     def _embedded(self, window: WindowBatch) -> Float[Array, "n B C D"]:
-        """The segments of the lookback, embedded."""
+        """Embeds the segments of the lookback."""
         length = window.y.shape[1]
-        targets = _side_by_side(self._cut(window.y), self._cut(window.y_mask))  # (n, B, C, 2w)
-        embedded = self.embed(targets)
+        embedded = self.embed(self._cut(window.y, window.y_mask))
         if self.embed_exog is not None:
-            exog = [
-                self._cut(part)
-                for part in (
-                    window.hist_exog,
-                    window.hist_mask,
-                    window.futr_exog[:, :length],
-                    window.futr_mask[:, :length],
-                )
-            ]
-            segments, batch = embedded.shape[:2]
-            exog_features = _side_by_side(*exog[:2]), _side_by_side(*exog[2:])
-            flat = jnp.concatenate([part.reshape(segments, batch, -1) for part in exog_features], axis=-1)
+            exog = (
+                self._cut(window.hist_exog, window.hist_mask),
+                self._cut(window.futr_exog[:, :length], window.futr_mask[:, :length]),
+            )
+            flat = jnp.concatenate([part.reshape(*embedded.shape[:2], -1) for part in exog], axis=-1)
             embedded = embedded + self.embed_exog(flat)[:, :, None]
         return jax.nn.relu(embedded)
 
     def _recalled(self, scores: Float[Array, "B C S n"], window: WindowBatch) -> Float[Array, "B C S w"]:
-        """A mean of the lookback's segments for each of the horizon's; those never observed have no weight."""
+        """Averages the lookback's segments for each of the horizon; segments without observations have no weight."""
         observed = self._cut(window.y_mask).any(axis=-1)  # (n, B, C)
         scores = jnp.where(observed.transpose(1, 2, 0)[:, :, None], scores, jnp.finfo(scores.dtype).min)
         return jnp.einsum("bcsn,nbcw->bcsw", jax.nn.softmax(scores, axis=-1), self._cut(window.y))
 
     def _queries(self, window: WindowBatch) -> Float[Array, "_ _ S D"]:
-        """What each segment of the horizon is asked with; an axis along which it is the same for all has length 1."""
+        """Returns the input of the step for each segment of the horizon; an axis along which all are equal has length 1."""
         length, batch = window.y.shape[1], window.y.shape[0]
         queries = self.position[...][None, None]  # (1, 1, S, D)
         if self.query_static is not None:
@@ -150,28 +141,28 @@ class SegmentNetwork(nnx.Module):
                 static = jnp.concatenate([static, self.series(window.series)], axis=-1)
             queries = queries + self.query_static(static)[:, :, None]  # (B, C, 1, D)
         if self.query_future is not None:
-            ahead = [self._cut(part[:, length:], before=False) for part in (window.futr_exog, window.futr_mask)]
-            known = _side_by_side(*ahead)  # (S, B, Ff, 2w)
+            known = self._cut(
+                window.futr_exog[:, length:], window.futr_mask[:, length:], before=False
+            )  # (S, B, Ff, 2w)
             known = jnp.moveaxis(known, 0, 1).reshape(batch, self.segments, -1)
             queries = queries + jax.nn.relu(self.query_future(known))[:, None]  # (B, 1, S, D)
         return queries
 
-    def _cut(self, x: Float[Array, "B T F"] | Array, *, before: bool = True) -> Array:
-        """Segments of w steps, (n, B, F, w); what is missing from the first (or the last) is 0."""
+    def _cut(self, x: Float[Array, "B T F"] | Array, mask: Array | None = None, *, before: bool = True) -> Array:
+        """Cuts segments of w steps, (n, B, F, w), or (n, B, F, 2w) with a mask; pads the first (or the last) with 0."""
+        if mask is not None:
+            parts = self._cut(x, before=before), self._cut(mask.astype(x.dtype), before=before)
+            return jnp.concatenate(parts, axis=-1)
         lack = -x.shape[1] % self.size
         x = jnp.pad(x, ((0, 0), (lack, 0) if before else (0, lack), (0, 0)))
         batch, length, features = x.shape
         return x.reshape(batch, length // self.size, self.size, features).transpose(1, 0, 3, 2)
 
 
-def _side_by_side(values: Array, mask: Array) -> Array:
-    return jnp.concatenate([values, mask.astype(values.dtype)], axis=-1)
-
-
 def _step(weights: LSTMWeights, carry: Carry, x: Float[Array, "_ _ S I"]) -> Float[Array, "B C S D"]:
-    """The output of one LSTM step from each carry for each of S inputs.
+    """Returns the output of one LSTM step from each carry for each of S inputs.
 
-    The product with the state is made once for all of them, and that with inputs that all windows share once for all
+    The product with the state is computed once for all inputs, and that of an input that all windows share once for all
     windows: the cost is about that of a single step.
     """
     c, h = carry
