@@ -29,10 +29,8 @@ from lstmjax.errors import ConfigError
 
 MappingName = Literal["map", "vmap"]
 
-MIN_WINDOWS_A_SHARD = {"cpu": 16}
-"""Smallest number of windows per device for which it pays to split a batch, by platform."""
-MIN_WINDOWS_OTHERWISE = 256
-"""The same for all other platforms."""
+MIN_WINDOWS_ON_CPU, MIN_WINDOWS_ELSEWHERE = 16, 256
+"""Smallest number of windows per device for which it pays to split a batch."""
 
 MAX_BYTES_SPLIT = 2**21
 """Largest array of weights, in bytes, with which a batch is still split over CPU cores. If it exceeds a core's own
@@ -140,11 +138,12 @@ def resolve_batch_shards(
     1
     """
     devices = jax.device_count() if devices is None else devices
-    smallest = MIN_WINDOWS_A_SHARD.get(jax.default_backend(), MIN_WINDOWS_OTHERWISE)
     dividing = [shards for shards in range(1, devices + 1) if batch_size % shards == 0]
-    if configured is None and jax.default_backend() == "cpu" and widest > MAX_BYTES_SPLIT:
-        return 1
     if configured is None:
+        on_cpu = jax.default_backend() == "cpu"
+        if on_cpu and widest > MAX_BYTES_SPLIT:
+            return 1
+        smallest = MIN_WINDOWS_ON_CPU if on_cpu else MIN_WINDOWS_ELSEWHERE
         return max(shards for shards in dividing if shards == 1 or batch_size // shards >= smallest)
     if batch_size % configured:
         raise ConfigError(

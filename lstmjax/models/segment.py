@@ -132,7 +132,7 @@ class SegmentNetwork(nnx.Module):
         return jnp.einsum("bcsn,nbcw->bcsw", jax.nn.softmax(scores, axis=-1), self._cut(window.y))
 
     def _queries(self, window: WindowBatch) -> Float[Array, "_ _ S D"]:
-        """Returns the input of the step for each segment of the horizon; an axis along which all are equal has length 1."""
+        """Returns the query of each segment of the horizon; an axis along which all are equal has length 1."""
         length, batch = window.y.shape[1], window.y.shape[0]
         queries = self.position[...][None, None]  # (1, 1, S, D)
         if self.query_static is not None:
@@ -141,10 +141,8 @@ class SegmentNetwork(nnx.Module):
                 static = jnp.concatenate([static, self.series(window.series)], axis=-1)
             queries = queries + self.query_static(static)[:, :, None]  # (B, C, 1, D)
         if self.query_future is not None:
-            known = self._cut(
-                window.futr_exog[:, length:], window.futr_mask[:, length:], before=False
-            )  # (S, B, Ff, 2w)
-            known = jnp.moveaxis(known, 0, 1).reshape(batch, self.segments, -1)
+            known = self._cut(window.futr_exog[:, length:], window.futr_mask[:, length:], before=False)
+            known = jnp.moveaxis(known, 0, 1).reshape(batch, self.segments, -1)  # (S, B, Ff, 2w) -> (B, S, 2w Ff)
             queries = queries + jax.nn.relu(self.query_future(known))[:, None]  # (B, 1, S, D)
         return queries
 
