@@ -142,7 +142,7 @@ class SegmentNetwork(nnx.Module):
             queries = queries + self.query_static(static)[:, :, None]  # (B, C, 1, D)
         if self.query_future is not None:
             known = self._cut(window.futr_exog[:, length:], window.futr_mask[:, length:], before=False)
-            known = jnp.moveaxis(known, 0, 1).reshape(batch, self.segments, -1)  # (S, B, Ff, 2w) -> (B, S, 2w Ff)
+            known = jnp.moveaxis(known, 0, 1).reshape(batch, self.segments, -1)  # (S, B, Ff, 2w) -> (B, S, Ff * 2w)
             queries = queries + jax.nn.relu(self.query_future(known))[:, None]  # (B, 1, S, D)
         return queries
 
