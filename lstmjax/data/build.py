@@ -59,18 +59,9 @@ def panel_from_table(
     clock = rows.wall if frequency.wall_clock else rows.utc
     starts = clock[~rows.follows]
     at = _row_numbers(rows, clock, starts, frequency, config, main.zone)
-    schema = Schema(
-        id_col=config.id_col,
-        time_col=config.time_col,
-        target_cols=config.target_cols,
-        hist_exog=config.hist_exog,
-        futr_exog=config.futr_exog,
-        stat_exog=config.stat_exog,
-        freq=frequency.text,
-        layout=config.layout,
-        calendar=config.calendar,
-        time_zone=main.zone,
-    )
+    same = ("id_col", "time_col", "target_cols", "hist_exog", "futr_exog", "stat_exog", "layout", "calendar")
+    columns = {name: getattr(config, name) for name in same}
+    schema = Schema(**columns, freq=frequency.text, time_zone=main.zone)
     panel = _laid_out(schema, main.ids, starts, at, rows, column_groups(config))
     _check_gaps(panel, rows, at, config, has_future=futr is not None)
     # The calendar covariates of the rows to forecast are known: add these rows.
@@ -88,10 +79,8 @@ def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
         return infer()
     frequency = parse_frequency(named)
     if frequency.integer != main.integer:
-        raise DataError(
-            f"{rows.sources[0]}: column {config.time_col!r} holds {main.kind}, "
-            f"which does not go with frequency {named!r}"
-        )
+        message = f"column {config.time_col!r} holds {main.kind}, which do not fit the frequency {named!r}"
+        raise DataError(f"{rows.sources[0]}: {message}")
     clock = rows.wall if frequency.wall_clock else rows.utc
     later = np.flatnonzero(rows.follows)
     steps, fits = frequency.number(clock[later], clock[later - 1])
@@ -114,20 +103,16 @@ def _row_numbers(
         wrong = int(np.argmin(fits))
         when = as_index(clock[[wrong]], frequency, zone)[0]
         raise DataError(
-            f"{rows.name(wrong)}, column {config.time_col!r} is {when}: no whole number of steps of {frequency.text!r} "
-            "after the first row of its series: give data.freq, or resample the table"
+            f"{rows.name(wrong)}, column {config.time_col!r} is {when}: not a whole number of steps of "
+            f"{frequency.text!r} after the first row of its series: give data.freq, or resample the table"
         )
-    needed = int(at[_last_of_series(rows)].sum(dtype=np.float64)) + len(starts)  # int64 might overflow
+    needed = int(at[rows.ends].sum(dtype=np.float64)) + len(starts)  # int64 might overflow
     if needed > _LARGEST_GROWTH * len(at) + 10_000:
         raise DataError(
             f"{rows.sources[0]}: in steps of {frequency.text!r} it would have {needed} rows, but it has {len(at)}: "
             "is a time wrong, or data.freq too short?"
         )
     return at
-
-
-def _last_of_series(rows: Rows) -> np.ndarray:
-    return np.append(~rows.follows[1:], True)
 
 
 def _laid_out(
@@ -139,7 +124,7 @@ def _laid_out(
     groups: dict[str, slice],
 ) -> Panel:
     """Puts every row at its step, with rows of NaN where the table has none."""
-    lengths = at[_last_of_series(rows)] + 1
+    lengths = at[rows.ends] + 1
     offsets = row_ranges(lengths)
     cells = np.full((int(offsets[-1]), rows.cells.shape[1]), np.nan)
     cells[offsets[rows.series] + at] = rows.cells

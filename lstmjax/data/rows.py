@@ -50,6 +50,11 @@ class Rows(NamedTuple):
         """(R,) True where the row before belongs to the same series."""
         return np.diff(self.series, prepend=-1) == 0
 
+    @property
+    def ends(self) -> Bool[np.ndarray, " R"]:
+        """(R,) True where the row is the last of its series."""
+        return np.append(~self.follows[1:], True)
+
     def name(self, row: int) -> str:
         """Names a row as users know it."""
         return f"{self.sources[self.table[row]]}: row {self.number[row]}"

@@ -9,8 +9,8 @@ import gzip
 import warnings
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -38,17 +38,21 @@ def first_few(items: Iterable[str]) -> str:
     return ", ".join(listed[:_NAMED]) + (f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else "")
 
 
-class TimeColumn(NamedTuple):
-    """A column of times, on two clocks (see `lstmjax.data.frequency`)."""
+@dataclass(frozen=True)
+class TimeColumn:
+    """A column of times, on two clocks (see `lstmjax.data.frequency`).
+
+    Attributes:
+        wall: (R,) microseconds on the wall clock, or the column's whole numbers.
+        utc: (R,) the same in UTC; equal to ``wall`` where the column has no time zone.
+        zone: name of the time zone, or None.
+        integer: True where the column holds whole numbers.
+    """
 
     wall: Int64[np.ndarray, " R"]
-    """Microseconds on the wall clock, or the column's whole numbers."""
     utc: Int64[np.ndarray, " R"]
-    """The same in UTC; equal to ``wall`` where the column has no time zone."""
     zone: str | None
-    """Name of the time zone, or None."""
     integer: bool
-    """True where the column holds whole numbers."""
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

@@ -101,9 +101,8 @@ def stack_from_arrays(layers: list[list[Direction]], options: StackRunOptions) -
 
 def _check_options(options: Mapping[str, Any], allowed: frozenset[str]) -> None:
     if unknown := sorted(set(options) - allowed):
-        raise ValueError(
-            f"{unknown[0]} is not an option of a converted layer: expected one of {', '.join(sorted(allowed))}"
-        )
+        known = ", ".join(sorted(allowed))
+        raise ValueError(f"{unknown[0]} is not an option of a converted layer: expected one of {known}")
 
 
 def _sizes(direction: Direction) -> dict[str, Any]:

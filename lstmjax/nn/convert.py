@@ -73,7 +73,7 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "", **options: Un
             suffix = f"_l{len(layers)}{end}"
             arrays = {part: take(part + suffix) for part in parts}
             if not layers and not layer:
-                features = arrays["weight_ih"].shape[-1]
+                features, dtype = arrays["weight_ih"].shape[-1], arrays["weight_ih"].dtype
                 hidden = hidden_features(f"{prefix}weight_hh{suffix}", arrays["weight_hh"], axis=0)
                 out = arrays["weight_hr"].shape[0] if "weight_hr" in arrays else hidden
             expected = {
@@ -84,23 +84,14 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "", **options: Un
                 "weight_hr": (out, hidden),
             }
             check_shapes({prefix + part + suffix: (array, expected[part]) for part, array in arrays.items()})
-            layer.append(_from_torch_parts(**arrays))
+            bias = arrays["bias_ih"] + arrays["bias_hh"] if "bias_ih" in arrays else np.zeros(4 * hidden, dtype)
+            projection = arrays["weight_hr"].T if "weight_hr" in arrays else None
+            layer.append(Direction(arrays["weight_ih"].T, arrays["weight_hh"].T, bias, projection))
         layers.append(layer)
         features = out * len(ends)
     if unused:
         raise ValueError(f"the state has {next(iter(unused))}, which no torch.nn.LSTM of {len(layers)} layers has")
     return stack_from_arrays(layers, options)
-
-
-def _from_torch_parts(
-    weight_ih: np.ndarray,
-    weight_hh: np.ndarray,
-    bias_ih: np.ndarray | None = None,
-    bias_hh: np.ndarray | None = None,
-    weight_hr: np.ndarray | None = None,
-) -> Direction:
-    bias = np.zeros(weight_ih.shape[0], weight_ih.dtype) if bias_ih is None or bias_hh is None else bias_ih + bias_hh
-    return Direction(weight_ih.T, weight_hh.T, bias, None if weight_hr is None else weight_hr.T)
 
 
 def to_torch(stack: StackedLSTM | LSTM) -> dict[str, np.ndarray]:

@@ -78,7 +78,7 @@ def test_a_time_between_two_steps_is_named():
     times = pd.date_range("2024-01-01", periods=10, freq="h").to_numpy()
     times = times.copy()
     times[4] += np.timedelta64(7, "m")
-    message = r"the table: row 6, column 'ds' is 2024-01-01 04:07:00: no whole number of steps of 'h'"
+    message = r"the table: row 6, column 'ds' is 2024-01-01 04:07:00: not a whole number of steps of 'h'"
     with pytest.raises(DataError, match=message):
         _panel(pd.DatetimeIndex(times))
 
@@ -106,10 +106,12 @@ def test_what_is_no_frequency_is_refused(alias):
         parse_frequency(alias)
 
 
-def test_timestamps_do_not_go_with_a_whole_number_as_frequency():
-    with pytest.raises(DataError, match=r"column 'ds' holds timestamps in no time zone, which does not go with .*'1'"):
+def test_timestamps_do_not_fit_a_whole_number_as_frequency():
+    with pytest.raises(
+        DataError, match=r"column 'ds' holds timestamps in no time zone, which do not fit the frequency '1'"
+    ):
         _panel(pd.date_range("2024-01-01", periods=5, freq="h"), freq="1")
-    with pytest.raises(DataError, match=r"column 'ds' holds whole numbers, which does not go with .*'h'"):
+    with pytest.raises(DataError, match=r"column 'ds' holds whole numbers, which do not fit the frequency 'h'"):
         _panel(pd.Index(range(5)), freq="h")
 
 
