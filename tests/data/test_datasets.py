@@ -132,7 +132,7 @@ def test_elecdemand_is_half_hourly_for_a_year():
     assert table.loc[weekend, "workday"].max() == 0
 
 
-def test_the_note_beside_the_embedded_file_has_its_digest():
+def test_the_note_on_the_embedded_file_has_its_digest():
     folder = Path(datasets.__file__).parent
     digest = hashlib.sha256((folder / "elecdemand.csv.gz").read_bytes()).hexdigest()
     assert digest in (folder / "PROVENANCE.md").read_text()
@@ -148,7 +148,7 @@ def test_seasonal_naive_on_elecdemand_errs_by_the_published_figure():
 
 @pytest.fixture
 def shared_data(monkeypatch):
-    """Points the cache at the files at hand: ``$LSTMJAX_DATA``, else ``../shared/data`` beside the repository."""
+    """Points the cache at the files at hand: ``$LSTMJAX_DATA``, else ``../shared/data`` next to the repository."""
     folder = Path(os.environ.get("LSTMJAX_DATA") or Path(__file__).parents[3] / "shared" / "data")
     monkeypatch.setenv("LSTMJAX_DATA", str(folder))
 

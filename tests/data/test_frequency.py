@@ -83,7 +83,7 @@ def test_a_time_between_two_steps_is_named():
         _panel(pd.DatetimeIndex(times))
 
 
-def test_irregular_times_fit_no_frequency():
+def test_irregular_times_do_not_fit_any_frequency():
     texts = ["2024-01-01", "2024-01-03", "2024-01-04 05:00", "2024-02-11", "2024-02-12 03:07"]
     times = pd.to_datetime(texts, format="ISO8601")
     with pytest.raises(DataError, match=r"row \d, column 'ds' is .*give data.freq, or resample"):
@@ -101,7 +101,7 @@ def test_one_row_says_nothing_of_the_frequency_unless_it_is_given():
     "alias",
     ["quickly", "-1h", "bh", "0", "1ns", "²", "9" * 30, "9" * 30 + "h", "9" * 16 + "h", "9" * 9 + "D", "9" * 16 + "MS"],
 )
-def test_what_is_no_frequency_is_refused(alias):
+def test_an_unknown_frequency_is_refused(alias):
     with pytest.raises(ConfigError, match=r"data\.freq is '"):
         parse_frequency(alias)
 

@@ -111,7 +111,7 @@ def test_several_targets_have_scales_of_their_own():
     assert ours["naive"] == dict.fromkeys(metrics.METRICS, 0.0)
 
 
-def test_unanswered_row_makes_the_model_nan_and_no_other():
+def test_a_row_without_a_forecast_makes_only_that_model_nan():
     history, table = windows_table({"a": 3}, h=2, missing=0)
     table.loc[1, "lstm"] = NAN
     ours = table_metrics(table, ["lstm", "naive"], scales_of(history, 1))
@@ -119,7 +119,7 @@ def test_unanswered_row_makes_the_model_nan_and_no_other():
     assert all(math.isfinite(value) for value in ours["naive"].values())
 
 
-def test_unanswered_row_without_truth_does_not_matter():
+def test_a_row_without_forecast_and_truth_does_not_matter():
     history, table = windows_table({"a": 3}, h=2, missing=0)
     table.loc[1, ["y", "lstm"]] = NAN
     assert math.isfinite(table_metrics(table, ["lstm"], scales_of(history, 1))["lstm"]["mae"])

@@ -40,6 +40,6 @@ def test_a_model_among_many_has_the_bytes_it_has_alone() -> None:
     np.testing.assert_array_equal(together[2], jax.jit(draw)(keys[2]))
 
 
-def test_columns_that_no_number_of_gates_shares_are_refused() -> None:
+def test_columns_that_do_not_divide_among_the_gates_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shape is \(4, 15\): expected a multiple of 4 columns, one block per gate"):
         orthogonal_gates(jax.random.key(0), (4, 15), gates=4)
