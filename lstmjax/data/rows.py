@@ -108,11 +108,10 @@ def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: s
         raise DataError(f"{source} has no rows")
     if config.layout == "wide":
         read = _read(table, config, np.zeros(len(table), np.int64), as_ids(config.target_cols), source, columns)
-        read = dataclasses.replace(read, rows=_melted(read.rows, len(config.target_cols)))
-    else:
-        series, ids = _series(table, config, source, series_id)
-        read = _read(table, config, series, ids, source, columns)
-    return dataclasses.replace(read, rows=_sorted(read, config))
+        return _sorted(read, _melted(read.rows, len(config.target_cols)), config)
+    series, ids = _series(table, config, source, series_id)
+    read = _read(table, config, series, ids, source, columns)
+    return _sorted(read, read.rows, config)
 
 
 def read_future(futr: pd.DataFrame, config: DataConfig, ids: Shaped[np.ndarray, " N"]) -> Table:
@@ -139,8 +138,7 @@ def read_future(futr: pd.DataFrame, config: DataConfig, ids: Shaped[np.ndarray, 
     groups = column_groups(config)
     cells = np.full((len(rows.number), groups["weight"].stop), np.nan)
     cells[:, groups["futr"]] = rows.cells
-    read = dataclasses.replace(read, rows=rows._replace(cells=cells))
-    return dataclasses.replace(read, rows=_sorted(read, config))
+    return _sorted(read, rows._replace(cells=cells), config)
 
 
 def join_future(main: Table, future: Table, config: DataConfig) -> Rows:
@@ -209,12 +207,7 @@ def _known_series(table: pd.DataFrame, config: DataConfig, ids: np.ndarray, sour
 
 
 def _read(
-    table: pd.DataFrame,
-    config: DataConfig,
-    series: np.ndarray,
-    ids: np.ndarray,
-    source: str,
-    columns: tuple[str, ...],
+    table: pd.DataFrame, config: DataConfig, series: np.ndarray, ids: np.ndarray, source: str, columns: tuple[str, ...]
 ) -> Table:
     times = time_column(table, config.time_col, source)
     cells = np.stack([number_column(table, column, source) for column in columns], axis=1)
@@ -236,9 +229,8 @@ def _for_each_series(rows: Rows, count: int) -> Rows:
     return every._replace(series=np.repeat(np.arange(count), len(rows.number)))
 
 
-def _sorted(read: Table, config: DataConfig) -> Rows:
-    """Sorts the rows by series, then time; raises a `DataError` where a series has two rows at one time."""
-    rows = read.rows
+def _sorted(read: Table, rows: Rows, config: DataConfig) -> Table:
+    """Returns the table with its rows sorted by series, then time; requires one row per time."""
     if not (np.diff(rows.series) >= 0).all():
         rows = rows.take(np.argsort(rows.series, kind="stable"))
     step = np.diff(rows.utc, prepend=rows.utc[:1])
@@ -259,4 +251,4 @@ def _sorted(read: Table, config: DataConfig) -> Rows:
             f"{rows.name(pair[1])} has the same time as row {rows.number[pair[0]]} of series "
             f"{read.ids[rows.series[twice[0]]]!r}: keep one of them{hint}"
         )
-    return rows
+    return dataclasses.replace(read, rows=rows)
