@@ -1,11 +1,11 @@
-"""Devices, meshes, and how the members of a population or the windows of a batch are mapped onto them.
+"""Devices, meshes, and the mapping of population members or windows of a batch onto them.
 
-There are two axes. ``member`` spreads the members of a population, which never speak to each other. ``batch`` splits
-the windows of every batch, and gradients are summed over it. A single run is a population of one with a split batch.
+There are two axes. ``member`` spreads the members of a population, which do not communicate. ``batch`` splits the
+windows of every batch, and gradients are summed over it. A single run is a population of one with a split batch.
 
-On CPU, XLA does not spread the small products of a recurrence over cores. So every core is given an XLA device of its
-own (`configure_devices`), and inside a device members are trained one after the other. An accelerator wants the
-opposite: one device, and all members in one batched product.
+On CPU, XLA does not spread the small products of a recurrence over cores. So every core gets its own XLA device
+(`configure_devices`), and on each device members are trained one after the other. On an accelerator the opposite is
+fast: one device, and all members in one batched product.
 """
 
 import contextlib
@@ -29,33 +29,31 @@ from lstmjax.errors import ConfigError
 
 MappingName = Literal["map", "vmap"]
 
-MIN_WINDOWS_A_SHARD = {"cpu": 16}
-"""Windows a device must get before splitting a batch further pays, by platform."""
-MIN_WINDOWS_OTHERWISE = 256
+MIN_WINDOWS_ON_CPU, MIN_WINDOWS_ELSEWHERE = 16, 256
+"""Smallest number of windows per device for which it pays to split a batch."""
 
 MAX_BYTES_SPLIT = 2**21
-"""Largest array of weights, in bytes, with which a batch is still split over CPU cores. Beyond a core's own cache every
-core would read all of it for its part of the batch, time step by time step, and update all of it besides: one product
-on all cores is then faster (by a quarter at 512 hidden features)."""
-
+"""Largest array of weights, in bytes, with which a batch is still split over CPU cores. If it exceeds a core's own
+cache, every core reads all of it for its part of the batch in every time step, and also updates all of it: then one
+product on all cores is faster (by a quarter at 512 hidden features)."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Names of parameters in glibc's malloc.h."""
 
 
 def configure_devices(n: int | None = None) -> int:
-    """Gives every core this process may use an XLA device of its own. Call it before anything else uses JAX.
+    """Gives every core that this process may use its own XLA device. Call it before anything else uses JAX.
 
-    This is the one place that does so; the command line and the scripts call it first. A number set beforehand
-    (``JAX_NUM_CPU_DEVICES``, or ``XLA_FLAGS`` with a host device count) is left as it is, unless ``n`` is given. It
-    also calls `keep_freed_memory`.
+    No other place sets the number of devices; the command line and the scripts call this first. A number that is set
+    already (``JAX_NUM_CPU_DEVICES``, or ``XLA_FLAGS`` with a host device count) is kept, unless ``n`` is given. It also
+    calls `keep_freed_memory`.
 
     Args:
         n: number of CPU devices. Default: the cores in the process's CPU affinity.
 
     Returns:
-        The number of CPU devices asked for, or the number there is if JAX had been initialised already with another
-        one; then a warning says so, once.
+        The number of CPU devices; if JAX was already initialised with another number, that number, and a warning
+        reports it once.
 
     Raises:
         ConfigError: ``n`` is below 1.
@@ -67,31 +65,31 @@ def configure_devices(n: int | None = None) -> int:
         forced = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
         if forced:
             return int(forced.group(1))
-        told = getattr(jax.config, "jax_num_cpu_devices", -1)
-        n = told if told > 0 else cores()
+        configured = getattr(jax.config, "jax_num_cpu_devices", -1)
+        n = configured if configured > 0 else cores()
     try:
         jax.config.update("jax_num_cpu_devices", n)
     except RuntimeError:
-        there = len(jax.devices("cpu"))
-        if there != n:
+        existing = len(jax.devices("cpu"))
+        if existing != n:
             _warn_once(
-                f"JAX was initialised with {there} CPU devices, so {n} could not be set: "
+                f"JAX was initialised with {existing} CPU devices, so {n} could not be set: "
                 "call lstmjax.parallel.configure_devices() before the first use of JAX"
             )
-        return there
+        return existing
     return n
 
 
 def keep_freed_memory() -> None:
-    """Has this process keep the memory it frees, for its next arrays. Only under Linux's glibc; elsewhere nothing.
+    """Makes this process keep freed memory for its next arrays. It acts only with glibc on Linux.
 
-    XLA takes the temporary arrays of a call on CPU from the C library, anew in every call. Large ones glibc gives back
+    XLA allocates the temporary arrays of a call on CPU from the C library, anew in every call. glibc returns large ones
     to the kernel at once, which then zeroes the same pages again and again: a third of the time of the gradient of an
-    LSTM over 512 windows. The process stays as large as it once was. What the user set (``MALLOC_...``,
-    ``GLIBC_TUNABLES``) is left as it is.
+    LSTM over 512 windows. The process does not shrink afterwards. Settings of the user (``MALLOC_...``,
+    ``GLIBC_TUNABLES``) are kept.
     """
-    told = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
-    if told or platform.libc_ver()[0] != "glibc":
+    tuned = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
+    if tuned or platform.libc_ver()[0] != "glibc":
         return
     libc, most = ctypes.CDLL(None), 2**31 - 1
     libc.mallopt(M_TRIM_THRESHOLD, most)
@@ -100,8 +98,8 @@ def keep_freed_memory() -> None:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    # A job on a shared node is often bound to a few of its cores.
+    """Returns the number of cores that this process may use."""
+    # A job on a shared node may often use only a few of its cores.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -115,16 +113,16 @@ def _warn_once(message: str) -> None:
 def resolve_batch_shards(
     batch_size: int, configured: int | None = None, devices: int | None = None, *, widest: int = 0
 ) -> int:
-    """Over how many devices a batch is split.
+    """Returns the number of devices over which a batch is split.
 
-    The number decides the order in which gradients are summed, and so the bytes of a run: resolve it once and store
+    The number determines the order in which gradients are summed, and so the bytes of a run: resolve it once and store
     it with the run.
 
     Args:
         batch_size: windows in a batch.
-        configured: what the user, or the run being resumed, asks for. Default: as many devices as divide the batch
-            and leave each a part that still feeds a product.
-        devices: devices there are. Default: all of JAX's.
+        configured: the number that the user, or the resumed run, sets. Default: the largest number of devices that
+            divides the batch and leaves enough windows on each.
+        devices: number of devices. Default: all of JAX's.
         widest: size of the network's largest array, in bytes; see `MAX_BYTES_SPLIT`.
 
     Returns:
@@ -140,11 +138,12 @@ def resolve_batch_shards(
     1
     """
     devices = jax.device_count() if devices is None else devices
-    smallest = MIN_WINDOWS_A_SHARD.get(jax.default_backend(), MIN_WINDOWS_OTHERWISE)
     dividing = [shards for shards in range(1, devices + 1) if batch_size % shards == 0]
-    if configured is None and jax.default_backend() == "cpu" and widest > MAX_BYTES_SPLIT:
-        return 1
     if configured is None:
+        on_cpu = jax.default_backend() == "cpu"
+        if on_cpu and widest > MAX_BYTES_SPLIT:
+            return 1
+        smallest = MIN_WINDOWS_ON_CPU if on_cpu else MIN_WINDOWS_ELSEWHERE
         return max(shards for shards in dividing if shards == 1 or batch_size // shards >= smallest)
     if batch_size % configured:
         raise ConfigError(
@@ -160,10 +159,10 @@ def resolve_batch_shards(
 
 
 def make_mesh(members: int = 1, batch_shards: int = 1) -> Mesh:
-    """The devices as a grid of members by parts of a batch.
+    """Arranges the devices in a grid: members by parts of a batch.
 
     Args:
-        members: members to train. They are spread over as many devices as the batch's parts leave.
+        members: members to train. They are spread over the devices that the parts of the batch leave.
         batch_shards: parts of a batch, one device each.
 
     Returns:
@@ -175,15 +174,15 @@ def make_mesh(members: int = 1, batch_shards: int = 1) -> Mesh:
 
 
 def padded_members(members: int, mesh: Mesh) -> int:
-    """``members`` rounded up to the next multiple of the mesh's member axis."""
+    """Rounds ``members`` up to a multiple of the mesh's member axis."""
     return math.ceil(members / mesh.shape["member"]) * mesh.shape["member"]
 
 
 def default_mapping(members: int, mesh: Mesh) -> MappingName:
-    """How the members on one device are trained: one after the other, or all in one batched product.
+    """Returns how the members on one device are trained: one after the other, or all in one batched product.
 
     Args:
-        members: members in all.
+        members: number of members on all devices.
         mesh: from `make_mesh`.
 
     Returns:
@@ -197,15 +196,15 @@ def over_members(function: Callable[[Any, Any], Any], mesh: Mesh, mapping: Mappi
     """Maps a function of one member over all members, on all devices of the mesh.
 
     Args:
-        function: ``function(member, shared) -> result``, for one member. It runs on every part of the batch at once,
+        function: ``function(member, shared) -> result``, for one member. It runs on all parts of the batch at once,
             and may sum over the axis "batch"; its result must be the same on all parts.
         mesh: from `make_mesh`.
-        mapping: how the members on one device are run. Under "map" a member's result has the same bytes whatever
+        mapping: how the members on one device run. Under "map" a member's result has the same bytes whatever
             the number of members; under "vmap" it may differ by rounding.
 
     Returns:
         A compiled function of (members, shared), where the leaves of members and of the result have a leading axis of
-        members; ``shared`` is there once a device and never copied per member.
+        members; ``shared`` is stored once per device, never once per member.
     """
 
     def on_device(members: Any, shared: Any) -> Any:
@@ -214,8 +213,8 @@ def over_members(function: Callable[[Any, Any], Any], mesh: Mesh, mapping: Mappi
         return lax.map(lambda member: function(member, shared), members)
 
     by_member = PartitionSpec("member")
-    # check_vma wants every carry and every argument of a custom_vjp cast to varying by hand; what it would catch,
-    # results that differ over "batch", is caught by the tests that compare shards.
+    # check_vma requires that every carry and every argument of a custom_vjp is cast to varying by hand. The error that
+    # it would find, results that differ over "batch", is found by the tests that compare shards.
     mapped = jax.shard_map(
         on_device, mesh=mesh, in_specs=(by_member, PartitionSpec()), out_specs=by_member, check_vma=False
     )
@@ -223,7 +222,7 @@ def over_members(function: Callable[[Any, Any], Any], mesh: Mesh, mapping: Mappi
 
 
 def over_batch(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any, Any], Any]:
-    """Splits the rows of a batch over the mesh's axis "batch", where rows do not depend on each other.
+    """Splits the rows of a batch over the mesh's axis "batch"; the rows must not depend on each other.
 
     Args:
         function: ``function(rows, shared) -> rows of results``.
@@ -239,20 +238,20 @@ def over_batch(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any
 
 
 def place_members(tree: Any, mesh: Mesh) -> Any:
-    """Puts arrays with a leading axis of members where `over_members` wants them."""
+    """Places arrays with a leading axis of members on the devices, as `over_members` requires."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("member")))
 
 
 def place_shared(tree: Any, mesh: Mesh) -> Any:
-    """Puts arrays that all members share on every device of the mesh, once each."""
+    """Places arrays that all members share on every device of the mesh."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def available_bytes() -> int | None:
-    """Bytes that each device has left for arrays; None where nothing tells.
+    """Returns the bytes that are free for arrays on each device; None where they are unknown.
 
-    CPU devices share the host's memory: what is available there, within the limit of the process's control group, is
-    divided among them.
+    CPU devices share the host's memory: they divide what is available there within the limit of the process's control
+    group.
     """
     device = jax.local_devices()[0]
     if device.platform == "cpu":
@@ -264,7 +263,7 @@ def available_bytes() -> int | None:
 
 
 def _host_bytes() -> int | None:
-    """Memory available on a Linux host, in a container or not; elsewhere None."""
+    """Returns the memory available on a Linux host, in a container or not; elsewhere None."""
     found = []
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()

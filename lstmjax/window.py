@@ -1,8 +1,8 @@
-"""What goes into a forecasting network and what comes out of it.
+"""The input and the output of a forecasting network.
 
-Every network in lstmjax, and every network a user brings, is called as
+Every network in lstmjax, and every network of a user, is called as
 ``network(window: WindowBatch, *, rngs=None, deterministic=None) -> Forecast``.
-Training, evaluation and sweeps therefore never ask which network they hold.
+So training, evaluation and sweeps do not depend on the network.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class WindowBatch(NamedTuple):
-    """A batch of windows, cut at their cut-offs: all that a forecast may depend on.
+    """A batch of windows up to their cut-offs: all that a forecast may depend on.
 
     Values are in scaled units. Where a mask is False the value is 0: it was missing, in a gap, or before the
     beginning of a series shorter than the lookback. Groups of covariates that a run does not use have zero width.
@@ -34,23 +34,23 @@ class WindowBatch(NamedTuple):
     stat_exog: Float[Array, "B Fs"]
     """Covariates that do not change with time."""
     series: Int[Array, " B"] | None = None
-    """The number of each window's series among those trained on; -1 for one that was not."""
+    """The number of each window's series among those trained on; -1 for a new series."""
 
 
 class Target(NamedTuple):
-    """What a window's forecast is compared with, in scaled units."""
+    """The true values of a window's horizon, in scaled units."""
 
     y: Float[Array, "B H C"]
     """The values after the cut-off; 0 where missing."""
     mask: Bool[Array, "B H C"]
-    """True where the value was observed: only there does it count in a loss."""
+    """True where the value was observed; only these count in a loss."""
     weight: Float[Array, "B H"] | None = None
-    """How much each step counts in the loss; None: all alike."""
+    """Weight of each step in the loss; None: all equal."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WindowSpec:
-    """The sizes of a window: all that a network needs to know of the data in order to be built.
+    """The sizes of a window: all that a network needs to know about the data when it is built.
 
     Attributes:
         input_size: lookback L, in rows.
@@ -74,12 +74,12 @@ class WindowSpec:
 
     @property
     def in_features(self) -> int:
-        """Width of one lookback step as `lookback_features` lays it out: values and masks, side by side."""
+        """Number of features of one lookback step in `lookback_features`: values and masks."""
         return 2 * (self.targets + self.hist_exog + self.futr_exog)
 
 
 def lookback_features(window: WindowBatch) -> Float[Array, "B L I"]:
-    """All that is known of each lookback step, side by side: values first, then masks as 0 and 1.
+    """Joins all features of each lookback step: values first, then masks as 0 and 1.
 
     Args:
         window: a batch of windows.
@@ -96,7 +96,7 @@ def lookback_features(window: WindowBatch) -> Float[Array, "B L I"]:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """What a network says about the horizon.
+    """A network's forecast of the horizon.
 
     Attributes:
         parameters: array of shape (batch, H, C, P), the head's parameters in scaled units. A point forecast has P = 1.

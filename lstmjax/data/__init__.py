@@ -13,19 +13,12 @@ if TYPE_CHECKING:
     from lstmjax.data.datasets import load, settings
     from lstmjax.data.frequency import season_length
     from lstmjax.data.future import require_future, with_future
+    from lstmjax.data.origins import forecast_windows, test_windows, train_windows, validation_windows
     from lstmjax.data.panel import Panel, Schema, check_compatible
     from lstmjax.data.scaling import Scaling, align, fit_scaling, scale, scale_targets, unscale
     from lstmjax.data.split import Split, split_panel
     from lstmjax.data.table import DataWarning, read_table
-    from lstmjax.data.windows import (
-        PanelArrays,
-        Windows,
-        forecast_windows,
-        gather,
-        test_windows,
-        train_windows,
-        validation_windows,
-    )
+    from lstmjax.data.windows import PanelArrays, Windows, gather
 
 _HOMES = {
     "datasets": ("load", "settings"),
@@ -36,15 +29,8 @@ _HOMES = {
     "table": ("DataWarning", "read_table"),
     "scaling": ("Scaling", "align", "fit_scaling", "scale", "scale_targets", "unscale"),
     "split": ("Split", "split_panel"),
-    "windows": (
-        "PanelArrays",
-        "Windows",
-        "forecast_windows",
-        "gather",
-        "test_windows",
-        "train_windows",
-        "validation_windows",
-    ),
+    "origins": ("forecast_windows", "test_windows", "train_windows", "validation_windows"),
+    "windows": ("PanelArrays", "Windows", "gather"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

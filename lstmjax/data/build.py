@@ -1,4 +1,4 @@
-"""From a table to a panel: rows put on the grid of their frequency, gaps masked or refused."""
+"""Makes a panel from a table: puts the rows on the grid of their frequency, and masks gaps or refuses them."""
 
 import warnings
 
@@ -10,11 +10,11 @@ from lstmjax.config import DataConfig
 from lstmjax.data.calendar import check_calendar
 from lstmjax.data.frequency import Frequency, as_index, infer_frequency, parse_frequency
 from lstmjax.data.panel import Panel, Schema, row_ranges
-from lstmjax.data.rows import Columns, Rows, Table, join_future, read_future, read_rows
+from lstmjax.data.rows import Rows, Table, column_groups, join_future, read_future, read_rows
 from lstmjax.data.table import DataWarning
 from lstmjax.errors import DataError
 
-_LARGEST_GROWTH = 100  # a wrong year in one timestamp would otherwise ask for gigabytes of gap
+_LARGEST_GROWTH = 100  # a wrong year in one timestamp would otherwise make a gap of gigabytes
 
 
 def panel_from_table(
@@ -26,20 +26,20 @@ def panel_from_table(
     futr: pd.DataFrame | None = None,
     series_id: str = "series",
 ) -> Panel:
-    """A panel from a table in the long or the wide layout.
+    """Makes a panel from a table in the long or the wide layout.
 
-    Rows of a series need not be sorted (a `DataWarning` says so where they are not). Times that are missing between two
+    Rows of a series need not be sorted (a `DataWarning` reports where they are not). Times that are missing between two
     rows become rows of NaN (a `DataWarning` counts them) or, with ``config.gaps = "error"``, a `DataError`. Rows with
     empty targets after the last observation of their series are its known future.
 
     Args:
-        table: the user's table. Other columns than those the config names are ignored. In the long layout it may lack
-            the column ``"unique_id"``: then it is one series.
-        config: what the columns mean.
+        table: the user's table. Columns that the config does not name are ignored. In the long layout the column
+            ``"unique_id"`` may be absent: then the table is one series.
+        config: the meaning of the columns.
         source: the table's name in messages, usually its path.
         freq: the frequency the table must have, e.g. that of the training data; instead of ``config.freq``.
-        futr: known-future covariates beyond the last observation. Rows up to it are ignored; a row beyond it that is in
-            both tables is taken from this one. It needs the id column unless there is one series or the layout is wide.
+        futr: known-future covariates beyond the last observation. Rows up to it are ignored; a row beyond it that both
+            tables have is taken from this one. It needs the id column unless there is one series or the layout is wide.
         series_id: the identifier of the only series, where the table has no id column.
 
     Returns:
@@ -47,7 +47,7 @@ def panel_from_table(
 
     Raises:
         DataError: one line naming the table, the row and the column that cannot be used.
-        ConfigError: ``freq`` is not a frequency; future covariates are given, but no name of any.
+        ConfigError: ``freq`` is not a frequency; ``futr`` is given, but ``config.futr_exog`` is empty.
 
     Warns:
         DataWarning: rows are not sorted, or rows are missing.
@@ -58,27 +58,18 @@ def panel_from_table(
     rows = main.rows if futr is None else join_future(main, read_future(futr, config, main.ids), config)
     clock = rows.wall if frequency.wall_clock else rows.utc
     starts = clock[~rows.follows]
-    at = _steps(rows, clock, starts, frequency, config, main.zone)
-    schema = Schema(
-        id_col=config.id_col,
-        time_col=config.time_col,
-        target_cols=config.target_cols,
-        hist_exog=config.hist_exog,
-        futr_exog=config.futr_exog,
-        stat_exog=config.stat_exog,
-        freq=frequency.text,
-        layout=config.layout,
-        calendar=config.calendar,
-        time_zone=main.zone,
-    )
-    panel = _laid_out(schema, main.ids, starts, at, rows, Columns.of(config))
+    at = _row_numbers(rows, clock, starts, frequency, config, main.zone)
+    same = ("id_col", "time_col", "target_cols", "hist_exog", "futr_exog", "stat_exog", "layout", "calendar")
+    columns = {name: getattr(config, name) for name in same}
+    schema = Schema(**columns, freq=frequency.text, time_zone=main.zone)
+    panel = _laid_out(schema, main.ids, starts, at, rows, column_groups(config))
     _check_gaps(panel, rows, at, config, has_future=futr is not None)
-    # What the calendar says of the rows that will be forecast is known: let there be such rows.
+    # The calendar covariates of the rows to forecast are known: add these rows.
     return panel.reaching(panel.observed + config.h) if config.calendar else panel
 
 
 def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
-    """The frequency that is asked for, after a look at whether the rows have it; else the one they have."""
+    """Returns the required frequency, if the rows have it; without one, that of the rows."""
     rows, named = main.rows, freq or config.freq
 
     def infer() -> Frequency:
@@ -88,19 +79,17 @@ def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
         return infer()
     frequency = parse_frequency(named)
     if frequency.integer != main.integer:
-        raise DataError(
-            f"{rows.sources[0]}: column {config.time_col!r} holds {main.kind}, "
-            f"which does not go with frequency {named!r}"
-        )
+        message = f"column {config.time_col!r} holds {main.kind}, which do not fit the frequency {named!r}"
+        raise DataError(f"{rows.sources[0]}: {message}")
     clock = rows.wall if frequency.wall_clock else rows.utc
     later = np.flatnonzero(rows.follows)
     steps, fits = frequency.number(clock[later], clock[later - 1])
-    if len(later) and not (fits & (steps == 1)).any():  # hourly rows would pass for half-hourly ones with gaps
+    if len(later) and not (fits & (steps == 1)).any():  # else hourly rows would be half-hourly ones with gaps
         raise DataError(f"{rows.sources[0]}: rows have the frequency {infer().text!r}, not {named!r}")
     return frequency
 
 
-def _steps(
+def _row_numbers(
     rows: Rows,
     clock: Int64[np.ndarray, " R"],
     starts: Int64[np.ndarray, " N"],
@@ -108,16 +97,16 @@ def _steps(
     config: DataConfig,
     zone: str | None,
 ) -> Int64[np.ndarray, " R"]:
-    """The number of steps from each series' first row to each row; every row must be a whole number of them away."""
+    """Returns the steps from the first row of each series to each row; requires whole numbers of steps."""
     at, fits = frequency.number(clock, starts[rows.series])
     if not fits.all():
         wrong = int(np.argmin(fits))
         when = as_index(clock[[wrong]], frequency, zone)[0]
         raise DataError(
-            f"{rows.name(wrong)}, column {config.time_col!r} is {when}: no whole number of steps of {frequency.text!r} "
-            "after the first row of its series: give data.freq, or resample the table"
+            f"{rows.name(wrong)}, column {config.time_col!r} is {when}: not a whole number of steps of "
+            f"{frequency.text!r} after the first row of its series: give data.freq, or resample the table"
         )
-    needed = int(at[_last_of_series(rows)].sum(dtype=np.float64)) + len(starts)  # int64 might overflow
+    needed = int(at[rows.ends].sum(dtype=np.float64)) + len(starts)  # int64 might overflow
     if needed > _LARGEST_GROWTH * len(at) + 10_000:
         raise DataError(
             f"{rows.sources[0]}: in steps of {frequency.text!r} it would have {needed} rows, but it has {len(at)}: "
@@ -126,55 +115,48 @@ def _steps(
     return at
 
 
-def _last_of_series(rows: Rows) -> np.ndarray:
-    return np.append(~rows.follows[1:], True)
-
-
 def _laid_out(
     schema: Schema,
     ids: Shaped[np.ndarray, " N"],
     starts: Int64[np.ndarray, " N"],
     at: Int64[np.ndarray, " R"],
     rows: Rows,
-    columns: Columns,
+    groups: dict[str, slice],
 ) -> Panel:
-    """The panel with every row at its step, and rows of NaN where the table has none."""
-    lengths = at[_last_of_series(rows)] + 1
+    """Puts every row at its step, with rows of NaN where the table has none."""
+    lengths = at[rows.ends] + 1
     offsets = row_ranges(lengths)
     cells = np.full((int(offsets[-1]), rows.cells.shape[1]), np.nan)
     cells[offsets[rows.series] + at] = rows.cells
-    observed = ~np.isnan(cells[:, columns.y]).all(axis=1)
+    observed = ~np.isnan(cells[:, groups["y"]]).all(axis=1)
     if not observed.any():
         raise DataError(
             f"{rows.sources[0]}: column {schema.target_cols[0]!r} has no value: there is nothing to learn from"
         )
     row = np.arange(len(cells)) - np.repeat(offsets[:-1], lengths)
+    _check_weights(rows, groups)
     return Panel(
         schema=schema,
         ids=ids,
         start=starts,
         offsets=offsets,
         observed=np.maximum.reduceat(np.where(observed, row + 1, 0), offsets[:-1]),
-        y=np.ascontiguousarray(cells[:, columns.y]),
-        hist=np.ascontiguousarray(cells[:, columns.hist]),
-        futr=np.ascontiguousarray(cells[:, columns.futr]),
-        stat=_static(rows, ids, columns.stat, schema),
-        weight=_weights(rows, columns, cells),
+        stat=_static(rows, ids, groups["stat"], schema),
+        **{name: np.ascontiguousarray(cells[:, groups[name]]) for name in ("y", "hist", "futr", "weight")},
     )
 
 
-def _weights(rows: Rows, columns: Columns, cells: np.ndarray) -> Float64[np.ndarray, "R Fw"]:
-    """The weights of all rows; every row of the table with a target must have one, of 0 or more."""
-    given, y = rows.cells[:, columns.weight], rows.cells[:, columns.y]
+def _check_weights(rows: Rows, groups: dict[str, slice]) -> None:
+    """Requires a weight of at least 0 in every row of the table that has a target."""
+    given, y = rows.cells[:, groups["weight"]], rows.cells[:, groups["y"]]
     wrong = np.flatnonzero((~(given >= 0)).any(axis=1) & ~np.isnan(y).all(axis=1))
     if len(wrong):
         found = "empty" if np.isnan(given[wrong[0], 0]) else f"{given[wrong[0], 0]:g}"
         raise DataError(f"{rows.name(int(wrong[0]))}: the weight is {found}: expected a number of at least 0")
-    return np.ascontiguousarray(cells[:, columns.weight])
 
 
 def _static(rows: Rows, ids: Shaped[np.ndarray, " N"], group: slice, schema: Schema) -> Float64[np.ndarray, "N Fs"]:
-    """The one value of each series' static covariates."""
+    """Returns the one value of each series' static covariates."""
     stat = np.empty((len(ids), len(schema.stat_exog)))
     for column, name in enumerate(schema.stat_exog):
         cells = rows.cells[:, group][:, column]
@@ -189,30 +171,30 @@ def _static(rows: Rows, ids: Shaped[np.ndarray, " N"], group: slice, schema: Sch
             row, which = int(varies[0]), rows.series[varies[0]]
             raise DataError(
                 f"{rows.name(row)}, column {name!r} is {cells[row]:g}, but {stat[which, column]:g} earlier in series "
-                f"{ids[which]!r}: a static covariate has one value a series"
+                f"{ids[which]!r}: a static covariate has one value per series"
             )
     return stat
 
 
 def _check_gaps(panel: Panel, rows: Rows, at: Int64[np.ndarray, " R"], config: DataConfig, *, has_future: bool) -> None:
-    """Warns of missing steps, or refuses them; before a row of a table of the future they are always refused."""
+    """Warns of missing steps or refuses them; those before a row of the table of the future are always refused."""
     missing = np.where(rows.follows, np.diff(at, prepend=0) - 1, 0)
     if not missing.any():
         return
     in_future = (missing > 0) & (rows.table > 0) & has_future
     row = int(np.argmax(in_future)) if in_future.any() else int(np.argmax(missing > 0))
     series = rows.series[row]
-    first = panel.timestamps(np.array([series]), at[[row]] - missing[row])[0]
+    first = panel.timestamp(series, at[row] - missing[row])
     if in_future.any():
         raise DataError(
             f"{rows.name(row)}: before it series {panel.ids[series]!r} lacks {first}: the rows of its future must "
             "follow its last observation without a gap"
         )
     count, affected = int(missing.sum()), len(np.unique(rows.series[missing > 0]))
-    told = (
+    message = (
         f"{rows.sources[0]}: {count} missing time step{'s' * (count > 1)} in {affected} of {len(panel.ids)} series, "
         f"the first in series {panel.ids[series]!r} at {first}"
     )
     if config.gaps == "error":
-        raise DataError(f'{told}: complete the table, or set data.gaps to "mask"')
-    warnings.warn(f"{told}: masked", DataWarning, stacklevel=3)
+        raise DataError(f'{message}: complete the table, or set data.gaps to "mask"')
+    warnings.warn(f"{message}: masked", DataWarning, stacklevel=3)

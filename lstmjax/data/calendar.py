@@ -1,7 +1,6 @@
-"""Covariates that timestamps tell by themselves: the hour, the weekday, the month, as points on a circle."""
+"""Covariates made from timestamps: the hour, the weekday, the month and others, as points on a circle."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,57 +10,46 @@ from lstmjax.config import CalendarName
 from lstmjax.data.frequency import Frequency
 from lstmjax.errors import DataError
 
-
-class Cycle(NamedTuple):
-    """Something that the calendar repeats."""
-
-    value: Callable[[pd.DatetimeIndex], pd.Index]
-    """Its value at each time."""
-    first: int
-    """Its least value."""
-    length: int
-    """How many values it has."""
-
-
-CALENDAR: dict[CalendarName, Cycle] = {
-    "minute": Cycle(lambda times: times.minute, 0, 60),
-    "hour": Cycle(lambda times: times.hour, 0, 24),
-    "weekday": Cycle(lambda times: times.day_of_week, 0, 7),
-    "day": Cycle(lambda times: times.day, 1, 31),
-    "dayofyear": Cycle(lambda times: times.day_of_year, 1, 366),
-    "week": Cycle(lambda times: pd.Index(times.isocalendar().week), 1, 53),
-    "month": Cycle(lambda times: times.month, 1, 12),
-    "quarter": Cycle(lambda times: times.quarter, 1, 4),
+CALENDAR: dict[CalendarName, tuple[Callable[[pd.DatetimeIndex], pd.Index], int, int]] = {
+    "minute": (lambda times: times.minute, 0, 60),
+    "hour": (lambda times: times.hour, 0, 24),
+    "weekday": (lambda times: times.day_of_week, 0, 7),
+    "day": (lambda times: times.day, 1, 31),
+    "dayofyear": (lambda times: times.day_of_year, 1, 366),
+    "week": (lambda times: pd.Index(times.isocalendar().week), 1, 53),
+    "month": (lambda times: times.month, 1, 12),
+    "quarter": (lambda times: times.quarter, 1, 4),
 }
-"""Cycles by the names ``data.calendar`` gives them; weekdays from Monday on."""
+"""Cycles by the names of ``data.calendar``: the value at each time, the lowest value (Monday for weekdays), and the
+number of values."""
 
 WIDTH = 2
-"""Covariates made of each cycle."""
+"""Number of covariates per cycle."""
 
 
 def calendar_features(times: pd.Index, names: Sequence[str]) -> Float64[np.ndarray, "R Fc"]:
-    """Where each time stands in some cycles: sine and cosine, so that the last value lies beside the first.
+    """Returns the place of each time in some cycles, as sine and cosine, so that the last value lies next to the first.
 
     Args:
         times: (R,) timestamps, on the clock of their own time zone.
         names: keys of `CALENDAR`.
 
     Returns:
-        (R, 2 * names), the pairs side by side; no width for no names.
+        (R, 2 * names), the pairs side by side; (R, 0) without names.
 
     >>> calendar_features(pd.DatetimeIndex(["2024-01-01 06:00"]), ["hour"]).round(6).tolist()
     [[1.0, 0.0]]
     """
     columns = []
     for name in names:
-        cycle = CALENDAR[name]  # type: ignore[index]
-        angle = 2 * np.pi * (cycle.value(pd.DatetimeIndex(times)).to_numpy(np.float64) - cycle.first) / cycle.length
+        value, first, length = CALENDAR[name]  # type: ignore[index]
+        angle = 2 * np.pi * (value(pd.DatetimeIndex(times)).to_numpy(np.float64) - first) / length
         columns += [np.sin(angle), np.cos(angle)]
     return np.stack(columns, axis=1) if columns else np.empty((len(times), 0))
 
 
 def check_calendar(names: Sequence[str], frequency: Frequency, source: str, time_col: str) -> None:
-    """Checks that there is a calendar.
+    """Requires timestamps where covariates of the calendar are asked for.
 
     Raises:
         DataError: the times are whole numbers.

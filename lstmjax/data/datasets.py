@@ -1,4 +1,4 @@
-"""Data sets by name: one embedded, the public benchmarks downloaded once and verified by their SHA-256."""
+"""Data sets by name: one in the package, and public benchmarks, downloaded once and verified by their SHA-256."""
 
 import hashlib
 import os
@@ -13,6 +13,7 @@ import pandas as pd
 
 from lstmjax.data.table import read_table
 from lstmjax.errors import ConfigError, DataError
+from lstmjax.storage.silence import silenced
 
 _GITHUB = "https://raw.githubusercontent.com"
 _ETT = f"{_GITHUB}/zhouhaoyi/ETDataset/main/ETT-small"
@@ -20,18 +21,18 @@ _M4 = f"{_GITHUB}/Mcompetitions/M4-methods/master/Dataset"
 _LAI = f"{_GITHUB}/laiguokun/multivariate-time-series-data/master"
 _TIMEOUT = 60.0  # seconds without a byte
 
-_ETT_ROWS = 14_400  # the protocol's twenty months; the published file goes on
+_ETT_ROWS = 14_400  # the protocol's twenty months; the published file is longer
 _ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 _EXCHANGE_COLUMNS = tuple(f"rate{number}" for number in range(1, 9))
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a data set, and how to know it.
+    """A file of a data set.
 
     Attributes:
         name: its name in the cache.
-        address: where it is published.
+        address: URL of the published file.
         sha256: its digest, as 64 hexadecimal digits.
     """
 
@@ -48,27 +49,27 @@ class _Dataset:
 
 
 def load(name: str) -> pd.DataFrame:
-    """The table of a named data set.
+    """Reads the table of a named data set.
 
     ``elecdemand`` comes with the package. The others are read from the folder ``$LSTMJAX_DATA``, else from the user's
-    cache folder; what is not there is downloaded into it.
+    cache folder; files that are missing there are downloaded.
 
     Args:
-        name: which data set.
+        name: of the data set.
 
     Returns:
-        Its table; `settings` says what the columns are.
+        Its table; `settings` describes the columns.
 
     Raises:
         ConfigError: no data set has this name.
-        DataError: a file cannot be downloaded or has another SHA-256 than the published one.
+        DataError: a file cannot be downloaded or has another SHA-256 than the published file.
     """
     dataset = _dataset(name)
     return dataset.read(*(fetch(file) for file in dataset.files))
 
 
 def settings(name: str) -> dict[str, Any]:
-    """The options of `lstmjax.config.DataConfig` that suit a named data set, where the user gives none.
+    """Returns the options of `lstmjax.config.DataConfig` for a named data set, where the user gives none.
 
     ``etth1`` and ``etth2`` follow the published benchmark: all seven columns, each a series (wide layout), 8640 rows
     to train, 2880 to validate, 2880 to test. ``m4_hourly`` and ``m4_weekly`` hold out the competition's own test rows.
@@ -76,7 +77,7 @@ def settings(name: str) -> dict[str, Any]:
     six weeks, and the six before for validation. No covariates are used unless the user names them.
 
     Args:
-        name: which data set.
+        name: of the data set.
 
     Returns:
         Options by field name.
@@ -88,11 +89,11 @@ def settings(name: str) -> dict[str, Any]:
 
 
 def fetch(file: RemoteFile, folder: Path | None = None) -> Path:
-    """The path of a file, downloaded if it is not there yet, its digest verified in any case.
+    """Returns the path of a file, downloads it if it is missing, and always verifies its digest.
 
     Args:
-        file: which file.
-        folder: where it is or goes; ``$LSTMJAX_DATA``, else the user's cache folder, if not given.
+        file: the file.
+        folder: its folder; default ``$LSTMJAX_DATA``, else the user's cache folder.
 
     Raises:
         DataError: it cannot be downloaded, or is not the published file.
@@ -119,19 +120,19 @@ def _folder() -> Path:
 
 
 def _download(file: RemoteFile, folder: Path) -> None:
-    import pooch  # takes a tenth of a second; most runs need no download
+    import pooch  # takes a tenth of a second, and most runs download nothing
 
-    pooch.get_logger().setLevel("CRITICAL")
     by_hand = f"put the file there by hand, as {folder / file.name}"
     try:
-        pooch.retrieve(
-            file.address,
-            known_hash=f"sha256:{file.sha256}",
-            fname=file.name,
-            path=folder,
-            downloader=pooch.HTTPDownloader(progressbar=False, timeout=_TIMEOUT),
-        )
-    except ValueError:  # pooch removes what it has downloaded
+        with silenced(pooch.get_logger().name):
+            pooch.retrieve(
+                file.address,
+                known_hash=f"sha256:{file.sha256}",
+                fname=file.name,
+                path=folder,
+                downloader=pooch.HTTPDownloader(progressbar=False, timeout=_TIMEOUT),
+            )
+    except ValueError:  # pooch removes the file
         raise DataError(
             f"{file.name} from {file.address} is not the published file (SHA-256 {file.sha256} expected): {by_hand}"
         ) from None
@@ -160,7 +161,7 @@ def _read_ett(path: Path) -> pd.DataFrame:
 
 
 def _read_m4(train: Path, test: Path) -> pd.DataFrame:
-    """Both files, a series a row, as one long table: training values first, then the competition's test values."""
+    """Joins both files, one series per row, to one long table: training values, then the competition's test values."""
     wide = pd.read_csv(train, index_col=0), pd.read_csv(test, index_col=0)
     parts = []
     for table in wide:
@@ -184,17 +185,8 @@ def _ett(name: str, sha256: str) -> _Dataset:
     return _Dataset(
         (RemoteFile(name, f"{_ETT}/{name}", sha256),),
         _read_ett,
-        {
-            "layout": "wide",
-            "time_col": "date",
-            "target_cols": _ETT_COLUMNS,
-            "freq": "h",
-            "season_length": 24,
-            "h": 96,
-            "input_size": 96,
-            "val_size": 2880,
-            "test_size": 2880,
-        },
+        {"layout": "wide", "time_col": "date", "target_cols": _ETT_COLUMNS, "freq": "h", "season_length": 24}
+        | {"h": 96, "input_size": 96, "val_size": 2880, "test_size": 2880},
     )
 
 
@@ -205,17 +197,8 @@ def _m4(period: str, train: str, test: str, season_length: int, h: int, input_si
             RemoteFile(f"M4-{period}-test.csv", f"{_M4}/Test/{period}-test.csv", test),
         ),
         _read_m4,
-        {
-            "time_col": "ds",
-            "id_col": "unique_id",
-            "target_cols": ("y",),
-            "freq": "1",
-            "season_length": season_length,
-            "h": h,
-            "input_size": input_size,
-            "val_size": h,
-            "test_size": h,
-        },
+        {"time_col": "ds", "id_col": "unique_id", "target_cols": ("y",), "freq": "1", "season_length": season_length}
+        | {"h": h, "input_size": input_size, "val_size": h, "test_size": h},
     )
 
 
@@ -223,16 +206,8 @@ _DATASETS: dict[str, _Dataset] = {
     "elecdemand": _Dataset(
         (),
         _read_elecdemand,
-        {
-            "time_col": "ds",
-            "target_cols": ("y",),
-            "freq": "30min",
-            "season_length": 336,
-            "h": 96,
-            "input_size": 336,
-            "val_size": 2016,
-            "test_size": 2016,
-        },
+        {"time_col": "ds", "target_cols": ("y",), "freq": "30min", "season_length": 336}
+        | {"h": 96, "input_size": 336, "val_size": 2016, "test_size": 2016},
     ),
     "etth1": _ett("ETTh1.csv", "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066"),
     "etth2": _ett("ETTh2.csv", "a3dc2c597b9218c7ce1cd55eb77b283fd459a1d09d753063f944967dd6b9218b"),
@@ -261,23 +236,14 @@ _DATASETS: dict[str, _Dataset] = {
             ),
         ),
         _read_exchange,
-        {
-            "layout": "wide",
-            "time_col": "ds",
-            "target_cols": _EXCHANGE_COLUMNS,
-            "freq": "1",
-            "season_length": 1,
-            "h": 96,
-            "input_size": 96,
-            "val_size": 760,
-            "test_size": 1517,
-        },
+        {"layout": "wide", "time_col": "ds", "target_cols": _EXCHANGE_COLUMNS, "freq": "1", "season_length": 1}
+        | {"h": 96, "input_size": 96, "val_size": 760, "test_size": 1517},
     ),
 }
 
 
 NAMES: tuple[str, ...] = tuple(_DATASETS)
-"""The data sets there are."""
+"""Names of all data sets."""
 
 
 def _dataset(name: str) -> _Dataset:

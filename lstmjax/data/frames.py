@@ -1,4 +1,4 @@
-"""Arrays of forecasts as the tables a user gets back, under the user's own column names."""
+"""Makes tables of forecasts from arrays, with the user's own column names."""
 
 from collections.abc import Mapping
 
@@ -13,17 +13,17 @@ from lstmjax.data.windows import Windows
 def forecast_frame(
     panel: Panel, windows: Windows, columns: Mapping[str, Float[np.ndarray, "W H C"]], *, cutoff: bool
 ) -> pd.DataFrame:
-    """One row a window, target and horizon step.
+    """Makes a table with one row per window, target and horizon step.
 
     Args:
-        panel: the data the windows lie in.
+        panel: the data of the windows.
         windows: W windows.
         columns: values by column name, each of shape (W, H, C), in the table's units.
         cutoff: whether to add the column ``cutoff``: the time of the last row before each window's horizon.
 
     Returns:
         A table with the user's id column, ``target`` if there are several, the user's time column, ``cutoff`` if
-        asked for, and the columns given, in this order; windows one after the other, steps within them ascending.
+        wanted, and ``columns``, in this order; sorted by window, then target, then step.
     """
     schema = panel.schema
     count, h, channels = next(iter(columns.values())).shape
@@ -42,7 +42,7 @@ def forecast_frame(
 
 
 def truth(panel: Panel, windows: Windows, h: int) -> Float[np.ndarray, "W H C"]:
-    """The targets of windows in the table's units, shape (W, H, C); NaN where missing or beyond the series' end."""
+    """Returns the targets of windows in the table's units, (W, H, C); NaN where missing or after the series' end."""
     rows = windows.origin.astype(np.int64)[:, None] + np.arange(h)  # (W, H)
     inside = rows < panel.lengths[windows.series][:, None]
     flat = np.minimum(panel.offsets[windows.series][:, None] + rows, len(panel.y) - 1)

@@ -1,8 +1,8 @@
-"""The spacing of a series' rows: inferred or named, and the arithmetic between timestamps and row numbers.
+"""The frequency of a series: inferred or named, and the arithmetic between timestamps and row numbers.
 
-Times are int64 throughout: microseconds, or the table's own whole numbers. A *clock* says what the microseconds count.
-Steps shorter than a day are counted on the UTC clock, so that an hour stays an hour when daylight saving begins; steps
-of whole days and of the calendar are counted on the wall clock, so that midnight stays midnight.
+All times are int64: microseconds, or the table's own whole numbers. The microseconds count on one of two *clocks*.
+Steps shorter than a day count on the UTC clock, so that an hour stays an hour when daylight saving begins; steps of
+whole days and of the calendar count on the wall clock, so that midnight stays midnight.
 """
 
 import functools
@@ -19,8 +19,8 @@ Times = Int64[np.ndarray, " R"]
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
-_LONGEST = 36_525 * DAY  # a century, so that sums of many steps are int64
-_DIGITS = 18  # of a whole number that is an int64 for sure
+_LONGEST = 36_525 * DAY  # a century, so that sums of many steps fit into int64
+_DIGITS = 18  # of a whole number that always fits into int64
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _EPOCH_WEEKDAY = _WEEKDAYS.index("THU")  # 1 January 1970
@@ -28,12 +28,12 @@ _EPOCH_WEEKDAY = _WEEKDAYS.index("THU")  # 1 January 1970
 
 @dataclass(frozen=True)
 class Frequency:
-    """How far apart the rows of a series are.
+    """The step between the rows of a series.
 
     Attributes:
         text: the pandas alias (``"30min"``, ``"MS"``), or a whole number as text for integer times.
         step: microseconds of a step; for integer times its size; for calendar steps the number of ``base`` steps.
-        base: pandas alias of a step of the calendar that has no fixed length, e.g. ``"MS"``; None for all others.
+        base: pandas alias of a calendar step without fixed length, e.g. ``"MS"``; None for all others.
         integer: True where times are whole numbers instead of timestamps.
     """
 
@@ -48,14 +48,14 @@ class Frequency:
         return not self.integer and (self.base is not None or self.step % DAY == 0)
 
     def number(self, times: Times, starts: Times) -> tuple[Times, Bool[np.ndarray, " R"]]:
-        """The row number of each time within its series.
+        """Returns the row number of each time within its series.
 
         Args:
             times: (R,) times, none before its start.
-            starts: (R,) the first time of the series each belongs to.
+            starts: (R,) the first time of each one's series.
 
         Returns:
-            (R,) row numbers from 0, and (R,) True where the time falls upon a step.
+            (R,) row numbers from 0, and (R,) True where the time falls on a step.
         """
         if self.base is None:
             rows, rest = np.divmod(times - starts, self.step)
@@ -67,7 +67,7 @@ class Frequency:
         return rows, on_grid & (rest == 0) & (times % DAY == starts % DAY)
 
     def at(self, starts: Times, rows: Times) -> Times:
-        """The time of each row number: the inverse of `number`, also beyond the end of a series.
+        """Returns the time of each row number: the inverse of `number`, also after the end of a series.
 
         Args:
             starts: (R,) first times.
@@ -86,14 +86,14 @@ class Frequency:
 
 
 def parse_frequency(text: str, name: str = "data.freq") -> Frequency:
-    """A frequency by its pandas alias, or a whole number as text for integer times.
+    """Parses a frequency: a pandas alias, or a whole number as text for integer times.
 
     Args:
         text: e.g. ``"h"``, ``"30min"``, ``"W-MON"``, ``"QS"``, or ``"1"``.
-        name: the option it came from, for the message.
+        name: of the option, for the message.
 
     Raises:
-        ConfigError: not an alias, or one without a fixed place for every row.
+        ConfigError: it is not an alias, or one that does not determine the place of every row.
 
     >>> parse_frequency("30min").step // 60_000_000
     30
@@ -127,7 +127,7 @@ def parse_frequency(text: str, name: str = "data.freq") -> Frequency:
 def infer_frequency(
     wall: Times, utc: Times, follows: Bool[np.ndarray, " R"], *, integer: bool, source: str
 ) -> Frequency:
-    """The most common spacing of the rows: a gap here and there does not change it.
+    """Returns the most common step between rows: a few gaps do not change it.
 
     Args:
         wall: (R,) times on the wall clock, sorted within each series, no duplicates.
@@ -137,7 +137,7 @@ def infer_frequency(
         source: name of the table, for the message.
 
     Returns:
-        The frequency. That every row falls upon a step is for the caller to check, by `Frequency.number`.
+        The frequency. The caller must check by `Frequency.number` that every row falls on a step.
 
     Raises:
         DataError: no series has two rows.
@@ -157,20 +157,20 @@ def infer_frequency(
         return parse_frequency(calendar)
     if step % (7 * DAY) == 0:
         weekday = _WEEKDAYS[(int(wall[0]) // DAY + _EPOCH_WEEKDAY) % 7]
-        return parse_frequency(f"{_times(step // (7 * DAY))}W-{weekday}")
+        return parse_frequency(f"{_multiple(step // (7 * DAY))}W-{weekday}")
     if step % DAY == 0:
-        return parse_frequency(f"{_times(step // DAY)}D")
+        return parse_frequency(f"{_multiple(step // DAY)}D")
     return parse_frequency(pd.tseries.frequencies.to_offset(pd.Timedelta(microseconds=step)).freqstr)
 
 
 def season_length(freq: str) -> int:
-    """Rows in one season: a day for steps shorter than a day, a week for days, a year for longer ones.
+    """Returns the rows in one season: a day for steps shorter than a day, a week for days, a year for longer steps.
 
     Args:
         freq: a pandas alias, or a whole number as text.
 
     Returns:
-        The number of rows; 1 where no season is usual or a season is no whole number of steps. Steps shorter than a
+        The number of rows; 1 where no season is usual or a season is not a whole number of steps. Steps shorter than a
         minute have seasons of an hour.
 
     >>> [season_length(freq) for freq in ("h", "30min", "D", "B", "W", "MS", "QS", "YE", "1")]
@@ -190,7 +190,7 @@ def season_length(freq: str) -> int:
 
 
 def as_index(times: Times, frequency: Frequency, zone: str | None) -> pd.Index:
-    """Clock values as the user's own kind of timestamps.
+    """Turns clock values into the user's kind of timestamps.
 
     Args:
         times: (R,) values of the frequency's clock.
@@ -205,7 +205,7 @@ def as_index(times: Times, frequency: Frequency, zone: str | None) -> pd.Index:
     index = pd.DatetimeIndex(times.view("datetime64[us]"))
     if zone is None:
         return index
-    if frequency.wall_clock:  # an hour that occurs twice or never is taken as the first, or as the next that exists
+    if frequency.wall_clock:  # of a time that occurs twice take the first; for one that does not exist, the next
         return index.tz_localize(zone, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward")
     return index.tz_localize("UTC").tz_convert(zone)
 
@@ -219,7 +219,7 @@ def _most_common(steps: Int64[np.ndarray, " D"]) -> int:
     return int(values[np.argmax(counts)])
 
 
-def _times(count: int) -> str:
+def _multiple(count: int) -> str:
     return "" if count == 1 else str(count)
 
 
@@ -228,7 +228,7 @@ def _whole(season: int, step: int) -> int:
 
 
 def _infer_calendar(wall: Times, steps: Int64[np.ndarray, " D"]) -> str | None:
-    """The alias of a step of the calendar (working days, months) if the rows follow one, else None."""
+    """Returns the alias of a calendar step (working days, months) if the rows follow one, else None."""
     days = np.unique(wall // DAY)
     step = _most_common(steps) // DAY
     if step == 1:
@@ -244,11 +244,11 @@ def _infer_calendar(wall: Times, steps: Int64[np.ndarray, " D"]) -> str | None:
     count = max(1, round(step / 30.44))
     first = int(month[0]) % 12
     if count % 12 == 0:
-        return f"{_times(count // 12)}{anchor.replace('M', 'Y')}-{_MONTHS[first]}"
+        return f"{_multiple(count // 12)}{anchor.replace('M', 'Y')}-{_MONTHS[first]}"
     if count % 3 == 0:
         named = first % 3 if anchor.endswith("S") else (first + 1) % 3 - 1  # JAN FEB MAR; DEC JAN FEB
-        return f"{_times(count // 3)}{anchor.replace('M', 'Q')}-{_MONTHS[named]}"
-    return f"{_times(count)}{anchor}"
+        return f"{_multiple(count // 3)}{anchor.replace('M', 'Q')}-{_MONTHS[named]}"
+    return f"{_multiple(count)}{anchor}"
 
 
 def _all_on(dates: pd.DatetimeIndex, base: str) -> bool:
@@ -258,12 +258,12 @@ def _all_on(dates: pd.DatetimeIndex, base: str) -> bool:
 
 @functools.lru_cache(maxsize=32)
 def _calendar(base: str, first: int, *, last: int | None = None, periods: int = 0) -> Int64[np.ndarray, " D"]:
-    """The days (since 1970) on which a step of the calendar begins, from ``first`` on: up to ``last``, or so many."""
+    """Lists the days (since 1970) on which calendar steps begin, from ``first`` up to ``last``, or ``periods`` days."""
     start = pd.Timestamp(first * DAY, unit="us")
     if last is not None:
         dates = pd.date_range(start, pd.Timestamp(last * DAY, unit="us"), freq=base)
     else:
         dates = pd.date_range(start, periods=periods, freq=base)
     days: np.ndarray = dates.as_unit("us").asi8 // DAY
-    days.flags.writeable = False  # shared by all who ask again
+    days.flags.writeable = False  # the cache shares it
     return days

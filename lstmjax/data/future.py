@@ -1,25 +1,25 @@
-"""The known future of a panel: whether it reaches as far as a forecast needs, and rows that a table adds to it."""
+"""The known future of a panel: adds the rows of a table to it, and requires that it is long enough for a forecast."""
 
 import numpy as np
 import pandas as pd
 
 from lstmjax.config import DataConfig
 from lstmjax.data.panel import Panel
-from lstmjax.data.rows import read_future
+from lstmjax.data.rows import column_groups, read_future
 from lstmjax.errors import DataError
 
 
 def with_future(panel: Panel, futr: pd.DataFrame, config: DataConfig) -> Panel:
-    """A panel with known-future covariates after its last observed rows.
+    """Adds known-future covariates after the last observed rows of a panel.
 
     Args:
         panel: the data.
         futr: the table of covariates; it needs the id column unless there is one series. Rows up to a series' last
-            observation are ignored; where the panel has a known future of its own, the table's counts.
-        config: what the columns mean.
+            observation are ignored; where the panel has a known future of its own, the values of the table are taken.
+        config: the meaning of the columns.
 
     Returns:
-        The panel, longer by the rows that are new.
+        The panel with the new rows.
 
     Raises:
         DataError: the table cannot be used, or a time does not fit the panel's frequency.
@@ -38,25 +38,21 @@ def with_future(panel: Panel, futr: pd.DataFrame, config: DataConfig) -> Panel:
     ahead = (clock >= start) & (number >= panel.observed[rows.series])
     off = np.flatnonzero(ahead & ~fits)
     if len(off):
-        raise DataError(
-            f"{rows.name(off[0])} does not fall upon a step of {panel.schema.freq!r} from its series' start"
-        )
-    series, number, values = rows.series[ahead], number[ahead], rows.cells[ahead]
-    width = panel.futr.shape[1]
-    # `read_future` lays the covariates out as the panel's columns lie: targets, historic, known-future, static.
-    first = panel.y.shape[1] + panel.hist.shape[1]
+        raise DataError(f"{rows.name(off[0])} does not fall on a step of {panel.schema.freq!r} from its series' start")
+    series, number = rows.series[ahead], number[ahead]
     lengths = panel.lengths.copy()
     np.maximum.at(lengths, series, number + 1)
     longer = panel.reaching(lengths)
-    longer.futr[longer.offsets[series] + number] = values[:, first : first + width]  # new arrays: no one else's
+    # `reaching` made new arrays, which are ours to change.
+    longer.futr[longer.offsets[series] + number] = rows.cells[ahead, column_groups(config)["futr"]]
     return longer
 
 
 def require_future(panel: Panel, h: int) -> None:
-    """Checks that the known-future covariates reach h rows beyond the last observation of every series.
+    """Requires known-future covariates for h rows beyond the last observation of every series.
 
-    A row counts as missing where it is not there or all of its known-future covariates are empty; where only some are,
-    these are masked.
+    A row counts as missing where it does not exist or all of its known-future covariates are empty; where only some
+    are empty, these are masked.
 
     Args:
         panel: the data to forecast from.
@@ -73,8 +69,7 @@ def require_future(panel: Panel, h: int) -> None:
     if given.all():
         return
     series = int(np.argmin(given.all(axis=1)))
-    row = rows[series, np.argmin(given[series])]
-    when = panel.timestamps(np.array([series]), np.array([row]))[0]
+    when = panel.timestamp(series, rows[series, np.argmin(given[series])])
     raise DataError(
         f"series {panel.ids[series]!r} has no {', '.join(panel.schema.futr_exog)} for {when}: a forecast needs "
         f"{h} rows of known-future covariates after the last observation: give them by data.futr_path (futr_df in "

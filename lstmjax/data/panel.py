@@ -1,6 +1,6 @@
-"""The panel: every series of a table, laid end to end in NumPy arrays, with what its columns mean.
+"""The panel: all series of a table, one after the other in NumPy arrays, with the meaning of the columns.
 
-pandas ends here. A row that the table lacks, or a cell that is empty, is NaN: it is masked further on, never filled.
+pandas ends here. A row that the table lacks, or a cell that is empty, is NaN: later it is masked, never filled.
 """
 
 import dataclasses
@@ -15,10 +15,13 @@ from lstmjax.data.frequency import Frequency, as_index, parse_frequency
 from lstmjax.data.rows import as_ids, kind_of_times
 from lstmjax.errors import DataError
 
+_BY_ROW = ("y", "hist", "futr", "weight")
+"""Fields of `Panel` that have one row per row of the data."""
+
 
 @dataclass(frozen=True)
 class Schema:
-    """What the columns of a panel mean. JSON-able by `dataclasses.asdict`.
+    """The meaning of a panel's columns. JSON-able by `dataclasses.asdict`.
 
     Attributes:
         id_col: the user's name of the column that tells series apart.
@@ -51,7 +54,7 @@ class Schema:
 
     @property
     def frequency(self) -> Frequency:
-        """`freq` as something that can be counted with."""
+        """`freq`, parsed."""
         return parse_frequency(self.freq)
 
 
@@ -60,7 +63,7 @@ class Panel:
     """N series in R rows, one after the other; rows within a series are one step apart.
 
     Attributes:
-        schema: what the columns mean.
+        schema: the meaning of the columns.
         ids: (N,) identifiers (text or whole numbers), in the order in which the table names them first.
         start: (N,) time of each series' first row, on the frequency's clock: see `timestamps`.
         offsets: (N + 1,) series n holds the rows from offsets[n] up to offsets[n + 1].
@@ -89,8 +92,14 @@ class Panel:
         """(N,) rows of each series, its known future included."""
         return np.diff(self.offsets)
 
+    @property
+    def rows(self) -> tuple[Int64[np.ndarray, " R"], Int64[np.ndarray, " R"]]:
+        """(R,) the series of each row, and (R,) its row number within the series."""
+        series = np.repeat(np.arange(len(self.ids)), self.lengths)
+        return series, np.arange(len(self.y)) - self.offsets[series]
+
     def timestamps(self, series: Int64[np.ndarray, " W"], rows: Int64[np.ndarray, " W"]) -> pd.Index:
-        """The times of rows, which may lie beyond the end of their series.
+        """Returns the times of rows, which may lie beyond the end of their series.
 
         Args:
             series: (W,) numbers of series.
@@ -103,58 +112,53 @@ class Panel:
         times = frequency.at(self.start[np.asarray(series)], np.asarray(rows, np.int64))
         return as_index(times, frequency, self.schema.time_zone)
 
+    def timestamp(self, series: int | np.integer, row: int | np.integer) -> Any:
+        """The time of one row, for a message; as `timestamps`."""
+        return self.timestamps(np.array([series]), np.array([row]))[0]
+
     def tail(self, rows: int) -> "Panel":
-        """The last observed rows of each series, with its known future: what a forecast from its end needs.
+        """Keeps the last observed rows of each series and its known future: what a forecast from its end needs.
 
         Args:
             rows: observed rows to keep; shorter series are kept whole.
         """
         first = np.maximum(0, self.observed - rows)
-        keep = np.arange(len(self.y)) - np.repeat(self.offsets[:-1], self.lengths) >= np.repeat(first, self.lengths)
+        series, row = self.rows
+        keep = row >= first[series]
         return dataclasses.replace(
             self,
             start=self.schema.frequency.at(self.start, first),
             offsets=row_ranges(self.lengths - first),
             observed=self.observed - first,
-            y=self.y[keep],
-            hist=self.hist[keep],
-            futr=self.futr[keep],
-            weight=self.weight[keep],
+            **{name: getattr(self, name)[keep] for name in _BY_ROW},
         )
 
     def reaching(self, lengths: Int64[np.ndarray, " N"]) -> "Panel":
-        """The panel with empty rows after the last ones of each series, up to so many in all.
+        """Adds empty rows at the end of each series.
 
         Args:
-            lengths: (N,) rows that each series should have; longer ones stay as they are.
+            lengths: (N,) rows that each series has afterwards; longer series stay as they are.
         """
         lengths = np.maximum(lengths, self.lengths)
         offsets = row_ranges(lengths)
-        old = np.arange(len(self.y)) + np.repeat(offsets[:-1] - self.offsets[:-1], self.lengths)
+        series, row = self.rows
 
-        def longer(values: np.ndarray) -> np.ndarray:
+        def longer(values: np.ndarray) -> Any:
             grown = np.full((offsets[-1], values.shape[1]), np.nan)
-            grown[old] = values
+            grown[offsets[series] + row] = values
             return grown
 
-        return dataclasses.replace(
-            self,
-            offsets=offsets,
-            y=longer(self.y),
-            hist=longer(self.hist),
-            futr=longer(self.futr),
-            weight=longer(self.weight),
-        )
+        return dataclasses.replace(self, offsets=offsets, **{name: longer(getattr(self, name)) for name in _BY_ROW})
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The panel as named arrays of numbers and JSON-able metadata, from which `from_arrays` makes it again."""
+        """Returns the panel as named arrays of numbers and JSON-able metadata: the arguments of `from_arrays`."""
         names = ("start", "offsets", "observed", "y", "hist", "futr", "stat", "weight")
         metadata = {"schema": dataclasses.asdict(self.schema), "ids": self.ids.tolist()}
         return {name: getattr(self, name) for name in names}, metadata
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Self:
-        """The panel that `to_arrays` took apart, also after its metadata went through JSON."""
+        """Restores a panel from the result of `to_arrays`, also after the metadata went through JSON."""
         stored: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in metadata["schema"].items()
         }
@@ -162,7 +166,7 @@ class Panel:
 
 
 def row_ranges(lengths: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
-    """Where each of N series begins that lie end to end, and where the last one ends.
+    """Returns the first row of each of N series that lie one after the other, and the end of the last one.
 
     >>> row_ranges(np.array([3, 2])).tolist()
     [0, 3, 5]
@@ -171,7 +175,7 @@ def row_ranges(lengths: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
 
 
 def check_compatible(trained: Schema, new: Schema, *, source: str = "the table") -> None:
-    """Checks that new data has the columns, the time zone and the frequency of the training data.
+    """Requires that new data has the columns, the time zone and the frequency of the training data.
 
     Args:
         trained: the schema the forecaster was trained with.
@@ -186,7 +190,7 @@ def check_compatible(trained: Schema, new: Schema, *, source: str = "the table")
         if then != now:
             raise DataError(f"{source} has {name} {now}, the forecaster was trained with {then}")
     before, after = trained.frequency, new.frequency
-    # How far training saw is a time: on another clock it would be another row.
+    # The end of the training data is a time: on another clock it would be another row.
     then, now = (kind_of_times(schema.time_zone, integer=schema.frequency.integer) for schema in (trained, new))
     if then != now:
         raise DataError(

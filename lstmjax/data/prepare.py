@@ -1,4 +1,4 @@
-"""From a panel to what a network is trained on: split, scaled, cut into windows. Every user's mistake shows here."""
+"""Prepares a panel for training: splits it, scales it and cuts it into windows. Mistakes in the data are found here."""
 
 import dataclasses
 import warnings
@@ -9,11 +9,12 @@ import numpy as np
 from lstmjax.config import DataConfig
 from lstmjax.data.calendar import WIDTH
 from lstmjax.data.frequency import season_length
+from lstmjax.data.origins import counting, train_windows, validation_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.scaling import Scaling, fit_scaling, scale
 from lstmjax.data.split import Split, split_panel
-from lstmjax.data.table import DataWarning
-from lstmjax.data.windows import PanelArrays, Windows, counting, train_windows, validation_windows
+from lstmjax.data.table import DataWarning, first_few
+from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import DataError
 from lstmjax.window import WindowSpec
 
@@ -22,7 +23,7 @@ class Prepared(NamedTuple):
     """Data ready to train on."""
 
     config: DataConfig
-    """With all that was inferred filled in: frequency, season, sizes of the splits."""
+    """Completed by what was inferred: frequency, season, sizes of the splits."""
     panel: Panel
     split: Split
     scaling: Scaling
@@ -39,28 +40,30 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
     Args:
         panel: the data.
         config: how.
-        with_test: whether to hold test rows out where ``config`` does not say how many.
+        with_test: whether to hold out test rows where ``config`` does not say how many.
 
     Returns:
-        The data, with statistics of the training rows only.
+        The data, scaled by statistics of the training rows only.
 
     Raises:
         ConfigError: a split smaller than a window.
-        DataError: there is no series left with a whole training window, or none has a target of a weight above 0.
+        DataError: no series has a whole training window, or no training target has a weight above 0.
 
     Warns:
-        DataWarning: there are validation rows, but none with a target that counts: nothing is validated.
+        DataWarning: some series have no training window; they are named. Or there are validation rows, but none with a
+            target that counts: nothing is validated.
     """
     split, val_size, test_size = split_panel(panel, config, with_test=with_test)
     train = train_windows(panel, split, input_size=config.input_size, h=config.h, step_size=config.step_size)
+    _check_training_windows(train, panel, config, val_size, test_size)
     if not counting(panel, train, h=config.h).any():
         raise DataError(
             f"column {config.weight_col!r} (data.weight_col) is 0 in every row that is a training target: there is "
             "nothing to learn from; give some of them a weight above 0"
         )
     scaling = fit_scaling(panel, split, config)
-    numbers = np.where(np.isin(scaling.series, train.series), scaling.series, -1)  # the network learns of no others
-    scaling = dataclasses.replace(scaling, series=numbers)
+    trained = np.where(np.isin(scaling.series, train.series), scaling.series, -1)
+    scaling = dataclasses.replace(scaling, series=trained)
     freq = panel.schema.freq
     inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
     if config.train_end is None:
@@ -78,8 +81,27 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
     )
 
 
+def _check_training_windows(train: Windows, panel: Panel, config: DataConfig, val_size: int, test_size: int) -> None:
+    """Warns of series without a training window; raises a `DataError` where no series has one."""
+    short = np.setdiff1d(np.arange(len(panel.ids)), train.series)
+    if len(short) == len(panel.ids):
+        raise DataError(
+            f"no series has a whole training window: the longest has {panel.observed.max()} rows, of which validation "
+            f"takes {val_size} and the test {test_size}, and a window needs {config.h + 1} (data.h + 1), with a target "
+            f"observed, in a long series after its first {config.input_size} (data.input_size): give more rows, or a "
+            "smaller data.val_size, data.test_size, data.input_size or data.h"
+        )
+    if len(short):
+        warnings.warn(
+            f"{len(short)} of {len(panel.ids)} series have no whole training window and are forecast only, not trained "
+            f"on: {first_few(map(repr, panel.ids[short].tolist()))}",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
 def _validation(panel: Panel, split: Split, h: int) -> Windows:
-    """Every validation window; none where nothing could be said of a forecast: its loss of 0 would be the best."""
+    """Returns every validation window; none where no target counts, since a loss of 0 would always be the best."""
     windows = validation_windows(split, h=h)
     if not len(windows.series) or counting(panel, windows, h=h).any():
         return windows
@@ -93,7 +115,7 @@ def _validation(panel: Panel, split: Split, h: int) -> Windows:
 
 
 def window_spec(panel: Panel, config: DataConfig) -> WindowSpec:
-    """The sizes of a window cut from the panel that is trained on; ``config`` as `prepare` filled it in."""
+    """Returns the sizes of a window of the panel that is trained on; ``config`` as `prepare` completed it."""
     return WindowSpec(
         input_size=config.input_size,
         h=config.h,

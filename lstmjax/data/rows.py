@@ -1,5 +1,6 @@
-"""The rows of tables on their way to a panel: read, melted, sorted, joined with the rows of the known future."""
+"""The rows of tables before they become a panel: read, melted, sorted, joined with the rows of the known future."""
 
+import dataclasses
 import warnings
 from typing import Any, NamedTuple
 
@@ -12,37 +13,26 @@ from lstmjax.data.table import DataWarning, number_column, require_columns, row_
 from lstmjax.errors import ConfigError, DataError
 
 
-class Columns(NamedTuple):
-    """Where the groups of columns lie in `Rows.cells`."""
-
-    y: slice
-    hist: slice
-    futr: slice
-    stat: slice
-    weight: slice
-
-    @classmethod
-    def of(cls, config: DataConfig) -> "Columns":
-        """The groups one after the other, as wide as the config names columns."""
-        targets = 1 if config.layout == "wide" else len(config.target_cols)
-        widths = (
-            targets,
-            len(config.hist_exog),
-            len(config.futr_exog),
-            len(config.stat_exog),
-            int(config.weight_col is not None),
-        )
-        ends = np.cumsum(widths).tolist()
-        return cls(*(slice(end - width, end) for end, width in zip(ends, widths, strict=True)))
+def column_groups(config: DataConfig) -> dict[str, slice]:
+    """Returns the places of the groups "y", "hist", "futr", "stat" and "weight" among the columns of `Rows.cells`."""
+    widths = {
+        "y": 1 if config.layout == "wide" else len(config.target_cols),
+        "hist": len(config.hist_exog),
+        "futr": len(config.futr_exog),
+        "stat": len(config.stat_exog),
+        "weight": int(config.weight_col is not None),
+    }
+    ends = np.cumsum(list(widths.values())).tolist()
+    return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
 
 
 class Rows(NamedTuple):
-    """R rows, each with its series, its time and its numbers; and where each was read, for messages."""
+    """R rows, each with its series, its time and its numbers, and the place it was read from, for messages."""
 
     sources: tuple[str, ...]
     """Names of the tables."""
     table: Int64[np.ndarray, " R"]
-    """Which of the tables a row is from."""
+    """The table that a row is from."""
     number: Int64[np.ndarray, " R"]
     """Its row number in the file."""
     series: Int64[np.ndarray, " R"]
@@ -52,29 +42,39 @@ class Rows(NamedTuple):
     cells: Float64[np.ndarray, "R F"]
 
     def take(self, order: np.ndarray) -> "Rows":
-        """Some of the rows, in another order."""
+        """Selects rows, in any order."""
         return Rows(self.sources, *(array[order] for array in self[1:]))
 
     @property
     def follows(self) -> Bool[np.ndarray, " R"]:
-        """(R,) True where the row before is of the same series."""
+        """(R,) True where the row before belongs to the same series."""
         return np.diff(self.series, prepend=-1) == 0
 
+    @property
+    def ends(self) -> Bool[np.ndarray, " R"]:
+        """(R,) True where the row is the last of its series."""
+        return np.append(~self.follows[1:], True)
+
     def name(self, row: int) -> str:
-        """A row as users know it."""
+        """Names a row as users know it."""
         return f"{self.sources[self.table[row]]}: row {self.number[row]}"
 
 
-class Table(NamedTuple):
-    """What was read of a table."""
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The content of a table.
+
+    Attributes:
+        rows: its rows.
+        ids: identifiers of the series, in order of first appearance.
+        zone: the time zone of its timestamps.
+        integer: True where its times are whole numbers.
+    """
 
     rows: Rows
     ids: Shaped[np.ndarray, " N"]
-    """Identifiers of the series, in order of first appearance."""
     zone: str | None
-    """The time zone of its timestamps."""
     integer: bool
-    """True where its times are whole numbers."""
 
     @property
     def kind(self) -> str:
@@ -83,7 +83,7 @@ class Table(NamedTuple):
 
 
 def kind_of_times(zone: str | None, *, integer: bool) -> str:
-    """The times of a table in words, for messages.
+    """Describes the times of a table, for messages.
 
     >>> kind_of_times(None, integer=False)
     'timestamps in no time zone'
@@ -92,7 +92,7 @@ def kind_of_times(zone: str | None, *, integer: bool) -> str:
 
 
 def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: str) -> Table:
-    """The rows of a table by series, then time; its columns checked and turned into numbers.
+    """Reads the rows of a table, sorted by series, then time; checks its columns and turns them into numbers.
 
     Raises:
         DataError: one line naming the table, the row and the column that cannot be used.
@@ -108,15 +108,14 @@ def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: s
         raise DataError(f"{source} has no rows")
     if config.layout == "wide":
         read = _read(table, config, np.zeros(len(table), np.int64), as_ids(config.target_cols), source, columns)
-        read = read._replace(rows=_melted(read.rows, len(config.target_cols)))
-    else:
-        series, ids = _series(table, config, source, series_id)
-        read = _read(table, config, series, ids, source, columns)
-    return read._replace(rows=_sorted(read, config))
+        return _sorted(read, _melted(read.rows, len(config.target_cols)), config)
+    series, ids = _series(table, config, source, series_id)
+    read = _read(table, config, series, ids, source, columns)
+    return _sorted(read, read.rows, config)
 
 
 def read_future(futr: pd.DataFrame, config: DataConfig, ids: Shaped[np.ndarray, " N"]) -> Table:
-    """The rows of a table of known-future covariates, NaN in all other columns.
+    """Reads the rows of a table of known-future covariates; all other columns are NaN.
 
     Raises:
         ConfigError: the config names no known-future covariates.
@@ -135,23 +134,20 @@ def read_future(futr: pd.DataFrame, config: DataConfig, ids: Shaped[np.ndarray, 
     shared = config.layout == "wide" or (len(ids) == 1 and config.id_col not in futr.columns)
     series = np.zeros(len(futr), np.int64) if shared else _known_series(futr, config, ids, source)
     read = _read(futr, config, series, ids, source, config.futr_exog)
-    if config.layout == "wide":
-        every = read.rows.take(np.tile(np.arange(len(futr)), len(ids)))
-        read = read._replace(rows=every._replace(series=np.repeat(np.arange(len(ids)), len(futr))))
-    columns = Columns.of(config)
-    cells = np.full((len(read.rows.number), columns.weight.stop), np.nan)
-    cells[:, columns.futr] = read.rows.cells
-    read = read._replace(rows=read.rows._replace(cells=cells))
-    return read._replace(rows=_sorted(read, config))
+    rows = _for_each_series(read.rows, len(ids)) if config.layout == "wide" else read.rows
+    groups = column_groups(config)
+    cells = np.full((len(rows.number), groups["weight"].stop), np.nan)
+    cells[:, groups["futr"]] = rows.cells
+    return _sorted(read, rows._replace(cells=cells), config)
 
 
 def join_future(main: Table, future: Table, config: DataConfig) -> Rows:
-    """The rows of both, those of the future only after the last observation of their series.
+    """Joins the rows of two tables; those of the future only after the last observation of their series.
 
-    Where both have a row for the same time after that, the future's counts.
+    Where both have a row for the same time after that, the row of the future is taken.
 
     Raises:
-        DataError: their times are of different kinds.
+        DataError: the times are of different kinds.
     """
     if (main.zone, main.integer) != (future.zone, future.integer):
         raise DataError(
@@ -159,7 +155,7 @@ def join_future(main: Table, future: Table, config: DataConfig) -> Rows:
             f"in {main.rows.sources[0]} it holds {main.kind}: make them alike"
         )
     rows, known = main.rows, future.rows
-    observed = ~np.isnan(rows.cells[:, Columns.of(config).y]).all(axis=1)
+    observed = ~np.isnan(rows.cells[:, column_groups(config)["y"]]).all(axis=1)
     last = np.full(len(main.ids), np.iinfo(np.int64).min)
     np.maximum.at(last, rows.series[observed], rows.utc[observed])
     known = known.take(known.utc > last[known.series])._replace(sources=rows.sources + known.sources)
@@ -171,20 +167,20 @@ def join_future(main: Table, future: Table, config: DataConfig) -> Rows:
 
 
 def as_ids(names: Any) -> Shaped[np.ndarray, " N"]:
-    """Identifiers as an array of text and whole numbers, which survive JSON."""
+    """Returns identifiers as an array of text and whole numbers, which JSON can store."""
     ids = np.empty(len(names), object)
     ids[:] = [name if isinstance(name, (str, int)) else str(name) for name in names]
     return ids
 
 
 def _prepared(table: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
-    """The table with text for column names, and its index as columns where that holds times or identifiers."""
+    """Turns the column names into text, and an index that holds times or identifiers into columns."""
     in_index = any(name in (config.id_col, config.time_col) for name in table.index.names)
     return (table.reset_index() if in_index else table).rename(columns=str)
 
 
 def _series(table: pd.DataFrame, config: DataConfig, source: str, series_id: str) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each row's series, and the identifiers in order of first appearance."""
+    """Returns the number of each row's series, and the identifiers in order of first appearance."""
     if config.id_col == DataConfig.id_col and config.id_col not in table.columns:
         return np.zeros(len(table), np.int64), as_ids([series_id])
     require_columns(table, [config.id_col], source)
@@ -197,7 +193,7 @@ def _series(table: pd.DataFrame, config: DataConfig, source: str, series_id: str
 
 
 def _known_series(table: pd.DataFrame, config: DataConfig, ids: np.ndarray, source: str) -> np.ndarray:
-    """The number of each row's series among those of the data."""
+    """Returns the number of each row's series among those of the data."""
     require_columns(table, [config.id_col], source)
     codes, names = pd.factorize(table[config.id_col])
     number = {name: place for place, name in enumerate(ids.tolist())}
@@ -211,12 +207,7 @@ def _known_series(table: pd.DataFrame, config: DataConfig, ids: np.ndarray, sour
 
 
 def _read(
-    table: pd.DataFrame,
-    config: DataConfig,
-    series: np.ndarray,
-    ids: np.ndarray,
-    source: str,
-    columns: tuple[str, ...],
+    table: pd.DataFrame, config: DataConfig, series: np.ndarray, ids: np.ndarray, source: str, columns: tuple[str, ...]
 ) -> Table:
     times = time_column(table, config.time_col, source)
     cells = np.stack([number_column(table, column, source) for column in columns], axis=1)
@@ -226,19 +217,20 @@ def _read(
 
 
 def _melted(rows: Rows, targets: int) -> Rows:
-    """Each target column as a series of its own, one after the other; covariates are shared by all."""
-    count = len(rows.number)
+    """Makes each target column a series of its own, one after the other; all share the covariates."""
     y = rows.cells[:, :targets].T.reshape(-1, 1)  # (R, N) -> (N * R, 1)
-    every = rows.take(np.tile(np.arange(count), targets))
-    return every._replace(
-        series=np.repeat(np.arange(targets), count),
-        cells=np.concatenate([y, every.cells[:, targets:]], axis=1),
-    )
+    every = _for_each_series(rows, targets)
+    return every._replace(cells=np.concatenate([y, every.cells[:, targets:]], axis=1))
 
 
-def _sorted(read: Table, config: DataConfig) -> Rows:
-    """The rows by series, then time; two at one time are refused."""
-    rows = read.rows
+def _for_each_series(rows: Rows, count: int) -> Rows:
+    """Repeats all rows for each of several series."""
+    every = rows.take(np.tile(np.arange(len(rows.number)), count))
+    return every._replace(series=np.repeat(np.arange(count), len(rows.number)))
+
+
+def _sorted(read: Table, rows: Rows, config: DataConfig) -> Table:
+    """Returns the table with its rows sorted by series, then time; requires one row per time."""
     if not (np.diff(rows.series) >= 0).all():
         rows = rows.take(np.argsort(rows.series, kind="stable"))
     step = np.diff(rows.utc, prepend=rows.utc[:1])
@@ -259,4 +251,4 @@ def _sorted(read: Table, config: DataConfig) -> Rows:
             f"{rows.name(pair[1])} has the same time as row {rows.number[pair[0]]} of series "
             f"{read.ids[rows.series[twice[0]]]!r}: keep one of them{hint}"
         )
-    return rows
+    return dataclasses.replace(read, rows=rows)

@@ -1,4 +1,4 @@
-"""Center and scale of observed values: of one column, of every column, of every series."""
+"""Center and scale of observed values: of one column, of each column, of each series."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from lstmjax.config import ScalerName
 
 Statistic = Callable[[np.ndarray], tuple[float, float]]
-"""Center and scale of values none of which is missing."""
+"""Computes center and scale of values, none of which is missing."""
 Statistics = tuple[np.ndarray, np.ndarray]
 """Centers and scales."""
 
@@ -23,40 +23,35 @@ def _minmax(values: np.ndarray) -> tuple[float, float]:
 
 def _robust(values: np.ndarray) -> tuple[float, float]:
     low, middle, high = np.percentile(values, (25, 50, 75))
-    return float(middle), float(high - low) or float(values.std())  # mostly one value: its quartiles coincide
+    return float(middle), float(high - low) or float(values.std())  # equal quartiles: most values are one
 
 
 def _none(values: np.ndarray) -> tuple[float, float]:
     return 0.0, 1.0
 
 
-SCALERS: dict[ScalerName, Statistic] = {
-    "standard": _standard,
-    "minmax": _minmax,
-    "robust": _robust,
-    "none": _none,
-}
-"""Center and scale of observed values, by the scaler's name: mean and population deviation; least value and range;
+SCALERS: dict[ScalerName, Statistic] = {"standard": _standard, "minmax": _minmax, "robust": _robust, "none": _none}
+"""Center and scale of observed values, by the scaler's name: mean and population deviation; lowest value and range;
 median and interquartile range (the deviation where that is 0); 0 and 1."""
 
 
 def covariate(values: np.ndarray) -> tuple[float, float]:
-    """Mean and deviation; 0 and 1, which change nothing, of values that are only 0 and 1."""
+    """Returns mean and deviation; of values that are only 0 and 1, returns 0 and 1, which change nothing."""
     return _none(values) if np.isin(values, (0.0, 1.0)).all() else _standard(values)
 
 
 def _one(values: np.ndarray, statistic: Statistic) -> tuple[float, float]:
-    """Center and scale of one column, NaN where nothing was observed."""
+    """Returns center and scale of one column, NaN where nothing was observed."""
     observed = values[~np.isnan(values)]
     if not len(observed):
         return np.nan, np.nan
-    with np.errstate(over="ignore", invalid="ignore"):  # `lstmjax.data.scaling` looks at what comes out
+    with np.errstate(over="ignore", invalid="ignore"):  # `lstmjax.data.scaling` checks the result
         center, spread = statistic(observed)
-    return center, 1.0 if observed.min() == observed.max() else spread  # rounding gives a constant a tiny deviation
+    return center, 1.0 if observed.min() == observed.max() else spread  # by rounding a constant has a tiny deviation
 
 
 def each_column(values: Float[np.ndarray, "R F"], statistic: Statistic) -> Statistics:
-    """Statistics of each column, missing values left out: two of (F,), 0 and 1 where nothing was observed."""
+    """Returns statistics of each column without missing values: two of (F,), 0 and 1 where nothing was observed."""
     pairs = np.array([_one(column, statistic) for column in values.T]).reshape(-1, 2)
     center, spread = pairs.T
     return np.where(np.isnan(center), 0.0, center), np.where(np.isnan(spread), 1.0, spread)
@@ -69,14 +64,14 @@ def by_series(
     statistic: Statistic,
     others: Statistics | None = None,
 ) -> Statistics:
-    """Statistics of the first rows of each series, missing values left out.
+    """Returns statistics of the first rows of each series, without missing values.
 
     Args:
         values: the rows of all series, one after the other.
         offsets: (N + 1,) where each series begins, and where the last one ends.
-        rows: how many rows of each series count.
+        rows: number of rows of each series that count.
         statistic: center and scale of values.
-        others: centers and scales whose mean a series gets that has nothing observed; default: those of all the others.
+        others: centers and scales whose mean a series without observations gets; default: those of the other series.
 
     Returns:
         Two of (N, C).
@@ -92,7 +87,7 @@ def by_series(
 
 
 def _mean(statistics: np.ndarray, default: float) -> np.ndarray:
-    """(C,) mean over the series that have the statistic."""
+    """Returns the mean over the series that have the statistic, (C,)."""
     known = ~np.isnan(statistics)
     total = np.where(known, statistics, 0.0).sum(axis=0)
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), default)

@@ -1,8 +1,8 @@
-"""From a config to its table: a file or a named data set, with the table of future covariates beside it."""
+"""Reads the table that a config names: a file or a named data set, and the table of future covariates."""
 
 import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -14,27 +14,31 @@ from lstmjax.data.table import read_table
 from lstmjax.errors import ConfigError
 
 
-class Source(NamedTuple):
-    """A table and what to call it."""
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A table and its name.
+
+    Attributes:
+        table: the user's table.
+        name: its path or the data set's name, for messages.
+        series_id: the identifier of its only series, where it has no id column.
+        futr: known-future covariates beyond its last observed row.
+    """
 
     table: pd.DataFrame
-    """The user's table."""
     name: str
-    """Its path or the data set's name, for messages."""
     series_id: str
-    """The identifier of its only series, where it has no id column."""
     futr: pd.DataFrame | None
-    """Known-future covariates beyond its last observed row."""
 
     def panel(self, config: DataConfig, *, freq: str | None = None) -> Panel:
-        """The table as a panel; arguments and errors as in `panel_from_table`."""
+        """Returns the table as a panel; arguments and errors as in `panel_from_table`."""
         return panel_from_table(
             self.table, config, source=self.name, freq=freq, futr=self.futr, series_id=self.series_id
         )
 
 
 def load_source(config: DataConfig) -> Source:
-    """Reads what a config names.
+    """Reads the tables that a config names.
 
     Args:
         config: ``dataset`` or ``path``, and ``futr_path``.
@@ -54,11 +58,11 @@ def load_source(config: DataConfig) -> Source:
 
 
 def with_dataset_settings(config: DataConfig) -> DataConfig:
-    """The config with the columns, frequency, season and split of its named data set, where the user gave none.
+    """Takes the columns, frequency, season and split of a config's named data set, where the user gave none.
 
-    What the columns mean is one thing: unless ``time_col``, ``target_cols`` and ``layout`` all have their defaults,
-    they are taken as the user's. The same holds for the ways to say where the splits are. The horizon and the
-    lookback are always the config's own.
+    The columns belong together: unless ``time_col``, ``id_col``, ``target_cols`` and ``layout`` all have their
+    defaults, the user's are kept. So do the options of the split. The horizon and the lookback are always the config's
+    own.
     """
     if config.dataset is None:
         return config

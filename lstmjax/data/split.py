@@ -1,6 +1,5 @@
-"""Which rows are for training, validation and test: three stretches of every series, in this order of time."""
+"""Splits every series into training, validation and test rows, in this order of time."""
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,15 +8,11 @@ from jaxtyping import Int64
 
 from lstmjax.config import DataConfig
 from lstmjax.data.panel import Panel
-from lstmjax.data.table import DataWarning
-from lstmjax.data.windows import train_windows
 from lstmjax.errors import ConfigError, DataError
-
-_NAMED = 5  # series named in a warning; the others are counted
 
 
 class Split(NamedTuple):
-    """Row numbers within each series: [0, train_end) train, [train_end, val_end) validate, [val_end, test_end) test.
+    """Row numbers within each series: training up to train_end, validation up to val_end, test up to test_end.
 
     A series without training rows has three zeros: it is neither trained on nor evaluated, only forecast.
     """
@@ -28,7 +23,7 @@ class Split(NamedTuple):
 
 
 def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[Split, int, int]:
-    """Cuts every series in three, by numbers of rows at its end or by timestamps.
+    """Splits every series in three, by numbers of rows at its end or by timestamps.
 
     Args:
         panel: the data; rows beyond the last observation belong to no part.
@@ -37,34 +32,14 @@ def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[S
         with_test: False leaves the test part empty unless ``config.test_size`` is given.
 
     Returns:
-        The split, and the sizes that came of it, in rows (the largest of any series).
+        The split, and the sizes of the validation and the test part, in rows (the largest of any series).
 
     Raises:
         ConfigError: a size above 0 but below ``h``, so that it holds no window; a timestamp that cannot be read.
-        DataError: no series has a training window.
-
-    Warns:
-        DataWarning: some series have none; they are named.
+        DataError: the sizes leave no row of any series to train on.
     """
     split = _by_time(panel, config) if config.train_end is not None else _by_size(panel, config, with_test)
     sizes = [int(np.max(part)) for part in (split.val_end - split.train_end, split.test_end - split.val_end)]
-    windows = train_windows(panel, split, input_size=config.input_size, h=config.h, step_size=config.step_size)
-    short = np.setdiff1d(np.arange(len(panel.ids)), windows.series)
-    if len(short) == len(panel.ids):
-        raise DataError(
-            f"no series has a whole training window: the longest has {panel.observed.max()} rows, of which validation "
-            f"takes {sizes[0]} and the test {sizes[1]}, and a window needs {config.h + 1} (data.h + 1), with a target "
-            f"observed, in a long series after its first {config.input_size} (data.input_size): give more rows, or a "
-            "smaller data.val_size, data.test_size, data.input_size or data.h"
-        )
-    if len(short):
-        more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
-        warnings.warn(
-            f"{len(short)} of {len(panel.ids)} series have no whole training window and are forecast only, not trained "
-            f"on: {', '.join(map(repr, panel.ids[short[:_NAMED]].tolist()))}{more}",
-            DataWarning,
-            stacklevel=2,
-        )
     return split, sizes[0], sizes[1]
 
 
@@ -91,9 +66,9 @@ def _without_untrained(train_end: np.ndarray, val_end: np.ndarray, test_end: np.
 
 
 def _by_time(panel: Panel, config: DataConfig) -> Split:
-    series = np.repeat(np.arange(len(panel.ids)), panel.observed)
-    rows = np.arange(len(series)) - np.repeat(np.cumsum(panel.observed) - panel.observed, panel.observed)
-    times = panel.timestamps(series, rows)
+    series, row = panel.rows
+    observed = row < panel.observed[series]
+    series, times = series[observed], panel.timestamps(series[observed], row[observed])
     train_end, val_end = (
         np.bincount(series[times <= _time(config, name, panel)], minlength=len(panel.ids))
         for name in ("train_end", "val_end")
@@ -111,7 +86,7 @@ def _by_time(panel: Panel, config: DataConfig) -> Split:
 
 
 def _time(config: DataConfig, name: str, panel: Panel) -> Any:
-    """A timestamp option in the terms of the panel's own times: a `pandas.Timestamp`, or a whole number."""
+    """Reads a timestamp option in the form of the panel's times: a `pandas.Timestamp`, or a whole number."""
     text = getattr(config, name)
     schema = panel.schema
     if schema.frequency.integer:

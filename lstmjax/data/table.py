@@ -1,6 +1,6 @@
-"""Tables as users bring them: reading a file, and turning its columns into numbers and times.
+"""The user's tables: reads a file, and turns its columns into numbers and times.
 
-Every mistake ends as one `DataError` line that names the table, the row and the column. Rows are numbered as an editor
+Every mistake becomes one `DataError` line that names the table, the row and the column. Rows are numbered as an editor
 shows them in the file: the header is row 1.
 """
 
@@ -8,9 +8,9 @@ import difflib
 import gzip
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,34 +20,49 @@ from lstmjax.errors import DataError
 
 _FIRST_ROW = 2  # below the header
 _LARGEST_TIME = 2**62  # so that the distance between any two times is an int64 too
-_FORMS = ("ISO8601", None)  # of timestamps as text; None: as pandas guesses from the first
+_NAMED = 5  # items named in a warning; the others are counted
+_FORMATS = ("ISO8601", None)  # of timestamps as text; None: pandas guesses from the first
 
 
 class DataWarning(UserWarning):
-    """Something about a table that its owner should know, though it can be used. One line."""
+    """A table can be used, but the user should know something about it. One line."""
 
 
-class TimeColumn(NamedTuple):
-    """A column of times, on two clocks (see `lstmjax.data.frequency`)."""
+def first_few(items: Iterable[str]) -> str:
+    """The first five items of a list, and the number of the others, for a message.
+
+    >>> first_few("abcdefg")
+    'a, b, c, d, e and 2 more'
+    """
+    listed = list(items)
+    return ", ".join(listed[:_NAMED]) + (f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else "")
+
+
+@dataclass(frozen=True)
+class TimeColumn:
+    """A column of times, on two clocks (see `lstmjax.data.frequency`).
+
+    Attributes:
+        wall: (R,) microseconds on the wall clock, or the column's whole numbers.
+        utc: (R,) the same in UTC; equal to ``wall`` where the column has no time zone.
+        zone: name of the time zone, or None.
+        integer: True where the column holds whole numbers.
+    """
 
     wall: Int64[np.ndarray, " R"]
-    """Microseconds on the wall clock, or the column's whole numbers."""
     utc: Int64[np.ndarray, " R"]
-    """The same in UTC; equal to ``wall`` where the column has no time zone."""
     zone: str | None
-    """Name of the time zone, or None."""
     integer: bool
-    """True where the column holds whole numbers."""
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A table from a CSV file (also compressed, ``.csv.gz``) or a Parquet file (``.parquet``, ``.pq``).
+    """Reads a table from a CSV file (also compressed, ``.csv.gz``) or a Parquet file (``.parquet``, ``.pq``).
 
     Args:
         path: the file.
 
     Returns:
-        The table. Empty lines are left out; the index still counts them, so that rows can be named.
+        The table. Empty lines are left out; the index still counts them, so that messages can name rows.
 
     Raises:
         DataError: the file is missing, unreadable, not a table, empty, or has a header and no rows.
@@ -83,9 +98,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is not a CSV file in UTF-8, or it is damaged") from None
     except pd.errors.ParserError as error:
         raise DataError(f"{path} is not a CSV table: {_first_line(error)}") from None
-    if not isinstance(
-        table.index, pd.RangeIndex
-    ):  # pandas then takes the first column for an index, and shifts the rest
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column as an index, and shifted the rest
         raise DataError(f"{path} is not a CSV table: its rows have more fields than its header")
     return table.dropna(how="all")
 
@@ -104,9 +117,9 @@ def _first_line(error: Exception) -> str:
 
 
 def row_numbers(table: pd.DataFrame) -> Int64[np.ndarray, " R"]:
-    """The rows' numbers as in the file, the header being row 1.
+    """Returns the row numbers as in the file, where the header is row 1.
 
-    A DataFrame with an index of its own making is numbered as if it had been written to a file.
+    A DataFrame with any other index is numbered as if it had been written to a file.
     """
     index = table.index
     if index.dtype.kind in "iu" and index.is_unique and index.is_monotonic_increasing and len(index) and index[0] >= 0:
@@ -115,10 +128,10 @@ def row_numbers(table: pd.DataFrame) -> Int64[np.ndarray, " R"]:
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], source: str) -> None:
-    """Checks that columns are there, once each.
+    """Requires that a table has certain columns, once each.
 
     Raises:
-        DataError: one is missing (the nearest is suggested) or there twice.
+        DataError: a column is missing (the nearest name is suggested) or occurs twice.
     """
     present = [str(column) for column in table.columns]
     for column in columns:
@@ -133,7 +146,7 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], source: str) ->
 
 
 def number_column(table: pd.DataFrame, column: str, source: str) -> Float64[np.ndarray, " R"]:
-    """A column as numbers, NaN where it is empty; True and False count as 1 and 0.
+    """Reads a column as numbers, NaN where it is empty; True and False count as 1 and 0.
 
     Raises:
         DataError: text, a timestamp or an infinite number, with its row.
@@ -168,12 +181,12 @@ def _parse_numbers(values: pd.Series, rows: Int64[np.ndarray, " R"], source: str
 
 
 def time_column(table: pd.DataFrame, column: str, source: str) -> TimeColumn:
-    """A column as times: timestamps with or without one time zone, or whole numbers.
+    """Reads a column as times: timestamps with or without one time zone, or whole numbers.
 
-    Text is read as ISO 8601 where it is, otherwise by the format of its first cell (months before days).
+    Text is read as ISO 8601 where possible, otherwise by the format of its first cell (months before days).
 
     Raises:
-        DataError: an empty cell, one that is no timestamp, or more than one time zone.
+        DataError: a cell is empty or not a timestamp, or there is more than one time zone.
     """
     values, rows = table[column], row_numbers(table)
     missing = np.flatnonzero(values.isna().to_numpy())
@@ -205,8 +218,8 @@ def _whole_numbers(values: pd.Series, rows: Int64[np.ndarray, " R"], source: str
 
 
 def _parse_times(values: pd.Series, rows: Int64[np.ndarray, " R"], source: str) -> pd.Series:
-    for form in _FORMS:
-        parsed = _to_datetime(values, form)
+    for text_format in _FORMATS:
+        parsed = _to_datetime(values, text_format)
         if parsed is not None:
             return parsed
     if _zones_differ(values):
@@ -220,27 +233,27 @@ def _parse_times(values: pd.Series, rows: Int64[np.ndarray, " R"], source: str) 
     )
 
 
-def _to_datetime(values: pd.Series, form: str | None) -> pd.Series | None:
-    """The timestamps, or None where they are not all of one form and zone."""
+def _to_datetime(values: pd.Series, text_format: str | None) -> pd.Series | None:
+    """Returns the timestamps, or None where they do not all have one format and zone."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas remarks on guessed forms; what cannot be read is reported by us
+        warnings.simplefilter("ignore")  # pandas comments on guessed formats; we report what cannot be read
         try:
-            parsed = pd.to_datetime(values, format=form)
+            parsed = pd.to_datetime(values, format=text_format)
         except (ValueError, TypeError, OverflowError):
             return None
     return None if parsed.dtype == object else parsed
 
 
 def _zones_differ(values: pd.Series) -> bool:
-    """True where every cell is a timestamp by itself, but not all name the same offset from UTC, or none."""
+    """Returns True where every cell is a timestamp, but their offsets from UTC differ, or only some have one."""
     parsed = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
     offsets = values.astype(str).str.extract(r"\d[ T].*(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("none")
     return bool(parsed.notna().all() and len(offsets.unique()) > 1)
 
 
 def _first_unparsable(values: pd.Series) -> int:
-    """The first cell that is no timestamp, in the form that most cells have."""
+    """Returns the first cell that is not a timestamp in the format that most cells have."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tries = [pd.to_datetime(values, format=form, errors="coerce", utc=True).isna().to_numpy() for form in _FORMS]
+        tries = [pd.to_datetime(values, format=form, errors="coerce", utc=True).isna().to_numpy() for form in _FORMATS]
     return int(np.argmax(min(tries, key=np.sum)))

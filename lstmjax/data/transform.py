@@ -1,8 +1,7 @@
-"""What is done to targets before they are scaled, and undone on forecasts."""
+"""Transforms of targets: applied before scaling, and undone on forecasts."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,23 +10,23 @@ from lstmjax.data.panel import Panel
 from lstmjax.errors import DataError
 
 
-class Transform(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Transform:
     """A function of values and its inverse."""
 
     forward: Callable[[np.ndarray], np.ndarray]
     inverse: Callable[[np.ndarray], np.ndarray]
 
 
-def _same(values: np.ndarray) -> np.ndarray:
-    return values
-
-
-TRANSFORMS: dict[TransformName, Transform] = {"none": Transform(_same, _same), "log": Transform(np.log, np.exp)}
+TRANSFORMS: dict[TransformName, Transform] = {
+    "none": Transform(lambda values: values, lambda values: values),
+    "log": Transform(np.log, np.exp),
+}
 """Transforms by the name ``data.transform`` gives them."""
 
 
 def transformed(panel: Panel, name: TransformName) -> Panel:
-    """The panel with its targets transformed.
+    """Transforms the targets of a panel.
 
     Args:
         panel: the data.
@@ -41,10 +40,10 @@ def transformed(panel: Panel, name: TransformName) -> Panel:
     refused = np.argwhere(panel.y <= 0)  # not true of NaN
     if len(refused):
         row, column = refused[0]
-        series = int(np.searchsorted(panel.offsets, row, side="right")) - 1
-        when = panel.timestamps(np.array([series]), np.array([row - panel.offsets[series]]))[0]
+        series, within = (numbers[row] for numbers in panel.rows)
         raise DataError(
             f"series {panel.ids[series]!r}, column {panel.schema.channels[column]!r} is {panel.y[row, column]:g} at "
-            f"{when}: data.transform {name!r} needs positive values; leave it out, or shift the series"
+            f"{panel.timestamp(series, within)}: data.transform {name!r} needs positive values; "
+            "leave it out, or shift the series"
         )
     return dataclasses.replace(panel, y=TRANSFORMS[name].forward(panel.y))

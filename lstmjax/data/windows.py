@@ -1,10 +1,12 @@
 """Windows by index: lists of (series, row) on the host, gathered into batches on the device inside jit.
 
-The panel stays on the device once; a window is two whole numbers. Memory grows with the panel and the batch, never with
-the number of windows.
+`lstmjax.data.origins` lists them.
+
+The panel is stored on the device once; a window is two whole numbers. Memory grows with the panel and the batch, never
+with the number of windows.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +14,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmjax.window import Target, WindowBatch
-
-if TYPE_CHECKING:
-    from lstmjax.data.panel import Panel
-    from lstmjax.data.split import Split
-
 
 _Array = jax.Array | np.ndarray
 
@@ -34,15 +31,15 @@ class PanelArrays(NamedTuple):
     offsets: Int[Array, " N+1"] | Int[np.ndarray, " N+1"]
     """int32; series n holds the rows from offsets[n] up to offsets[n + 1]."""
     series: Int[Array, " N"] | Int[np.ndarray, " N"] | None = None
-    """int32; the number of each series among those trained on, -1 for others. None: they are those trained on."""
+    """int32; the number of each series among those trained on, -1 for others. None: all were trained on."""
     weight: Float[Array, " R"] | Float[np.ndarray, " R"] | None = None
-    """How much each row counts in the loss; None: all alike."""
+    """Weight of each row in the loss; None: all equal."""
 
 
 class Rescaling(NamedTuple):
-    """From the units of a scaled panel to those of other statistics: ``value * factor + shift``, where it is known.
+    """Turns a scaled panel into the units of other statistics: ``value * factor + shift``, where a value is known.
 
-    So members whose scalers were fitted on other rows share one panel on the device.
+    With it, members whose scalers were fitted on different rows share one panel on the device.
     """
 
     y_factor: Float[Array, "N C"] | Float[np.ndarray, "N C"]
@@ -58,7 +55,7 @@ class Rescaling(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """W windows, each by its series and the row within it at which its horizon begins. int32."""
+    """W windows: the series of each, and the row within the series at which its horizon begins. int32."""
 
     series: Int[Array, " W"] | Int[np.ndarray, " W"]
     origin: Int[Array, " W"] | Int[np.ndarray, " W"]
@@ -67,20 +64,20 @@ class Windows(NamedTuple):
 def gather(
     arrays: PanelArrays, windows: Windows, *, input_size: int, h: int, rescaling: Rescaling | None = None
 ) -> tuple[WindowBatch, Target]:
-    """Cuts a batch of windows out of the panel. Pure, for use inside jit; memory is that of the batch.
+    """Cuts a batch of windows out of the panel. Pure, for use inside jit; it needs only the memory of the batch.
 
     Rows before the beginning or after the end of a series are masked. Targets and historic covariates are taken up to
     the origin only; known-future covariates over the horizon too.
 
     Args:
         arrays: the scaled panel.
-        windows: which windows, (B,).
+        windows: the windows, (B,).
         input_size: lookback L, in rows.
         h: horizon H, in rows.
         rescaling: to other statistics than those of the panel.
 
     Returns:
-        The windows, and the targets their forecasts are compared with.
+        The windows, and the targets of their forecasts.
     """
     begin = jnp.take(arrays.offsets, windows.series, mode="clip")
     length = jnp.take(arrays.offsets, windows.series + 1, mode="clip") - begin
@@ -131,73 +128,3 @@ def _cut(
         return jnp.zeros(shape, values.dtype), jnp.zeros(shape, bool)
     known = jnp.take(mask, rows, axis=0, mode="clip") & inside
     return jnp.where(known, jnp.take(values, rows, axis=0, mode="clip"), 0), known
-
-
-def train_windows(panel: "Panel", split: "Split", *, input_size: int, h: int, step_size: int = 1) -> Windows:
-    """The windows to learn from: targets lie wholly in training rows and are not all missing.
-
-    The lookback lies in the series, except where that leaves no window at all: a series shorter than
-    ``input_size + h`` has windows whose lookback begins before it, padded and masked.
-
-    Args:
-        panel: the data.
-        split: which rows are for training.
-        input_size: lookback L, in rows.
-        h: horizon H, in rows.
-        step_size: stride between windows, in rows.
-
-    Returns:
-        The windows, by series, then time.
-    """
-    rows = split.train_end
-    first = np.minimum(input_size, np.maximum(1, rows - h))
-    windows = _enumerate(first, rows - h, step_size)
-    seen = _reaching(~np.isnan(panel.y).all(axis=1), panel, windows, h)
-    return Windows(windows.series[seen], windows.origin[seen])
-
-
-def counting(panel: "Panel", windows: Windows, *, h: int) -> Bool[np.ndarray, " W"]:
-    """Which windows have a target that counts in the loss: an observed one, in a row of a weight above 0.
-
-    Args:
-        panel: the data.
-        windows: which windows, with their targets inside their series.
-        h: horizon H, in rows.
-    """
-    rows = ~np.isnan(panel.y).all(axis=1)
-    if panel.weight.shape[1]:
-        rows &= panel.weight[:, 0] > 0
-    return _reaching(rows, panel, windows, h)
-
-
-def _reaching(rows: Bool[np.ndarray, " R"], panel: "Panel", windows: Windows, h: int) -> Bool[np.ndarray, " W"]:
-    """Which windows have one of some rows among their targets."""
-    before = np.concatenate([[0], np.cumsum(rows)])
-    begin = panel.offsets[windows.series] + windows.origin
-    return before[begin + h] > before[begin]
-
-
-def validation_windows(split: "Split", *, h: int) -> Windows:
-    """Every window whose targets lie wholly in validation rows; the lookback may reach into training rows."""
-    return _enumerate(split.train_end, split.val_end - h, 1)
-
-
-def test_windows(split: "Split", *, h: int) -> Windows:
-    """Every window whose targets lie wholly in test rows; the lookback may reach into earlier rows."""
-    return _enumerate(split.val_end, split.test_end - h, 1)
-
-
-test_windows.__test__ = False  # type: ignore[attr-defined]  # pytest: its name is not that of a test
-
-
-def forecast_windows(panel: "Panel") -> Windows:
-    """One window a series, whose horizon begins after its last observation."""
-    return Windows(np.arange(len(panel.ids), dtype=np.int32), panel.observed.astype(np.int32))
-
-
-def _enumerate(first: np.ndarray, last: np.ndarray, step: int) -> Windows:
-    """Origins first, first + step, ... up to and including last, for each series."""
-    counts = np.maximum(0, (last - first) // step + 1)
-    series = np.repeat(np.arange(len(first)), counts)
-    index = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return Windows(series.astype(np.int32), (first[series] + index * step).astype(np.int32))

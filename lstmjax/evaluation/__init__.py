@@ -1,1 +1,1 @@
-"""How good a forecast is: error metrics, the baselines it must beat, and the table that shows both."""
+"""Evaluation of forecasts: error metrics, baselines, tables of both, and plots."""

@@ -1,6 +1,6 @@
-"""The forecasts a model must beat: the last value, and the value one season back.
+"""Forecasts that a model must beat: the last value, and the value one season before.
 
-They see all rows before the cut-off, not only a network's lookback: a season may be longer than the lookback.
+They use all rows before the cut-off, not only a network's lookback: a season may be longer than the lookback.
 """
 
 import numpy as np
@@ -19,13 +19,13 @@ def naive(
     """Repeats the last value observed before the cut-off.
 
     Args:
-        y: all rows of all series, one series behind the other, shape (rows, C); NaN where missing.
-        offsets: where each series begins in ``y``, and where the last one ends, shape (N + 1,).
+        y: all rows of all series, one series after the other, shape (rows, C); NaN where missing.
+        offsets: first row of each series in ``y``, and the end of the last one, shape (N + 1,).
         series: the series of each window, shape (windows,).
         origin: each window's first forecast row, counted from the beginning of its series, shape (windows,). It may
-            be the row behind the last.
+            be the row after the last.
         h: horizon H, in rows.
-        season_length: not used; here so that all baselines are called alike.
+        season_length: not used; all baselines have the same arguments.
 
     Returns:
         Forecasts of shape (windows, H, C) in the unit of ``y``; NaN where nothing was observed before the cut-off.
@@ -44,17 +44,17 @@ def seasonal_naive(
 ) -> Float[np.ndarray, "W H C"]:
     """Repeats the last season before the cut-off.
 
-    A missing value is taken from the nearest earlier season in which it was observed; where there is none, the last
-    observed value stands in.
+    A missing value is taken from the nearest earlier season in which it was observed; where there is none, it is the
+    last observed value.
 
-    Args and returns as in `naive`, with ``season_length`` the rows in one season.
+    Arguments and result as in `naive`; ``season_length`` is the number of rows in one season.
 
     >>> y, offsets = np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([0, 4])
     >>> seasonal_naive(y, offsets, np.array([0]), np.array([4]), h=3, season_length=2)[0, :, 0]
     array([3., 4., 3.])
     """
-    # Horizon step k repeats row k - m (k // m + 1) from the origin: the latest of its place in the season that lies
-    # before the cut-off.
+    # Horizon step k repeats row k - m (k // m + 1), counted from the origin: the latest row with the same place in the
+    # season before the cut-off.
     steps = np.arange(h)
     rows = origin[:, None] + steps - season_length * (steps // season_length + 1)
     found = _look_up(_latest_observed(y, offsets, season_length), offsets, series, rows)
@@ -66,15 +66,15 @@ def seasonal_naive(
 
 
 BASELINES = {"naive": naive, "seasonal_naive": seasonal_naive}
-"""The baselines by the names of their columns in a table of forecasts."""
+"""Baselines by the names of their columns in a table of forecasts."""
 
 
 def _latest_observed(y: np.ndarray, offsets: np.ndarray, season_length: int) -> np.ndarray:
-    """For each row and target the latest row, itself or whole seasons before it, with a value; -1 for none."""
+    """Returns for each row and target the latest row, itself or whole seasons before, with a value; -1 for none."""
     rows = np.arange(len(y))
     series = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     place = (rows - offsets[series]) % season_length
-    # Rows with the same place in the season come to lie behind one another, so that a running maximum fills forward.
+    # Sort rows with the same place in the season next to each other, so that a running maximum fills forward.
     order = np.lexsort((place, series))
     group = (series * season_length + place)[order]
     first = np.searchsorted(group, group)
@@ -85,6 +85,6 @@ def _latest_observed(y: np.ndarray, offsets: np.ndarray, season_length: int) -> 
 
 
 def _look_up(latest: np.ndarray, offsets: np.ndarray, series: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """`latest` at row numbers within a series, shape (W, H, C); -1 before the series' beginning."""
+    """Returns `latest` at row numbers within a series, shape (W, H, C); -1 before the beginning of the series."""
     flat = np.clip(offsets[series][:, None] + rows, 0, len(latest) - 1)
     return np.where((rows >= 0)[..., None], latest[flat], -1)

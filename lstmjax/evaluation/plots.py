@@ -1,7 +1,7 @@
-"""Pictures of a run: how it learned, how its forecasts compare with the truth, and what it says of the future.
+"""Plots of a run: its learning curve, its forecasts next to the truth, and its forecasts of the future.
 
-Figures are made without pyplot: no window opens and no global state changes. `save` writes a picture whole or not at
-all, and the same bytes for the same figure.
+Figures are made without pyplot: no window opens and no global state changes. `save` writes a file whole or not at all,
+and the same bytes for the same figure.
 """
 
 import itertools
@@ -26,21 +26,21 @@ ACCENT, _HORIZON = "#d1495b", "#f6f2ea"
 _BASELINES = ("#7f9bb3", "#c2a14d", "#8fae8b", "#a78bb0")
 _TIMES = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]  # labels of ticks at years, months, days, ...
 _WIDTH = 9.0  # inches
-_FEW = 16  # up to so many steps, points are marked: a line through one point cannot be seen
+_FEW = 16  # up to this many steps, points are marked: a line through one point is invisible
 
 
 @dataclass(frozen=True)
 class ForecastWindow:
-    """One forecast and what lies around it, in original units. Times are timestamps or whole numbers.
+    """One forecast with its history and the truth, in original units. Times are timestamps or whole numbers.
 
     Attributes:
         history_time: times of the L rows before the cut-off, the last of them the cut-off itself.
         history: their values, shape (L,); NaN where missing.
         time: times of the H rows of the horizon.
         forecast: the model's forecast, shape (H,).
-        truth: what happened, shape (H,), NaN where missing; None beyond the end of the data.
+        truth: the true values, shape (H,), NaN where missing; None after the end of the data.
         baselines: other forecasts by name, each of shape (H,).
-        title: what is shown, e.g. the series' name.
+        title: e.g. the name of the series.
     """
 
     history_time: pd.Index
@@ -60,12 +60,12 @@ def forecasts(
     unit: str | None = None,
     title: str = "",
 ) -> Figure:
-    """Forecasts with the history before them, one panel a window, one below the other.
+    """Draws forecasts with the history before them, one panel per window, one below the other.
 
     Args:
-        windows: what to show; at least one.
+        windows: the forecasts; at least one.
         model: name of the model, for the legend.
-        value: what is forecast, for the axes.
+        value: name of the target, for the axes.
         unit: its unit, if known.
         title: heading of the figure.
 
@@ -89,13 +89,13 @@ def forecasts(
 def learning_curve(
     checks: Sequence[Mapping[str, Any]], *, best_step: int | None = None, loss: str = "loss", title: str = ""
 ) -> Figure:
-    """Training and validation loss by step.
+    """Draws the training and validation loss by step.
 
     Args:
-        checks: one mapping a validation check, as in the lines of ``metrics.jsonl``: ``step``, ``train_loss`` and,
-            where rows were held out, ``val_loss``. Losses that are missing or not finite leave a hole.
-        best_step: the step whose weights were kept, to be marked.
-        loss: what the losses are called, for the axis.
+        checks: one mapping per validation check, as in the lines of ``metrics.jsonl``: ``step``, ``train_loss`` and,
+            where rows were held out, ``val_loss``. Losses that are missing or not finite leave a gap.
+        best_step: the step whose weights were kept, which is marked.
+        loss: name of the loss, for the axis.
         title: heading of the figure.
 
     Returns:
@@ -127,18 +127,18 @@ def save(figure: Figure, path: str | Path) -> None:
     """Writes a figure as PNG, whole or not at all.
 
     Args:
-        figure: what to write; equal figures give equal bytes.
-        path: where to; an existing file is replaced.
+        figure: equal figures give equal bytes.
+        path: of the file; an existing file is replaced.
     """
     replace_file(Path(path), lambda file: figure.savefig(file, format="png", dpi=150, metadata={"Software": None}))
 
 
 def blank_figure(panels: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of some panels one below the other, with room for a title and a legend above them.
+    """Makes a figure of panels one below the other, with room for a title and a legend above them.
 
     Args:
-        panels: how many.
-        height: of each, in inches.
+        panels: number of panels.
+        height: of each panel, in inches.
     """
     figure = Figure(figsize=(_WIDTH, height * panels + 0.9), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
@@ -156,10 +156,9 @@ def blank_figure(panels: int, *, height: float) -> tuple[Figure, list[Axes]]:
 def _draw_window(axis: Axes, window: ForecastWindow, model: str) -> None:
     history_time, time = _numbers(axis, window.history_time), _numbers(axis, window.time)
     horizon = len(time)
-    if window.truth is None:
-        known_time, known = history_time, window.history
-    else:
-        known_time, known = np.concatenate([history_time, time]), np.concatenate([window.history, window.truth])
+    known_time, known = history_time, window.history
+    if window.truth is not None:
+        known_time, known = np.concatenate([history_time, time]), np.concatenate([known, window.truth])
     axis.axvspan(history_time[-1], time[-1], color=_HORIZON, linewidth=0, zorder=0)
     axis.plot(known_time, known, color=INK, linewidth=1.3, label="observed", **_markers(len(known)))
     for (name, values), color in zip(window.baselines.items(), itertools.cycle(_BASELINES), strict=False):
@@ -171,7 +170,7 @@ def _draw_window(axis: Axes, window: ForecastWindow, model: str) -> None:
 
 
 def _numbers(axis: Axes, times: pd.Index) -> np.ndarray:
-    """Times as what matplotlib plots, and the axis told how to label them: by wall clock where there is a time zone."""
+    """Turns times into matplotlib's numbers, and sets the labels of the axis: on the wall clock of a time zone."""
     if not isinstance(times, pd.DatetimeIndex):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         return times.to_numpy()
@@ -187,7 +186,7 @@ def _numbers(axis: Axes, times: pd.Index) -> np.ndarray:
 
 
 def _years(window: ForecastWindow) -> str:
-    """The year or years on the axis, which its labels leave out."""
+    """Returns the year or years of the axis, which its labels leave out."""
     if not isinstance(window.time, pd.DatetimeIndex):
         return ""
     first, last = window.history_time[0].year, window.time[-1].year
@@ -199,7 +198,7 @@ def _markers(points: int) -> dict[str, Any]:
 
 
 def _mark_best(axis: Axes, step: int, loss: float, *, last_step: int) -> None:
-    """A rule and a dot at the weights that were kept, their loss written on the side that has room."""
+    """Draws a line and a dot at the step of the kept weights, with the loss written on the side that has room."""
     early = step < last_step / 2
     axis.axvline(step, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     axis.plot([step], [loss], marker="o", markersize=7, color=ACCENT, markeredgecolor="white", linestyle="none")
@@ -215,7 +214,7 @@ def _mark_best(axis: Axes, step: int, loss: float, *, last_step: int) -> None:
 
 
 def _legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
-    """The title and, below it, one legend for all panels; what several panels show is named once."""
+    """Adds the title and, below it, one legend for all panels; labels that several panels share occur once."""
     entries = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     legend = figure.legend(
         list(entries.values()),

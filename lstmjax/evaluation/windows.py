@@ -1,6 +1,7 @@
-"""The evaluation of one model on every window of unseen rows, beside the baselines, as a table and as metrics."""
+"""Evaluates a model and the baselines on every window of unseen rows: a table and metrics."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,21 @@ from lstmjax.data.scaling import Scaling, scale_targets
 from lstmjax.data.windows import Windows
 from lstmjax.evaluation import metrics
 from lstmjax.evaluation.baselines import BASELINES
+from lstmjax.evaluation.table import table_metrics
 
 
-class Evaluation(NamedTuple):
-    """Forecasts of every window, and how good they are."""
+@dataclass(frozen=True)
+class Evaluation:
+    """Forecasts of every window, and their metrics.
+
+    Attributes:
+        table: the id column, ``target`` if there are several, the time, ``cutoff``, ``y``, the model, the baselines.
+        metrics: ``{"test": {...}, "test_scaled": {"mse", "mae"}, "baselines": {name: {...}}, "baselines_scaled":
+            {...}}``
+    """
 
     table: pd.DataFrame
-    """The id column, ``target`` if there are several, the time, ``cutoff``, ``y``, the model, the baselines."""
     metrics: dict[str, Any]
-    """``{"test": {...}, "test_scaled": {"mse", "mae"}, "baselines": {name: {...}}, "baselines_scaled": {...}}``"""
 
 
 def evaluate(
@@ -33,7 +40,7 @@ def evaluate(
     scaling: Scaling,
     season_length: int,
 ) -> Evaluation:
-    """Holds a model's forecasts against the truth and against the baselines.
+    """Compares the forecasts of a model with the truth, next to the baselines.
 
     Args:
         panel: the data.
@@ -41,7 +48,7 @@ def evaluate(
         forecast: the model's forecasts, shape (W, H, C), in the table's units.
         model: name of the model's column.
         first_row: (N,) the first row of each series that is forecast: MASE is scaled by the rows before it.
-        scaling: with whose statistics the scaled metrics are made.
+        scaling: the statistics of the scaled metrics.
         season_length: rows in one season, for seasonal naive and MASE.
     """
     h = forecast.shape[1]
@@ -52,7 +59,7 @@ def evaluate(
         for name, baseline in BASELINES.items()
     }
     table = forecast_frame(panel, windows, {"y": y, **columns}, cutoff=True)
-    original = metrics.table_metrics(
+    original = table_metrics(
         table, list(columns), _seasonal_scales(panel, first_row, season_length), id_col=panel.schema.id_col
     )
     scaled_y = scale_targets(y, series, scaling)
@@ -60,17 +67,12 @@ def evaluate(
     for name, values in columns.items():
         scaled_values = scale_targets(values, series, scaling)
         scaled[name] = {"mse": metrics.mse(scaled_y, scaled_values), "mae": metrics.mae(scaled_y, scaled_values)}
-    found = {
-        "test": original.pop(model),
-        "test_scaled": scaled.pop(model),
-        "baselines": original,
-        "baselines_scaled": scaled,
-    }
-    return Evaluation(table, found)
+    found = {"test": original.pop(model), "test_scaled": scaled.pop(model)}
+    return Evaluation(table, found | {"baselines": original, "baselines_scaled": scaled})
 
 
 def _seasonal_scales(panel: Panel, first_row: np.ndarray, season_length: int) -> pd.DataFrame:
-    """What MASE divides by, a row a series and target."""
+    """Returns the scales of MASE, one row per series and target."""
     schema = panel.schema
     rows = []
     for series, (begin, end) in enumerate(zip(panel.offsets[:-1], panel.offsets[:-1] + first_row, strict=True)):

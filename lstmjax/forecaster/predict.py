@@ -8,10 +8,11 @@ from jaxtyping import Float
 
 from lstmjax.data.frames import forecast_frame
 from lstmjax.data.future import require_future
+from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.scaling import align, scale, unscale
 from lstmjax.data.split import Split
-from lstmjax.data.windows import PanelArrays, Windows, forecast_windows, test_windows
+from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import DataError
 from lstmjax.evaluation.windows import Evaluation, evaluate
 from lstmjax.forecaster.fitted import Fitted, Trained

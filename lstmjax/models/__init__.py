@@ -12,15 +12,15 @@ from lstmjax.models.segment import SegmentNetwork as SegmentNetwork
 from lstmjax.window import WindowSpec
 
 NETWORKS: dict[str, Callable[..., nnx.Module]] = {"direct": DirectNetwork, "segment": SegmentNetwork}
-"""Networks by the name ``model.name`` gives them."""
+"""Networks by the names of ``model.name``."""
 
 
 def build(spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
-    """A network with fresh weights.
+    """Builds a network with initial weights.
 
     Args:
         spec: sizes of a window.
-        config: which network, and its sizes.
+        config: the network's name and sizes.
         rngs: the initial weights come from its stream "params".
     """
     return NETWORKS[config.name](spec, config, rngs=rngs)
@@ -28,13 +28,13 @@ def build(spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Modul
 
 @dataclasses.dataclass(frozen=True)
 class Builder:
-    """`build` as a function of a key alone, as `training.train` wants it.
+    """`build` as a function of a key only, as `training.train` requires.
 
     Two builders with equal fields are equal, and so share compiled programs.
 
     Attributes:
         spec: sizes of a window.
-        config: which network, and its sizes.
+        config: the network's name and sizes.
 
     >>> Builder(WindowSpec(8, 3), ModelConfig(dropout=0.2)) == Builder(WindowSpec(8, 3), ModelConfig(dropout=0.2))
     True
@@ -44,5 +44,5 @@ class Builder:
     config: ModelConfig
 
     def __call__(self, key: PRNGKeyArray) -> nnx.Module:
-        """A network whose weights are drawn from ``key``."""
+        """Builds a network whose weights are drawn from ``key``."""
         return build(self.spec, self.config, rngs=nnx.Rngs(key))

@@ -1,4 +1,4 @@
-"""The direct network: every step of the horizon decoded at once from the state after the last input."""
+"""The direct network: it decodes all steps of the horizon at once from the state after the last input."""
 
 import jax
 import jax.numpy as jnp
@@ -7,19 +7,21 @@ from jaxtyping import Array, Float
 
 from lstmjax import nn
 from lstmjax.config import ModelConfig
-from lstmjax.models.instance_norm import Residual, make_norm, normalize, restore
+from lstmjax.models.encoder import make_encoder
+from lstmjax.models.instance_norm import make_norm, normalize, restore
+from lstmjax.models.residual import Residual
 from lstmjax.window import Forecast, WindowBatch, WindowSpec, lookback_features
 
 STEP_FEATURES = 16
-"""Features that describe one step of the horizon to the decoder of steps, at least."""
+"""Smallest number of features of one step of the horizon before that step is decoded."""
 
 
 class DirectNetwork(nnx.Module):
     """LSTM layers over the lookback, and dense layers from their last state to the whole horizon.
 
-    All that is said of the horizon has seen the last input: decoding step k from the hidden state k steps before the
-    end of some padded sequence, as other libraries do, has not. Where covariates are known ahead, the whole
-    horizon's enter beside the state, and each step's own once more where that step is decoded (Das et al. 2023).
+    So every forecast depends on the last input. This is not so in libraries that decode step k from the hidden state k
+    steps before the end of a padded sequence. Where covariates are known ahead, those of the whole horizon are joined
+    to the state, and those of each step again where that step is decoded (Das et al. 2023).
 
     Args:
         spec: sizes of a window.
@@ -27,7 +29,7 @@ class DirectNetwork(nnx.Module):
         rngs: the initial weights come from its stream "params".
 
     Raises:
-        ConfigError: a seasonal residual whose season does not fit into the lookback.
+        ConfigError: the residual is seasonal and its season is longer than the lookback.
 
     References:
         Das et al., `Long-term Forecasting with TiDE <https://arxiv.org/abs/2304.08424>`_, 2023
@@ -41,14 +43,7 @@ class DirectNetwork(nnx.Module):
         self.spec = spec
         self.residual = Residual.of(spec, config)
         self.norm = make_norm(spec, config)
-        # One variable for all places that drop, so that a sweep can trace it. A rate of 0 is compiled in: no masks.
-        self.dropout = nn.Hyperparameter(jnp.float32(config.dropout)) if config.dropout > 0.0 else 0.0
-        self.encoder = nn.StackedLSTM(
-            spec.in_features, config.hidden_size, config.num_layers, dropout=self.dropout, rngs=rngs
-        )
-        # As the dropout: 1, the layers' own default, is compiled in.
-        self.forget_bias = nn.Hyperparameter(jnp.float32(config.forget_bias)) if config.forget_bias != 1.0 else None
-        self.begin()
+        self.encoder, self.dropout, self.forget_bias = make_encoder(spec.in_features, config, rngs=rngs)
         self.state_dropout = nn.Dropout(self.dropout)
         future = 2 * spec.futr_exog
         embedded = config.series_embedding
@@ -66,7 +61,7 @@ class DirectNetwork(nnx.Module):
         self.step = nnx.Linear(config.head_size or step_features + future, spec.targets, rngs=rngs)
 
     def begin(self) -> None:
-        """Gives the first weights what they owe to hyperparameters; called again where those are traced."""
+        """Sets the first weights that depend on hyperparameters; called again where these are traced."""
         if self.forget_bias is not None:
             self.encoder.set_forget_bias(self.forget_bias[...])
 
@@ -76,9 +71,9 @@ class DirectNetwork(nnx.Module):
         """Forecasts a batch of windows.
 
         Args:
-            window: what is known at the cut-offs.
+            window: the data up to the cut-offs.
             rngs: where dropout masks come from (stream "dropout").
-            deterministic: no dropout; default as `train()` or `eval()` said.
+            deterministic: no dropout; default as set by `train()` or `eval()`.
 
         Returns:
             A point forecast, parameters of shape (B, H, C, 1), scaled units.
@@ -91,8 +86,6 @@ class DirectNetwork(nnx.Module):
         batch = state.shape[0]
         known = [state, window.stat_exog, future.reshape(batch, -1)]
         if self.series is not None:
-            if window.series is None:
-                raise ValueError("window.series is None: a series embedding needs the series' numbers")
             known.append(self.series(window.series).reshape(batch, -1))
         context = jnp.concatenate(known, axis=-1)
         if self.hidden is not None:
@@ -107,7 +100,7 @@ class DirectNetwork(nnx.Module):
 
 
 def _future_features(window: WindowBatch) -> Float[Array, "B H F"]:
-    """Known-future covariates of the horizon, values and masks side by side."""
+    """Joins the values and masks of the horizon's known-future covariates."""
     length = window.y.shape[1]
     mask = window.futr_mask[:, length:].astype(window.y.dtype)
     return jnp.concatenate([window.futr_exog[:, length:], mask], axis=-1)

@@ -1,4 +1,4 @@
-"""The segment network: an LSTM over stretches of the lookback, each channel by itself, and one step a stretch ahead."""
+"""The segment network: an LSTM over segments of the lookback, per channel, and one step for each segment ahead."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,9 @@ from jaxtyping import Array, Float
 
 from lstmjax import nn
 from lstmjax.config import ModelConfig
-from lstmjax.models.instance_norm import Residual, make_norm, normalize, restore
+from lstmjax.models.encoder import make_encoder
+from lstmjax.models.instance_norm import make_norm, normalize, restore
+from lstmjax.models.residual import Residual
 from lstmjax.ops import LSTMWeights
 from lstmjax.window import Forecast, WindowBatch, WindowSpec
 
@@ -20,12 +22,12 @@ class SegmentNetwork(nnx.Module):
     Each channel is a sequence of its own, with the same weights. The lookback is cut into segments of w steps (padded
     on the left with masked steps), each embedded by a linear layer; the LSTM runs over them, L / w steps instead of
     L. Each segment of the horizon is then decoded by one step of the same LSTM from the carry after the *last*
-    segment, with a learned query that says which segment it is; so errors do not add up along the horizon. Covariates
-    of the lookback enter with their segments; those known ahead, the static ones and the series' embedding enter with
+    segment, with a learned query that names the segment; so errors do not add up along the horizon. Covariates of
+    the lookback are added to their segments; those known ahead, the static ones and the series' embedding are added to
     the queries.
 
-    Two short cuts can be added: a linear map from the whole lookback (``model.highway``), and attention that lets each
-    segment of the horizon begin as a mean of those of the lookback (``model.recall``).
+    Two shortcuts can be added: a linear map from the whole lookback (``model.highway``), and attention that starts each
+    segment of the horizon from a mean of those of the lookback (``model.recall``).
 
     Args:
         spec: sizes of a window.
@@ -33,7 +35,7 @@ class SegmentNetwork(nnx.Module):
         rngs: the initial weights come from its stream "params".
 
     Raises:
-        ConfigError: a seasonal residual whose season does not fit into the lookback.
+        ConfigError: the residual is seasonal and its season is longer than the lookback.
 
     References:
         Lin et al., `SegRNN: Segment Recurrent Neural Network for Long-Term Time Series Forecasting
@@ -42,7 +44,7 @@ class SegmentNetwork(nnx.Module):
 
     >>> model = ModelConfig(name="segment", segment_size=4, hidden_size=8)
     >>> network = SegmentNetwork(WindowSpec(input_size=10, h=6), model, rngs=nnx.Rngs(0))
-    >>> network.position.shape  # two segments reach over a horizon of six
+    >>> network.position.shape  # two segments cover a horizon of six
     (2, 8)
     """
 
@@ -52,17 +54,11 @@ class SegmentNetwork(nnx.Module):
         self.segments = -(-spec.h // self.size)
         self.residual = Residual.of(spec, config)
         self.norm = make_norm(spec, config)
-        # One variable for all places that drop, so that a sweep can trace it. A rate of 0 is compiled in: no masks.
-        self.dropout = nn.Hyperparameter(jnp.float32(config.dropout)) if config.dropout > 0.0 else 0.0
         hidden = config.hidden_size
         shared = spec.hist_exog + spec.futr_exog
-        # Values and masks, side by side.
-        self.embed = nnx.Linear(2 * self.size, hidden, rngs=rngs)
+        self.embed = nnx.Linear(2 * self.size, hidden, rngs=rngs)  # values and masks
         self.embed_exog = nnx.Linear(2 * self.size * shared, hidden, use_bias=False, rngs=rngs) if shared else None
-        self.encoder = nn.StackedLSTM(hidden, hidden, config.num_layers, dropout=self.dropout, rngs=rngs)
-        # As the dropout: 1, the layers' own default, is compiled in.
-        self.forget_bias = nn.Hyperparameter(jnp.float32(config.forget_bias)) if config.forget_bias != 1.0 else None
-        self.begin()
+        self.encoder, self.dropout, self.forget_bias = make_encoder(hidden, config, rngs=rngs)
         self.position = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (self.segments, hidden)))
         ahead = 2 * self.size * spec.futr_exog
         self.query_future = nnx.Linear(ahead, hidden, rngs=rngs) if ahead else None
@@ -78,7 +74,7 @@ class SegmentNetwork(nnx.Module):
         self.highway = nnx.Linear(spec.input_size, spec.h, kernel_init=zeros, rngs=rngs) if config.highway else None
 
     def begin(self) -> None:
-        """Gives the first weights what they owe to hyperparameters; called again where those are traced."""
+        """Sets the first weights that depend on hyperparameters; called again where these are traced."""
         if self.forget_bias is not None:
             self.encoder.set_forget_bias(self.forget_bias[...])
 
@@ -88,9 +84,9 @@ class SegmentNetwork(nnx.Module):
         """Forecasts a batch of windows.
 
         Args:
-            window: what is known at the cut-offs.
+            window: the data up to the cut-offs.
             rngs: where dropout masks come from (stream "dropout").
-            deterministic: no dropout; default as `train()` or `eval()` said.
+            deterministic: no dropout; default as set by `train()` or `eval()`.
 
         Returns:
             A point forecast, parameters of shape (B, H, C, 1), scaled units.
@@ -117,66 +113,54 @@ class SegmentNetwork(nnx.Module):
         return Forecast(restore(self.norm, values, statistics)[..., None])
 
     def _embedded(self, window: WindowBatch) -> Float[Array, "n B C D"]:
-        """The segments of the lookback, embedded."""
+        """Embeds the segments of the lookback."""
         length = window.y.shape[1]
-        targets = _side_by_side(self._cut(window.y), self._cut(window.y_mask))  # (n, B, C, 2w)
-        embedded = self.embed(targets)
+        embedded = self.embed(self._cut(window.y, window.y_mask))
         if self.embed_exog is not None:
-            exog = [
-                self._cut(part)
-                for part in (
-                    window.hist_exog,
-                    window.hist_mask,
-                    window.futr_exog[:, :length],
-                    window.futr_mask[:, :length],
-                )
-            ]
-            segments, batch = embedded.shape[:2]
-            exog_features = _side_by_side(*exog[:2]), _side_by_side(*exog[2:])
-            flat = jnp.concatenate([part.reshape(segments, batch, -1) for part in exog_features], axis=-1)
+            exog = (
+                self._cut(window.hist_exog, window.hist_mask),
+                self._cut(window.futr_exog[:, :length], window.futr_mask[:, :length]),
+            )
+            flat = jnp.concatenate([part.reshape(*embedded.shape[:2], -1) for part in exog], axis=-1)
             embedded = embedded + self.embed_exog(flat)[:, :, None]
         return jax.nn.relu(embedded)
 
     def _recalled(self, scores: Float[Array, "B C S n"], window: WindowBatch) -> Float[Array, "B C S w"]:
-        """A mean of the lookback's segments for each of the horizon's; those never observed have no weight."""
+        """Averages the lookback's segments for each of the horizon; segments without observations have no weight."""
         observed = self._cut(window.y_mask).any(axis=-1)  # (n, B, C)
         scores = jnp.where(observed.transpose(1, 2, 0)[:, :, None], scores, jnp.finfo(scores.dtype).min)
         return jnp.einsum("bcsn,nbcw->bcsw", jax.nn.softmax(scores, axis=-1), self._cut(window.y))
 
     def _queries(self, window: WindowBatch) -> Float[Array, "_ _ S D"]:
-        """What each segment of the horizon is asked with; an axis along which it is the same for all has length 1."""
+        """Returns the query of each segment of the horizon; an axis along which all are equal has length 1."""
         length, batch = window.y.shape[1], window.y.shape[0]
         queries = self.position[...][None, None]  # (1, 1, S, D)
         if self.query_static is not None:
             static = jnp.broadcast_to(window.stat_exog[:, None], (batch, self.spec.targets, self.spec.stat_exog))
             if self.series is not None:
-                if window.series is None:
-                    raise ValueError("window.series is None: a series embedding needs the series' numbers")
                 static = jnp.concatenate([static, self.series(window.series)], axis=-1)
             queries = queries + self.query_static(static)[:, :, None]  # (B, C, 1, D)
         if self.query_future is not None:
-            ahead = [self._cut(part[:, length:], before=False) for part in (window.futr_exog, window.futr_mask)]
-            known = _side_by_side(*ahead)  # (S, B, Ff, 2w)
-            known = jnp.moveaxis(known, 0, 1).reshape(batch, self.segments, -1)
+            known = self._cut(window.futr_exog[:, length:], window.futr_mask[:, length:], before=False)
+            known = jnp.moveaxis(known, 0, 1).reshape(batch, self.segments, -1)  # (S, B, Ff, 2w) -> (B, S, Ff * 2w)
             queries = queries + jax.nn.relu(self.query_future(known))[:, None]  # (B, 1, S, D)
         return queries
 
-    def _cut(self, x: Float[Array, "B T F"] | Array, *, before: bool = True) -> Array:
-        """Segments of w steps, (n, B, F, w); what is missing from the first (or the last) is 0."""
+    def _cut(self, x: Float[Array, "B T F"] | Array, mask: Array | None = None, *, before: bool = True) -> Array:
+        """Cuts segments of w steps, (n, B, F, w), or (n, B, F, 2w) with a mask; pads the first (or the last) with 0."""
+        if mask is not None:
+            parts = self._cut(x, before=before), self._cut(mask.astype(x.dtype), before=before)
+            return jnp.concatenate(parts, axis=-1)
         lack = -x.shape[1] % self.size
         x = jnp.pad(x, ((0, 0), (lack, 0) if before else (0, lack), (0, 0)))
         batch, length, features = x.shape
         return x.reshape(batch, length // self.size, self.size, features).transpose(1, 0, 3, 2)
 
 
-def _side_by_side(values: Array, mask: Array) -> Array:
-    return jnp.concatenate([values, mask.astype(values.dtype)], axis=-1)
-
-
 def _step(weights: LSTMWeights, carry: Carry, x: Float[Array, "_ _ S I"]) -> Float[Array, "B C S D"]:
-    """The output of one LSTM step from each carry for each of S inputs.
+    """Returns the output of one LSTM step from each carry for each of S inputs.
 
-    The product with the state is made once for all of them, and that with inputs that all windows share once for all
+    The product with the state is computed once for all inputs, and that of an input that all windows share once for all
     windows: the cost is about that of a single step.
     """
     c, h = carry

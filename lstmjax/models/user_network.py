@@ -1,4 +1,4 @@
-"""A network of the user's own, in the place of those of this package."""
+"""Networks of the user, instead of those of this package."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,7 +14,7 @@ NetworkMaker = Callable[..., nnx.Module]
 
 @dataclasses.dataclass(frozen=True)
 class OwnBuilder:
-    """A network maker as a function of a key alone, equal to others of the same maker and sizes.
+    """A network maker as a function of a key only; two builders of the same maker and sizes are equal.
 
     Attributes:
         maker: the user's function or class.
@@ -25,11 +25,11 @@ class OwnBuilder:
     spec: WindowSpec
 
     def __call__(self, key: PRNGKeyArray) -> nnx.Module:
-        """A network whose weights are drawn from ``key``."""
+        """Builds a network whose weights are drawn from ``key``."""
         return self.maker(self.spec, rngs=nnx.Rngs(key))
 
 
 def own_name(network: nnx.Module | NetworkMaker) -> str:
-    """What to call a user's network: the name of its class or function."""
+    """Returns the name of a user's network: that of its class or function."""
     named = type(network) if isinstance(network, nnx.Module) else network
     return getattr(named, "__qualname__", type(named).__qualname__)

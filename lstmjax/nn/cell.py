@@ -1,5 +1,6 @@
-"""One step of an LSTM, with the variants that the literature knows."""
+"""One step of an LSTM, with variants from the literature."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypedDict
 
@@ -19,7 +20,7 @@ Activation = Callable[[Array], Array]
 
 
 class CellOptions(TypedDict, total=False):
-    """The options of `LSTMCell`, which explains them; `LSTM` and `StackedLSTM` hand them on."""
+    """The options of `LSTMCell`, which explains them; `LSTM` and `StackedLSTM` pass them to their cells."""
 
     proj_size: int
     peepholes: bool
@@ -32,7 +33,7 @@ class CellOptions(TypedDict, total=False):
     gate_fn: Activation
     activation_fn: Activation
     kernel_init: Initializer
-    recurrent_kernel_init: Initializer
+    recurrent_kernel_init: Initializer | None
     bias_init: Initializer | None
     dtype: DTypeLike | None
     param_dtype: DTypeLike
@@ -45,28 +46,28 @@ class LSTMCell(nnx.RNNCellBase):
         c' = σ(f) * c + σ(i) * tanh(g)
         h' = σ(o) * tanh(c')
 
-    Usable by itself, in `nnx.RNN`, or over a whole sequence at once in `LSTM`, which is faster.
+    It runs alone, in `nnx.RNN`, or over a whole sequence at once in `LSTM`, which is faster.
 
     Args:
         in_features: features of the input.
         hidden_features: features of the cell state c, and of h unless projected.
-        proj_size: if positive, h is projected to so many features by one more kernel (Sak et al. 2014).
-        peepholes: the gates see the cell state: i and f the old one, o the new one (Gers & Schmidhuber 2000).
-        layer_norm: normalise x W, h U and the cell state on its way out (Ba et al. 2016).
+        proj_size: if positive, a further kernel projects h to this many features (Sak et al. 2014).
+        peepholes: the gates read the cell state: i and f the old one, o the new one (Gers & Schmidhuber 2000).
+        layer_norm: normalise x W, h U and the cell state before the output gate (Ba et al. 2016).
         coupled_gates: no input gate; i = 1 - f (Greff et al. 2017). The gates are then f, g, o.
         cell_zoneout: probability that a feature of c keeps its old value (Krueger et al. 2017).
         hidden_zoneout: the same for h.
-        forget_bias: added to the bias of f, so that memory lasts at first (Jozefowicz et al. 2015).
-        chrono_steps: draw the biases of f and i for memories of up to so many steps, log u and -log u with u uniform
-            in [1, chrono_steps - 1] (Tallec & Ollivier 2018). Takes the place of `forget_bias` and `bias_init`.
-        gate_fn: squashes i, f and o; default sigmoid.
-        activation_fn: squashes g and c; default tanh.
+        forget_bias: added to the bias of f, so that an untrained cell remembers (Jozefowicz et al. 2015).
+        chrono_steps: draw the biases of f and i for memories of up to this many steps, log u and -log u with u uniform
+            in [1, chrono_steps - 1] (Tallec & Ollivier 2018). Replaces `forget_bias` and `bias_init`.
+        gate_fn: activation of i, f and o; default sigmoid.
+        activation_fn: activation of g and c; default tanh.
         kernel_init: of W; default LeCun normal.
-        recurrent_kernel_init: of U; default one orthogonal block a gate.
+        recurrent_kernel_init: of U; default one orthogonal block per gate.
         bias_init: of b, before `forget_bias` is added; default zeros.
         dtype: of the products, e.g. `jnp.bfloat16`; default that of input and weights together. c stays float32.
         param_dtype: of the weights.
-        rngs: initial weights come from its stream "params".
+        rngs: the initial weights come from its stream "params".
 
     Attributes:
         kernel: W, shape (I, 4H).
@@ -93,7 +94,7 @@ class LSTMCell(nnx.RNNCellBase):
         gate_fn: Activation = jax.nn.sigmoid,
         activation_fn: Activation = jnp.tanh,
         kernel_init: Initializer = nnx.initializers.lecun_normal(),  # noqa: B008 - a pure function
-        recurrent_kernel_init: Initializer = orthogonal_gates,
+        recurrent_kernel_init: Initializer | None = None,
         bias_init: Initializer | None = None,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
@@ -112,20 +113,14 @@ class LSTMCell(nnx.RNNCellBase):
         width = gates * hidden_features
 
         self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, width), param_dtype))
+        if recurrent_kernel_init is None:
+            recurrent_kernel_init = functools.partial(orthogonal_gates, gates=gates)
         self.recurrent_kernel = nnx.Param(recurrent_kernel_init(rngs.params(), (self.out_features, width), param_dtype))
-        bias = _initial_bias(
-            rngs.params(),
-            width,
-            hidden_features,
-            forget_bias=forget_bias,
-            chrono_steps=chrono_steps,
-            bias_init=bias_init,
-        )
-        self.bias = nnx.Param(bias.astype(param_dtype))
 
         def param(values: Array) -> nnx.Param:
             return nnx.Param(values.astype(param_dtype))
 
+        self.bias = param(_initial_bias(rngs.params(), width, hidden_features, forget_bias, chrono_steps, bias_init))
         self.peephole = param(jnp.zeros((gates - 1, hidden_features))) if peepholes else None
         self.input_scale = param(jnp.ones(width)) if layer_norm else None
         self.recurrent_scale = param(jnp.ones(width)) if layer_norm else None
@@ -137,20 +132,30 @@ class LSTMCell(nnx.RNNCellBase):
 
     @property
     def is_plain(self) -> bool:
-        """Whether `lstmjax.ops.lstm` computes this cell: four gates, usual activations, no variant in use."""
-        variants = (self.peephole, self.input_scale, self.projection)
-        return (
-            all(variant is None for variant in variants)
-            and not self.coupled_gates
-            and self.gate_fn in (jax.nn.sigmoid, nnx.sigmoid)
-            and self.activation_fn in (jnp.tanh, nnx.tanh)
-            and not self.has_zoneout
-        )
+        """Whether `lstmjax.ops.lstm` computes this cell: it has no variant and no projection."""
+        return not self.variants and self.projection is None
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The options by which this cell differs from the plain one, projection apart."""
+        used = {
+            "peepholes": self.peephole is not None,
+            "layer_norm": self.input_scale is not None,
+            "coupled_gates": self.coupled_gates,
+            "zoneout": self.has_zoneout,
+            "gate_fn": self.gate_fn not in (jax.nn.sigmoid, nnx.sigmoid),
+            "activation_fn": self.activation_fn not in (jnp.tanh, nnx.tanh),
+        }
+        return tuple(option for option, is_used in used.items() if is_used)
 
     @property
     def has_zoneout(self) -> bool:
-        """Whether zoneout may do anything."""
+        """Whether zoneout may change anything."""
         return not (is_zero(self.cell_zoneout.rate) and is_zero(self.hidden_zoneout.rate))
+
+    def draws(self, deterministic: bool | None) -> bool:
+        """Whether a step draws zoneout masks; ``deterministic`` as in `__call__`."""
+        return self.has_zoneout and not (self.cell_zoneout.deterministic if deterministic is None else deterministic)
 
     @property
     def weights(self) -> LSTMWeights:
@@ -165,20 +170,18 @@ class LSTMCell(nnx.RNNCellBase):
         rngs: Rngs | None = None,
         deterministic: bool | None = None,
     ) -> tuple[Carry, Float[Array, "*B P"]]:
-        """One step.
+        """Runs one step.
 
         Args:
             carry: state (c, h) before it.
             x: input, shape (..., I).
             rngs: where zoneout masks come from (stream "dropout").
-            deterministic: no zoneout masks, but their mean; default as `train()` or `eval()` said.
+            deterministic: the mean of the zoneout masks instead of masks; default as set by `train()` or `eval()`.
 
         Returns:
             The state (c, h) after the step, and h.
         """
-        key = None
-        if self.has_zoneout and not (self.cell_zoneout.deterministic if deterministic is None else deterministic):
-            key = draw_key(rngs, "zoneout")
+        key = draw_key(rngs, "zoneout") if self.draws(deterministic) else None
         return self.step(carry, x, zoneout_key=key, deterministic=deterministic)
 
     def step(
@@ -190,12 +193,12 @@ class LSTMCell(nnx.RNNCellBase):
         zoneout_key: jax.Array | None = None,
         deterministic: bool | None = None,
     ) -> tuple[Carry, Float[Array, "*B P"]]:
-        """One step with the random numbers given: what `LSTM` scans over time.
+        """Runs one step with given random numbers: `LSTM` scans it over time.
 
         Args:
             carry: state (c, h) before it.
             x: input, shape (..., I).
-            recurrent_mask: factor on h on its way into the gates (recurrent dropout).
+            recurrent_mask: factor on the h that the gates read (recurrent dropout).
             zoneout_key: draws the zoneout masks.
             deterministic: as in `__call__`.
         """
@@ -219,11 +222,11 @@ class LSTMCell(nnx.RNNCellBase):
         return (c_new, h_new), h_new
 
     def compute_dtype(self, x: Array) -> Any:
-        """The dtype of the products, of h and of the outputs; c and all sums are float32 at least."""
+        """Returns the dtype of the products, of h and of the outputs; c and all sums are at least float32."""
         return jnp.dtype(jnp.result_type(x, self.kernel[...]) if self.dtype is None else self.dtype)
 
     def _preactivations(self, x: Array, h: Array) -> tuple[Array, Array, Array, Array]:
-        """What the gates i, f, g, o squash; where i is coupled to f, f takes its place."""
+        """Returns the inputs of the activations of i, f, g, o; where i is coupled to f, that of f twice."""
         dtype = self.compute_dtype(x)
         z_x, z_h = product(x, self.kernel[...], dtype), product(h, self.recurrent_kernel[...], dtype)
         if self.input_scale is not None and self.recurrent_scale is not None:
@@ -241,7 +244,7 @@ class LSTMCell(nnx.RNNCellBase):
     def initialize_carry(
         self, input_shape: tuple[int, ...], rngs: Rngs | None = None, carry_init: Initializer | None = None
     ) -> Carry:
-        """The state before the first step: zeros, or what `carry_init` draws.
+        """Returns the state before the first step: zeros, or drawn by `carry_init`.
 
         Args:
             input_shape: shape of one step's input, (..., I).
@@ -260,7 +263,7 @@ class LSTMCell(nnx.RNNCellBase):
 
     @property
     def num_feature_axes(self) -> int:
-        """The last axis of the input holds features; those before it are batches."""
+        """Number of feature axes of the input: the last one; all axes before it are batches."""
         return 1
 
 
@@ -270,20 +273,14 @@ def _normalize(x: Array, epsilon: float = 1e-5) -> Array:
 
 
 def _initial_bias(
-    key: jax.Array,
-    size: int,
-    hidden: int,
-    *,
-    forget_bias: float,
-    chrono_steps: int | None,
-    bias_init: Initializer | None,
+    key: jax.Array, size: int, hidden: int, forget: float, chrono_steps: int | None, bias_init: Initializer | None
 ) -> Array:
     if chrono_steps is not None:
-        if forget_bias != 1.0 or bias_init is not None:
+        if forget != 1.0 or bias_init is not None:
             raise ValueError("chrono_steps sets the biases itself: leave forget_bias and bias_init out")
         return chrono_bias(key, size, hidden, chrono_steps)
     bias = jnp.zeros(size) if bias_init is None else bias_init(key, (size,))
-    return forget_gate_bias(bias, hidden, forget_bias)
+    return forget_gate_bias(bias, hidden, forget)
 
 
 def _check_sizes(in_features: Any, hidden_features: Any, proj_size: Any) -> None:

@@ -1,26 +1,26 @@
-"""Weights from and to other libraries: PyTorch, Flax (NNX and Linen), Keras.
+"""Converts weights from and to other libraries: PyTorch, Flax (NNX and Linen), Keras.
 
-All of them keep the gates in the order i, f, g, o, as this package does (Keras calls g "c"). They differ in what is
-transposed, in how many biases there are, and in how the kernels are cut. PyTorch and Keras need not be installed.
+All of them have the gates in the order i, f, g, o, as this package does (Keras calls g "c"). They differ in which
+arrays are transposed, in the number of biases, and in how the kernels are split. PyTorch and Keras need not be
+installed.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lstmjax.nn._filled import (
+from lstmjax.nn._from_arrays import (
     Direction,
     LayerRunOptions,
     StackRunOptions,
     as_numpy,
     check_shapes,
-    filled_layer,
-    filled_stack,
     hidden_features,
+    layer_from_arrays,
+    stack_from_arrays,
 )
 from lstmjax.nn.cell import LSTMCell
 from lstmjax.nn.recurrent import LSTM
@@ -28,17 +28,18 @@ from lstmjax.nn.stacked import StackedLSTM
 
 
 def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "", **options: Unpack[StackRunOptions]) -> StackedLSTM:
-    """The layers of a PyTorch `nn.LSTM`, from its ``state_dict()``.
+    """Builds the layers of a PyTorch `nn.LSTM` from its ``state_dict()``.
 
-    Layers, directions, projection and the absence of biases are read off the names and shapes. PyTorch's two biases
-    are added up; a module without biases gets zeros.
+    Layers, directions, projection and the absence of biases follow from the names and shapes. PyTorch's two biases
+    are added; a module without biases gets zeros.
 
     Args:
         state_dict: arrays by PyTorch's names (``weight_ih_l0``, ``bias_hh_l1_reverse``, ...): tensors, or anything
             NumPy reads, as from a safetensors file.
-        prefix: what stands before these names in the state of a larger model, e.g. ``"encoder."``; the entries
-            beginning otherwise are passed over.
-        **options: options of `StackedLSTM` that own no weights. PyTorch's ``batch_first=False`` is ``time_major=True``.
+        prefix: the beginning of these names in the state of a larger model, e.g. ``"encoder."``; other entries are
+            ignored.
+        **options: options of `StackedLSTM` that have no weights; PyTorch's ``batch_first=False`` is
+            ``time_major=True``.
 
     Returns:
         The stack, whose carries are (c, h) where PyTorch has (h, c).
@@ -72,7 +73,7 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "", **options: Un
             suffix = f"_l{len(layers)}{end}"
             arrays = {part: take(part + suffix) for part in parts}
             if not layers and not layer:
-                features = arrays["weight_ih"].shape[-1]
+                features, dtype = arrays["weight_ih"].shape[-1], arrays["weight_ih"].dtype
                 hidden = hidden_features(f"{prefix}weight_hh{suffix}", arrays["weight_hh"], axis=0)
                 out = arrays["weight_hr"].shape[0] if "weight_hr" in arrays else hidden
             expected = {
@@ -83,39 +84,30 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "", **options: Un
                 "weight_hr": (out, hidden),
             }
             check_shapes({prefix + part + suffix: (array, expected[part]) for part, array in arrays.items()})
-            layer.append(_from_torch_parts(**arrays))
+            bias = arrays["bias_ih"] + arrays["bias_hh"] if "bias_ih" in arrays else np.zeros(4 * hidden, dtype)
+            projection = arrays["weight_hr"].T if "weight_hr" in arrays else None
+            layer.append(Direction(arrays["weight_ih"].T, arrays["weight_hh"].T, bias, projection))
         layers.append(layer)
         features = out * len(ends)
     if unused:
         raise ValueError(f"the state has {next(iter(unused))}, which no torch.nn.LSTM of {len(layers)} layers has")
-    return filled_stack(layers, options)
-
-
-def _from_torch_parts(
-    weight_ih: np.ndarray,
-    weight_hh: np.ndarray,
-    bias_ih: np.ndarray | None = None,
-    bias_hh: np.ndarray | None = None,
-    weight_hr: np.ndarray | None = None,
-) -> Direction:
-    bias = np.zeros(weight_ih.shape[0], weight_ih.dtype) if bias_ih is None or bias_hh is None else bias_ih + bias_hh
-    return Direction(weight_ih.T, weight_hh.T, bias, None if weight_hr is None else weight_hr.T)
+    return stack_from_arrays(layers, options)
 
 
 def to_torch(stack: StackedLSTM | LSTM) -> dict[str, np.ndarray]:
-    """The state of the PyTorch `nn.LSTM` that computes the same.
+    """Returns the state of the PyTorch `nn.LSTM` that computes the same.
 
     Load it with ``module.load_state_dict({name: torch.from_numpy(a) for name, a in state.items()})``, where ``module``
     is ``nn.LSTM(in_features, hidden_features, num_layers, bidirectional=..., proj_size=...)``.
 
     Args:
-        stack: a stack or a layer of a kind that PyTorch has too.
+        stack: a stack or a layer, of a kind that PyTorch also has.
 
     Returns:
         Arrays by PyTorch's names. Of its two biases ``bias_ih`` is the sum and ``bias_hh`` zero.
 
     Raises:
-        ValueError: PyTorch has no such layer: the message names the option.
+        ValueError: PyTorch has no such layer; the message names the option.
 
     >>> from flax import nnx
     >>> {name: a.shape for name, a in to_torch(LSTM(3, 2, rngs=nnx.Rngs(0))).items()}
@@ -139,17 +131,8 @@ def to_torch(stack: StackedLSTM | LSTM) -> dict[str, np.ndarray]:
 
 
 def _to_torch_parts(cell: LSTMCell) -> dict[str, np.ndarray]:
-    variants = {
-        "peepholes": cell.peephole is not None,
-        "layer_norm": cell.input_scale is not None,
-        "coupled_gates": cell.coupled_gates,
-        "zoneout": cell.has_zoneout,
-        "gate_fn": cell.gate_fn not in (jax.nn.sigmoid, nnx.sigmoid),
-        "activation_fn": cell.activation_fn not in (jnp.tanh, nnx.tanh),
-    }
-    for option, used in variants.items():
-        if used:
-            raise ValueError(f"{option}: torch.nn.LSTM has no such option")
+    if cell.variants:
+        raise ValueError(f"{cell.variants[0]}: torch.nn.LSTM has no such option")
     parts = {
         "weight_ih": cell.kernel[...].T,
         "weight_hh": cell.recurrent_kernel[...].T,
@@ -163,19 +146,19 @@ def _to_torch_parts(cell: LSTMCell) -> dict[str, np.ndarray]:
 
 
 def from_flax(cell: nnx.Module | Mapping[str, Any], **options: Unpack[LayerRunOptions]) -> LSTM:
-    """The layer that runs a Flax cell over time.
+    """Builds the layer that runs a Flax cell over time.
 
     Args:
-        cell: an `nnx.OptimizedLSTMCell` or `nnx.LSTMCell`, whose activations are taken over; or the parameters of a
-            Linen `LSTMCell` or `OptimizedLSTMCell` (``ii`` ... ``ho``), by themselves or as the only entry of a tree
-            such as ``{"params": {"cell": ...}}``.
-        **options: options of `LSTM` that own no weights.
+        cell: an `nnx.OptimizedLSTMCell` or `nnx.LSTMCell`, whose activations are kept; or the parameters of a
+            Linen `LSTMCell` or `OptimizedLSTMCell` (``ii`` ... ``ho``), alone or as the only entry of a tree such as
+            ``{"params": {"cell": ...}}``.
+        **options: options of `LSTM` that have no weights.
 
     Returns:
-        The layer; its ``cell`` is the cell by itself.
+        The layer; its ``cell`` is the cell alone.
 
     Raises:
-        ValueError: the parameters are those of something else, or a shape does not fit.
+        ValueError: the parameters are not those of an LSTM cell, or a shape does not fit.
 
     >>> from flax import nnx
     >>> from_flax(nnx.OptimizedLSTMCell(3, 2, rngs=nnx.Rngs(0)))(jnp.ones((1, 5, 3))).shape
@@ -208,14 +191,14 @@ def from_flax(cell: nnx.Module | Mapping[str, Any], **options: Unpack[LayerRunOp
             "the bias": (bias, (4 * hidden,)),
         }
     )
-    return filled_layer(Direction(kernel, recurrent_kernel, bias), options, **functions)
+    return layer_from_arrays(Direction(kernel, recurrent_kernel, bias), options, **functions)
 
 
 _FUSED = (("dense_i", "kernel"), ("dense_h", "kernel"), ("dense_h", "bias"))
 
 
 def _gate(params: Mapping[str, Any], side: str, gate: str) -> str:
-    # An attribute cannot be called "if", so NNX says if_.
+    # An attribute cannot be named "if", so NNX has "if_".
     return f"{side}{gate}_" if f"{side}{gate}_" in params else side + gate
 
 
@@ -230,19 +213,19 @@ def _leaf(params: Mapping[str, Any], name: str, leaf: str) -> np.ndarray:
 def from_keras(
     weights: Sequence[np.ndarray] | Sequence[Sequence[np.ndarray]], **options: Unpack[StackRunOptions]
 ) -> StackedLSTM:
-    """The layers of Keras `LSTM`, from ``layer.get_weights()``.
+    """Builds the layers of Keras `LSTM` from ``layer.get_weights()``.
 
     Args:
-        weights: what ``get_weights()`` of an `LSTM` gives (kernel, recurrent kernel and, unless ``use_bias=False``,
+        weights: the result of ``get_weights()`` of an `LSTM` (kernel, recurrent kernel and, unless ``use_bias=False``,
             bias), or of a `Bidirectional` `LSTM` (those of both directions, one after the other); or a list of such
-            lists, one a layer, the lowest first.
-        **options: options of `StackedLSTM` that own no weights. Keras' ``go_backwards=True`` is ``reverse=True``.
+            lists, one per layer, the lowest first.
+        **options: options of `StackedLSTM` that have no weights. Keras' ``go_backwards=True`` is ``reverse=True``.
 
     Returns:
-        A stack of as many layers as were given; both directions joined, as in ``merge_mode="concat"``.
+        A stack with the same number of layers; both directions are joined, as in ``merge_mode="concat"``.
 
     Raises:
-        ValueError: the number of arrays or a shape is not that of an LSTM.
+        ValueError: the number of arrays or a shape does not fit an LSTM.
 
     >>> import numpy as np
     >>> from_keras([np.zeros((3, 8)), np.zeros((2, 8)), np.zeros(8)])(jnp.ones((1, 5, 3))).shape
@@ -272,11 +255,11 @@ def from_keras(
             layer.append(direction)
         layers.append(layer)
         features = hidden * directions
-    return filled_stack(layers, options)
+    return stack_from_arrays(layers, options)
 
 
 _DIRECTIONS = {2: 1, 3: 1, 4: 2, 6: 2}
-"""How many directions an LSTM of Keras has, by its number of arrays."""
+"""Number of directions of a Keras LSTM, by its number of arrays."""
 
 
 def _list(names: Mapping[str, Any]) -> str:

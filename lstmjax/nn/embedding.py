@@ -1,4 +1,4 @@
-"""Learned features of each series, for one model of many series."""
+"""Learned features of each series, for models of many series."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -31,15 +31,20 @@ class SeriesEmbedding(nnx.Module):
         shape = (series, channels, features)
         self.table = nnx.Param(nnx.initializers.normal(0.1)(rngs.params(), shape, param_dtype))
 
-    def __call__(self, series: Int[Array, " B"]) -> Float[Array, "B C E"]:
-        """The features of series.
+    def __call__(self, series: Int[Array, " B"] | None) -> Float[Array, "B C E"]:
+        """Looks up the features of series.
 
         Args:
             series: (B,) their numbers; -1 for a series that was not trained on: it has the mean of all.
 
         Returns:
             Array of shape (B, C, E).
+
+        Raises:
+            ValueError: a window has no series number (None).
         """
+        if series is None:
+            raise ValueError("window.series is None: a series embedding needs the series' numbers")
         table = self.table[...]
         known = jnp.take(table, jnp.maximum(series, 0), axis=0, mode="clip")
         return jnp.where((series >= 0)[:, None, None], known, jnp.mean(table, axis=0))

@@ -1,4 +1,4 @@
-"""What an LSTM's weights are before training."""
+"""The weights of an LSTM before training."""
 
 from collections.abc import Callable
 
@@ -12,39 +12,44 @@ Initializer = Callable[..., Array]
 
 
 def orthogonal_gates(
-    key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32
+    key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32, *, gates: int
 ) -> Float[Array, "rows columns"]:
-    """One orthogonal block a gate, side by side: the state keeps its length on its way into each gate.
+    """Draws one orthogonal block per gate, side by side: the state keeps its length on its way into each gate.
 
     Args:
         key: random key.
-        shape: (H, n * H) for n gates; of any other shape, e.g. (P, n * H), it is one block with orthonormal rows.
+        shape: of the kernel, (P, gates * H). Each block has the shape (P, H), with orthonormal rows where P <= H and
+            orthonormal columns where P >= H. Without projection P is H.
         dtype: of the result.
+        gates: number of gates. It cannot be read off the shape, as P may divide gates * H in other ways too.
+
+    Raises:
+        ValueError: the number of columns is not a multiple of ``gates``.
 
     References:
         Saxe, McClelland & Ganguli (2014), "Exact solutions to the nonlinear dynamics of learning", ICLR.
 
-    >>> kernel = orthogonal_gates(jax.random.key(0), (3, 12))
-    >>> forget = kernel[:, 3:6]
+    >>> kernel = orthogonal_gates(jax.random.key(0), (3, 20), gates=4)
+    >>> forget = kernel[:, 5:10]
     >>> bool(jnp.allclose(forget @ forget.T, jnp.eye(3), atol=1e-6))
     True
     """
     rows, columns = shape
+    if columns % gates:
+        raise ValueError(f"shape is {shape}: expected a multiple of {gates} columns, one block per gate")
     orthogonal = nnx.initializers.orthogonal()
-    blocks = columns // rows if columns % rows == 0 else 1
     # Under vmap one after the other: on CPU, jaxlib's batched QR waits for threads that may all be waiting in others.
-    draw = jax.custom_batching.sequential_vmap(lambda key: orthogonal(key, (rows, columns // blocks), jnp.float32))
-    keys = jax.random.split(key, blocks)
-    return jnp.concatenate([draw(block) for block in keys], axis=1).astype(dtype)
+    draw = jax.custom_batching.sequential_vmap(lambda key: orthogonal(key, (rows, columns // gates), jnp.float32))
+    return jnp.concatenate([draw(block) for block in jax.random.split(key, gates)], axis=1).astype(dtype)
 
 
 def forget_gate_bias(bias: Float[Array, " N"], hidden: int, value: float) -> Float[Array, " N"]:
-    """`bias` with `value` added for the forget gate, so that memory lasts at first.
+    """Adds `value` to the bias of the forget gate, so that an untrained cell remembers.
 
     Args:
         bias: of the gates (i,) f, g, o, shape (4H,), or (3H,) where i and f are coupled.
         hidden: H.
-        value: what is added.
+        value: the number to add.
 
     References:
         Jozefowicz, Zaremba & Sutskever (2015), "An empirical exploration of recurrent network architectures", ICML.
@@ -53,12 +58,12 @@ def forget_gate_bias(bias: Float[Array, " N"], hidden: int, value: float) -> Flo
 
 
 def with_forget_gate(bias: Float[Array, " N"], hidden: int, value: Float[Array, ""] | float) -> Float[Array, " N"]:
-    """`bias` with ``value`` in the place of the forget gate's; arguments as of `forget_gate_bias`."""
+    """Sets the bias of the forget gate to ``value``; arguments as in `forget_gate_bias`."""
     return bias.at[_forget(bias.size, hidden)].set(value)
 
 
 def chrono_bias(key: jax.Array, size: int, hidden: int, steps: int) -> Float[Array, " N"]:
-    """Biases for memories of 1 to `steps` steps: f gets log u, i gets -log u, u uniform in [1, steps - 1].
+    """Draws biases for memories of 1 to `steps` steps: f gets log u, i gets -log u, u uniform in [1, steps - 1].
 
     Args:
         key: random key.

@@ -18,15 +18,15 @@ class WindowStatistics(NamedTuple):
 
 
 class ReversibleNorm(nnx.Module):
-    """Takes each window's own level and spread out of the input, and puts them back into the forecast.
+    """Removes each window's own level and spread from the input, and restores them in the forecast.
 
-    A series whose level drifts looks alike to the network at all times. The statistics belong to the window, so they
-    are returned and handed back, never stored: one module serves many windows at once.
+    So a series whose level drifts looks the same to the network at all times. The statistics belong to the window: they
+    are returned and passed to `inverse`, never stored, so that one module serves many windows at once.
 
     Args:
         features: number of channels C.
-        affine: learn a scale and a shift for each channel besides.
-        epsilon: added to the variance, so that a constant window divides by no zero.
+        affine: also learn a scale and a shift for each channel.
+        epsilon: added to the variance, so that a constant window is not divided by zero.
         param_dtype: of scale and shift.
 
     References:
@@ -58,17 +58,15 @@ class ReversibleNorm(nnx.Module):
 
         Args:
             x: windows, shape (B, T, C).
-            mask: True where a value was observed; default everywhere. The others count in no statistic and come out
-                as 0. A channel with none observed has mean 0 and deviation 1.
+            mask: True where a value was observed; default everywhere. The others count in no statistic and become
+                0. A channel with none observed has mean 0 and deviation 1.
 
         Returns:
             The normalised windows, and the statistics for `inverse`. No gradient flows through the statistics.
         """
         observed = jnp.ones_like(x, jnp.bool) if mask is None else mask
-        count = jnp.maximum(jnp.sum(observed, axis=1, keepdims=True), 1).astype(x.dtype)
-        mean = jnp.sum(jnp.where(observed, x, 0), axis=1, keepdims=True) / count
-        centered = jnp.where(observed, x - mean, 0)
-        variance = jnp.sum(centered * centered, axis=1, keepdims=True) / count
+        mean = _mean(x, observed)
+        variance = _mean(jnp.square(x - mean), observed)
         deviation = jnp.where(jnp.any(observed, axis=1, keepdims=True), jnp.sqrt(variance + self.epsilon), 1)
         statistics = WindowStatistics(jax.lax.stop_gradient(mean), jax.lax.stop_gradient(deviation))
         normalized = (x - statistics.mean) / statistics.deviation
@@ -77,11 +75,11 @@ class ReversibleNorm(nnx.Module):
         return jnp.where(observed, normalized, 0), statistics
 
     def inverse(self, y: Float[Array, "B H C"], statistics: WindowStatistics) -> Float[Array, "B H C"]:
-        """Puts the level and spread of the windows back.
+        """Restores the level and spread of the windows.
 
         Args:
             y: forecasts in normalised units, shape (B, H, C).
-            statistics: what normalising the windows returned.
+            statistics: as `__call__` returned them for the windows.
 
         Returns:
             The forecasts in the windows' units.
@@ -92,16 +90,16 @@ class ReversibleNorm(nnx.Module):
 
 
 class WindowNorm(nnx.Module):
-    """Takes a level out of each window, and a size, and puts them back into the forecast; it learns nothing.
+    """Removes a level and a size from each window, and restores them in the forecast; it learns nothing.
 
-    A window of one value only has size 0: what is divided by is at least √epsilon.
+    A constant window has size 0: the divisor is at least √epsilon.
 
     Args:
-        center: what is subtracted: "last" (the last observed value), "mean", "median", or "none".
-        scale: what is divided by: "std" (population deviation), "mad" (mean absolute deviation from the mean),
-            "mean_abs" (mean absolute value), or "none".
-        rows: last steps of the window from which both come; default all. Where none of them was observed, the whole
-            window serves.
+        center: the level, which is subtracted: "last" (the last observed value), "mean", "median", or "none".
+        scale: the size, which is the divisor: "std" (population deviation), "mad" (mean absolute deviation from the
+            mean), "mean_abs" (mean absolute value), or "none".
+        rows: last steps of the window from which both are computed; default all. Where none of them was observed, the
+            whole window is used.
         epsilon: added to the square of the size.
 
     >>> norm = WindowNorm(center="last", scale="mad")
@@ -128,7 +126,7 @@ class WindowNorm(nnx.Module):
     def __call__(
         self, x: Float[Array, "B T C"], mask: Bool[Array, "B T C"] | None = None
     ) -> tuple[Float[Array, "B T C"], WindowStatistics]:
-        """Normalises windows; arguments and results as those of `ReversibleNorm`."""
+        """Normalises windows; arguments and results as in `ReversibleNorm`."""
         observed = jnp.ones_like(x, jnp.bool) if mask is None else mask
         counted = observed
         if self.rows is not None and self.rows < x.shape[1]:
@@ -143,7 +141,7 @@ class WindowNorm(nnx.Module):
         return jnp.where(observed, (x - statistics.mean) / statistics.deviation, 0), statistics
 
     def inverse(self, y: Float[Array, "B H C"], statistics: WindowStatistics) -> Float[Array, "B H C"]:
-        """Puts the level and size of the windows back; arguments and result as those of `ReversibleNorm.inverse`."""
+        """Restores the level and size of the windows; arguments and result as in `ReversibleNorm.inverse`."""
         return y * statistics.deviation + statistics.mean
 
 
@@ -164,23 +162,20 @@ def _median(x: Array, counted: Array) -> Array:
     return 0.5 * (low + high)
 
 
-def _zero(x: Array, counted: Array) -> Array:
-    return jnp.zeros_like(x[:, :1])
-
-
-def _one(x: Array, counted: Array) -> Array:
-    return jnp.ones_like(x[:, :1])
-
-
 _Statistic = Callable[[Array, Array], Array]
 
-CENTERS: dict[str, _Statistic] = {"none": _zero, "last": _last, "mean": _mean, "median": _median}
+CENTERS: dict[str, _Statistic] = {
+    "none": lambda x, counted: jnp.zeros_like(x[:, :1]),
+    "last": _last,
+    "mean": _mean,
+    "median": _median,
+}
 """Levels of windows (B, T, C) over the steps that count, (B, 1, C), by name."""
 
 SCALES: dict[str, _Statistic] = {
-    "none": _one,
+    "none": lambda x, counted: jnp.ones_like(x[:, :1]),
     "std": lambda x, counted: jnp.sqrt(_mean(jnp.square(x - _mean(x, counted)), counted)),
     "mad": lambda x, counted: _mean(jnp.abs(x - _mean(x, counted)), counted),
     "mean_abs": lambda x, counted: _mean(jnp.abs(x), counted),
 }
-"""Sizes of windows, likewise."""
+"""Sizes of windows over the steps that count, by name, in the same way."""

@@ -16,7 +16,7 @@ from lstmjax.ops.precision import wide
 
 
 class LayerOptions(CellOptions, total=False):
-    """The options of `LSTM` that `StackedLSTM` hands on to each of its layers."""
+    """The options of `LSTM` that `StackedLSTM` passes to each of its layers."""
 
     input_dropout: Rate
     recurrent_dropout: Rate
@@ -29,18 +29,18 @@ class LSTM(nnx.Module):
     """An LSTM over sequences of shape (B, T, I).
 
     The plain cell runs on `lstmjax.ops.lstm`, with its hand-written backward pass; variants of the cell (peepholes,
-    projection, layer norm, zoneout, coupled gates, other activations) on a scan that JAX differentiates.
+    projection, layer norm, zoneout, coupled gates, other activations) run on a scan that JAX differentiates.
 
     Args:
         in_features: features of the input.
         hidden_features: features of the cell state and, unless projected, of the output.
-        reverse: go from each sequence's last step to its first.
+        reverse: run from each sequence's last step to its first.
         time_major: inputs and outputs have time first, (T, B, features).
-        input_dropout: variational dropout of the input, one mask a sequence (Gal & Ghahramani 2016).
+        input_dropout: variational dropout of the input, one mask per sequence (Gal & Ghahramani 2016).
         recurrent_dropout: the same for the hidden state on its way into the next step's gates.
-        unroll: steps in one turn of the compiled loop.
-        remat: keep only the states between chunks of about √T steps (or of so many), and run each chunk again in the
-            backward pass: for sequences whose activations do not fit into memory.
+        unroll: steps in one iteration of the compiled loop.
+        remat: keep only the states between chunks of about √T steps (or of this many), and run each chunk again in
+            the backward pass: for sequences whose activations do not fit into memory.
         implementation: "auto", "scan" (plain autodiff, which has a forward mode) or "cudnn"; see `lstmjax.ops.lstm`.
         rngs: initial weights come from its stream "params".
         **cell_options: the options of `LSTMCell`.
@@ -76,7 +76,7 @@ class LSTM(nnx.Module):
         self.implementation = implementation
         check_options(implementation, remat, unroll)
         if implementation == "cudnn":
-            self._refuse_cudnn()
+            self._check_cudnn()
 
     def __call__(
         self,
@@ -96,17 +96,17 @@ class LSTM(nnx.Module):
 
         Args:
             x: inputs, shape (B, T, I), or (T, B, I) if `time_major`.
-            seq_lengths: steps that count in each sequence, shape (B,); default all. Those beyond put out zeros, leave
-                the state as it is and get no gradient.
+            seq_lengths: steps that count in each sequence, shape (B,); default all. Later steps output zeros, leave the
+                state as it is and get no gradient.
             initial_carry: state (c, h) before the first step; default zeros.
             return_carry: return the last state too, before the outputs.
             return_sequence: False for the output of each sequence's last step only, shape (B, H): the outputs of the
                 others are then never held in memory. (For a sequence of length 0 it is the initial h.)
-            keep_order: with `reverse`, outputs beside their inputs; otherwise in the order they were computed in.
-            time_major: default as constructed.
-            reverse: default as constructed.
+            keep_order: with `reverse`, outputs in the order of the inputs; otherwise in the order of computation.
+            time_major: default as in the constructor.
+            reverse: default as in the constructor.
             rngs: where dropout and zoneout masks come from (stream "dropout").
-            deterministic: no dropout; default as `train()` or `eval()` said.
+            deterministic: no dropout; default as set by `train()` or `eval()`.
 
         Returns:
             Outputs of shape (B, T, H), or ((c, h), outputs) with `return_carry`.
@@ -125,8 +125,19 @@ class LSTM(nnx.Module):
         if input_mask is not None:
             x = x * input_mask
         recurrent_mask = self.recurrent_dropout.mask((batch, self.cell.out_features), x.dtype, **random)
-        run = self._plain if self.cell.is_plain else self._variant
-        carry, ys = run(x, initial_carry, seq_lengths, recurrent_mask, reverse, return_sequence, **random)
+        options: dict[str, Any] = {
+            "seq_lengths": seq_lengths,
+            "recurrent_mask": recurrent_mask,
+            "reverse": reverse,
+            "return_sequence": return_sequence,
+            "remat": self.remat,
+            "unroll": self.unroll,
+        }
+        if self.cell.is_plain:
+            options |= {"time_major": True, "dtype": self.cell.dtype, "implementation": self.implementation}
+            carry, ys = ops.lstm(self.cell.weights, x, initial_carry, **options)
+        else:
+            carry, ys = _run_variant(self.cell, x, initial_carry, **options, **random)
         if ys is None:
             ys = carry[1]
         elif reverse and not keep_order:
@@ -148,7 +159,7 @@ class LSTM(nnx.Module):
             },
         )
 
-    def _refuse_cudnn(self) -> None:
+    def _check_cudnn(self) -> None:
         if not self.cell.is_plain:
             raise ValueError('implementation="cudnn" computes the plain cell only: use "auto" for its variants')
         if not is_zero(self.recurrent_dropout.rate):
@@ -156,65 +167,37 @@ class LSTM(nnx.Module):
         if self.cell.dtype is not None and jnp.dtype(self.cell.dtype) != jnp.float32:
             raise ValueError(f'implementation="cudnn" computes in float32, not {self.cell.dtype}: use "auto"')
 
-    def _plain(
-        self,
-        x: Array,
-        carry: Carry | None,
-        seq_lengths: Array | None,
-        recurrent_mask: Array | None,
-        reverse: bool,
-        return_sequence: bool,
-        **_: Any,
-    ) -> tuple[Carry, Array | None]:
-        return ops.lstm(
-            self.cell.weights,
-            x,
-            carry,
-            seq_lengths=seq_lengths,
-            recurrent_mask=recurrent_mask,
-            reverse=reverse,
-            time_major=True,
-            unroll=self.unroll,
-            return_sequence=return_sequence,
-            remat=self.remat,
-            dtype=self.cell.dtype,
-            implementation=self.implementation,
-        )
 
-    def _variant(
-        self,
-        x: Array,
-        carry: Carry | None,
-        seq_lengths: Array | None,
-        recurrent_mask: Array | None,
-        reverse: bool,
-        return_sequence: bool,
-        *,
-        rngs: Rngs | None,
-        deterministic: bool | None,
-    ) -> tuple[Carry, Array | None]:
-        cell, steps = self.cell, x.shape[0]
-        dtype = cell.compute_dtype(x)
-        c, h = cell.initialize_carry(x.shape[1:]) if carry is None else carry
-        valid = None
-        if seq_lengths is not None:
-            valid = recurrence.valid_steps(seq_lengths, steps)
-            x = recurrence.zero_padding(x, valid)
-        keys = None
-        if cell.has_zoneout and not (cell.cell_zoneout.deterministic if deterministic is None else deterministic):
-            keys = jax.random.split(draw_key(rngs, "zoneout"), steps)
-        carry = recurrence.vary_alike(
-            (c.astype(wide(dtype)), h.astype(dtype)), (x, valid, recurrent_mask, nnx.state(cell))
-        )
+def _run_variant(
+    cell: LSTMCell,
+    x: Array,
+    carry: Carry | None,
+    *,
+    seq_lengths: Array | None,
+    recurrent_mask: Array | None,
+    remat: bool | int,
+    rngs: Rngs | None,
+    deterministic: bool | None,
+    **options: Any,
+) -> tuple[Carry, Array | None]:
+    """Runs a cell that `lstmjax.ops.lstm` does not know; time first, ``options`` those of `recurrence.recur`."""
+    steps, dtype = x.shape[0], cell.compute_dtype(x)
+    c, h = cell.initialize_carry(x.shape[1:]) if carry is None else carry
+    valid = None
+    if seq_lengths is not None:
+        valid = recurrence.valid_steps(seq_lengths, steps)
+        x = recurrence.zero_padding(x, valid)
+    keys = None
+    if cell.draws(deterministic):
+        keys = jax.random.split(draw_key(rngs, "zoneout"), steps)
+    carry = recurrence.vary_alike((c.astype(wide(dtype)), h.astype(dtype)), (x, valid, recurrent_mask, nnx.state(cell)))
 
-        def step(carry: Carry, inputs: tuple[Array, Array | None]) -> tuple[Carry, Array]:
-            x, key = inputs
-            return cell.step(carry, x, recurrent_mask=recurrent_mask, zoneout_key=key, deterministic=deterministic)
+    def step(carry: Carry, inputs: tuple[Array, Array | None]) -> tuple[Carry, Array]:
+        x, key = inputs
+        return cell.step(carry, x, recurrent_mask=recurrent_mask, zoneout_key=key, deterministic=deterministic)
 
-        def chunk(carry: Carry, inputs: tuple) -> tuple[Carry, Array | None]:
-            xs, valid = inputs
-            return recurrence.recur(
-                step, carry, xs, valid=valid, reverse=reverse, unroll=self.unroll, return_sequence=return_sequence
-            )
+    def chunk(carry: Carry, inputs: tuple) -> tuple[Carry, Array | None]:
+        xs, valid = inputs
+        return recurrence.recur(step, carry, xs, valid=valid, **options)
 
-        return recurrence.in_chunks(chunk, carry, ((x, keys), valid), remat=self.remat, reverse=reverse)
+    return recurrence.in_chunks(chunk, carry, ((x, keys), valid), remat=remat, reverse=options["reverse"])

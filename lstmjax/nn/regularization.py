@@ -1,7 +1,7 @@
 """Noise that regularises: dropout and zoneout, with rates that may be traced.
 
-`nnx.Dropout` branches on its rate in Python; these do not, so that a sweep can train many rates in one program. What
-draws random numbers takes `rngs` when called and stores no stream.
+`nnx.Dropout` branches on its rate in Python; these do not, so that a sweep can train many rates in one program. They
+take `rngs` when called and store no random stream.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 
 class Hyperparameter(nnx.Variable):
-    """A number that a sweep may trace and that no gradient changes: no `nnx.Param`, so filters leave it out.
+    """A number that a sweep may trace and that training does not change: filters for `nnx.Param` leave it out.
 
     >>> from flax import nnx
     >>> rate = Hyperparameter(jnp.float32(0.3))
@@ -30,7 +30,7 @@ Rngs = nnx.Rngs | nnx.RngStream
 
 
 def draw_key(rngs: Rngs | None, what: str) -> jax.Array:
-    """The next key of the stream "dropout" (or of the stream given).
+    """Draws the next key of the stream "dropout", or of the given stream.
 
     Raises:
         ValueError: no `rngs` were given.
@@ -44,12 +44,12 @@ def draw_key(rngs: Rngs | None, what: str) -> jax.Array:
 
 
 def is_zero(rate: Rate) -> bool:
-    """Whether `rate` is the Python number 0: then nothing is drawn and nothing computed."""
+    """Tells whether `rate` is the Python number 0: then nothing is drawn or computed."""
     return not isinstance(rate, nnx.Variable) and rate == 0.0
 
 
 def check_rate(rate: Rate, name: str) -> Rate:
-    """`rate` itself, if it can be a probability."""
+    """Returns `rate`; raises a ValueError if it cannot be a probability."""
     if not isinstance(rate, nnx.Variable) and not 0.0 <= rate <= 1.0:
         raise ValueError(f"{name} is {rate}: expected a probability, at least 0 and at most 1")
     return rate
@@ -60,10 +60,10 @@ def _value(rate: Rate) -> Float[Array, ""]:
 
 
 class Dropout(nnx.Module):
-    """Sets features to zero at random and scales the others up, so that the mean stays.
+    """Sets features to zero at random and scales the others up, so that the mean does not change.
 
     Args:
-        rate: probability of dropping a feature; 0.0 does no work at all, not even draw a key.
+        rate: probability of dropping a feature; at 0.0 no key is drawn and nothing is computed.
         broadcast_dims: axes along which one mask is shared, e.g. ``(1,)`` for one mask over all steps of (B, T, F).
         deterministic: start in evaluation mode. `train()` and `eval()` of any module that holds this one change it.
 
@@ -90,7 +90,7 @@ class Dropout(nnx.Module):
         Args:
             x: any array.
             rngs: where the mask comes from (stream "dropout"); needed unless nothing is dropped.
-            deterministic: True to return `x` as it is; default as `train()` or `eval()` said.
+            deterministic: True to return `x` as it is; default as set by `train()` or `eval()`.
 
         Raises:
             ValueError: a mask is needed and `rngs` was not given.
@@ -107,12 +107,12 @@ class Dropout(nnx.Module):
         rngs: Rngs | None = None,
         deterministic: bool | None = None,
     ) -> Float[Array, "..."] | None:
-        """The factors that `__call__` multiplies by: 0, or 1 / (1 - rate); None where nothing is dropped."""
+        """Returns the factors of `__call__`: 0, or 1 / (1 - rate); None where nothing is dropped."""
         if (self.deterministic if deterministic is None else deterministic) or is_zero(self.rate):
             return None
         keep = 1.0 - _value(self.rate)
         kept = jax.random.bernoulli(draw_key(rngs, "Dropout"), keep, shape)
-        scale = 1.0 / jnp.where(keep > 0.0, keep, 1.0)  # at rate 1 nothing is kept, and nothing divided by 0
+        scale = 1.0 / jnp.where(keep > 0.0, keep, 1.0)  # at rate 1 nothing is kept: avoid 1 / 0
         return jnp.where(kept, scale, 0.0).astype(dtype)
 
 
@@ -120,7 +120,7 @@ class Zoneout(nnx.Module):
     """Keeps features of a recurrent state at random as they were one step before.
 
     Args:
-        rate: probability of keeping a feature as it was; 0.0 does no work at all.
+        rate: probability of keeping a feature as it was; at 0.0 nothing is computed.
         deterministic: start in evaluation mode: the mean of both cases, weighted by their probabilities.
 
     References:
@@ -139,13 +139,13 @@ class Zoneout(nnx.Module):
         key: jax.Array | None = None,
         deterministic: bool | None = None,
     ) -> Float[Array, "..."]:
-        """The state after a step.
+        """Returns the state after a step.
 
         Args:
             new: the state that the step computed.
             old: the state before the step.
-            key: what draws the mask; needed unless deterministic.
-            deterministic: default as `train()` or `eval()` said.
+            key: draws the mask; needed unless deterministic.
+            deterministic: default as set by `train()` or `eval()`.
         """
         if is_zero(self.rate):
             return new

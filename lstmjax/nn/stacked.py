@@ -1,4 +1,4 @@
-"""LSTM layers one upon the other, in one direction or in both."""
+"""Stacked LSTM layers, in one direction or in both."""
 
 from typing import Any, Unpack
 
@@ -13,18 +13,18 @@ from lstmjax.ops import recurrence
 
 
 class StackedLSTM(nnx.Module):
-    """Several LSTM layers: each reads the outputs of the one below.
+    """Several LSTM layers: each reads the outputs of the layer below.
 
     Args:
         in_features: features of the input.
         hidden_features: features of every layer, in each direction.
-        num_layers: how many.
+        num_layers: number of layers.
         bidirectional: every layer runs in both directions; the outputs are joined, forward first.
         dropout: probability of dropping a feature between layers.
         residual: from the second layer on, add a layer's input to its output (Wu et al. 2016).
-        reverse: all layers go from each sequence's last step to its first.
+        reverse: all layers run from each sequence's last step to its first.
         time_major: inputs and outputs have time first.
-        rngs: initial weights come from its stream "params".
+        rngs: the initial weights come from its stream "params".
         **layer_options: the options of `LSTM` and of `LSTMCell`, for every layer.
 
     >>> from flax import nnx
@@ -85,15 +85,15 @@ class StackedLSTM(nnx.Module):
         Args:
             x: inputs, shape (B, T, I), or (T, B, I) if `time_major`.
             seq_lengths: steps that count in each sequence, shape (B,); default all.
-            initial_carry: one state (c, h) a layer, a pair of them (forward, backward) if bidirectional.
+            initial_carry: one state (c, h) per layer, or a pair of states (forward, backward) if bidirectional.
             return_carry: return the last states too, before the outputs.
-            return_sequence: False for the output of each sequence's last step only, shape (B, features): each
-                direction's own last step, so that all of it has seen the whole sequence.
-            keep_order: with `reverse`, outputs beside their inputs. (Bidirectional outputs always are.)
-            time_major: default as constructed.
-            reverse: default as constructed.
+            return_sequence: False for the output of each sequence's last step only, shape (B, features): the last
+                step of each direction, which has seen the whole sequence.
+            keep_order: with `reverse`, outputs in the order of the inputs, as bidirectional outputs always are.
+            time_major: default as in the constructor.
+            reverse: default as in the constructor.
             rngs: where dropout and zoneout masks come from (stream "dropout").
-            deterministic: no dropout; default as `train()` or `eval()` said.
+            deterministic: no dropout; default as set by `train()` or `eval()`.
 
         Returns:
             Outputs of shape (B, T, features), or (carries, outputs) with `return_carry`.
@@ -135,11 +135,10 @@ class StackedLSTM(nnx.Module):
         """Sets the bias of every forget gate.
 
         Args:
-            value: as `LSTMCell`'s ``forget_bias``, but it may be traced.
+            value: as ``forget_bias`` of `LSTMCell`; it may be traced.
         """
         for layer in (*self.forward, *self.backward):
-            bias, hidden = layer.cell.bias, layer.cell.hidden_features
-            bias[...] = with_forget_gate(bias[...], hidden, value)
+            layer.cell.bias[...] = with_forget_gate(layer.cell.bias[...], layer.cell.hidden_features, value)
 
     def _layer(self, number: int, x: Array, carry: Any, reverse: bool, **options: Any) -> tuple[Any, Array]:
         forward = self.forward[number]
@@ -151,7 +150,7 @@ class StackedLSTM(nnx.Module):
         return (carry_f, carry_b), jnp.concatenate([ys_f, ys_b], axis=-1)
 
     def _last_inputs(self, x: Array, seq_lengths: Array | None, reverse: bool) -> Array:
-        """What the residual connection adds to each direction's last step, shape (B, features)."""
+        """Returns the term that the residual connection adds to each direction's last step, shape (B, features)."""
         steps, batch, features = x.shape
         lengths = jnp.full(batch, steps) if seq_lengths is None else seq_lengths
         last = x[jnp.maximum(lengths - 1, 0), jnp.arange(batch)]

@@ -1,12 +1,12 @@
-"""The plain LSTM over time with a backward pass written by hand.
+"""The plain LSTM over time, with a hand-written backward pass.
 
     i, f, g, o = split(x_t W + (m * h_{t-1}) U + b)
     c_t = σ(f) * c_{t-1} + σ(i) * tanh(g)
     h_t = σ(o) * tanh(c_t)
 
-Autodiff of a scan adds up the weight gradients step by step, one small product each. Here the reverse scan only
-follows the gradients of the gates back through time; all others are single large products after it. Both passes are
-ordinary JAX, so that a second derivative goes through them.
+Autodiff of a scan sums the weight gradients step by step, with one small product each. Here the reverse scan computes
+only the gradients of the gates; all others are single large products after it. Both passes are ordinary JAX, so that
+second derivatives work.
 """
 
 import functools
@@ -23,7 +23,7 @@ State = tuple[jax.Array, jax.Array]
 
 
 class Arrays(NamedTuple):
-    """All that the recurrence depends on, time first."""
+    """All arrays that the recurrence depends on, time first."""
 
     kernel: jax.Array
     recurrent_kernel: jax.Array
@@ -36,7 +36,7 @@ class Arrays(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What the compiled program depends on."""
+    """The options that the compiled program depends on."""
 
     reverse: bool
     unroll: int
@@ -45,9 +45,9 @@ class Options(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the backward pass needs of each step, shape (T, B, H) each: the state before it and its gates.
+    """The values of each step that the backward pass needs, shape (T, B, H) each: the state before it and its gates.
 
-    Six outputs of the scan: joining the gates into one array costs more than it saves.
+    They are six outputs of the scan: joining the gates into one array costs more than it saves.
     """
 
     c: jax.Array
@@ -59,23 +59,23 @@ class Kept(NamedTuple):
 
 
 def project(x: jax.Array, kernel: jax.Array, bias: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """The input's part of the pre-activations, ``x W + b``."""
+    """Returns the input's part of the pre-activations, ``x W + b``."""
     return product(x, kernel, dtype) + jnp.expand_dims(bias, tuple(range(x.ndim - 1)))
 
 
 def gates(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """The gates i, f, g, o of the pre-activations (..., 4H)."""
+    """Returns the gates i, f, g, o of the pre-activations (..., 4H)."""
     i, f, g, o = jnp.split(z, 4, axis=-1)
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
 def masked(h: jax.Array, recurrent_mask: jax.Array | None) -> jax.Array:
-    """The hidden state as the gates see it."""
+    """Returns the hidden state that the gates read."""
     return h if recurrent_mask is None else h * jnp.broadcast_to(recurrent_mask, h.shape).astype(h.dtype)
 
 
 def forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple[State, jax.Array | None, Kept | None]:
-    """The recurrence: the last state, the outputs, and what the backward pass needs if `keep`."""
+    """Runs the recurrence; returns the last state, the outputs, and with `keep` the values for the backward pass."""
     run = functools.partial(_forward, options, keep=keep)
     if arrays.kernel.shape[0] >= HOIST_FROM:
         return run(arrays, hoist=True)
@@ -85,15 +85,15 @@ def forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple[State, jax
 
 
 HOIST_FROM = 512
-"""Where the input projection x W leaves the scan: at so many input features on CPU, always elsewhere.
+"""From this number of input features on, the input projection x W is computed before the scan on CPU; elsewhere always.
 
-This is the one place where shape and platform decide. Before the scan the projection is one large product, which
-keeps an accelerator busy where step after step would start a small one. On a CPU the small product is as fast, and
-holding all pre-activations only costs traffic to memory (a tenth to a third of the time), until the inputs are so
-wide that both are equal on one core, and the large product can have the others too. The branch is on I (never on B
-or T, which may be symbolic in an exported program) and on the platform that is compiled for (not the one that
-traces). Activations are stored at every shape: recomputing the gates by large products was slower by a sixth to a
-third on CPU; where memory is short, `remat` runs whole chunks again.
+Only here do shape and platform decide. Before the scan the projection is one large product, which keeps an accelerator
+busy; in the scan every step would start a small one. On a CPU the small product is as fast, and storing all
+pre-activations only costs memory traffic (a tenth to a third of the time), until the inputs are so wide that both are
+equal on one core, and the large product can also use the other cores. The branch depends on I (never on B or T, which
+may be symbolic in an exported program) and on the platform of the compiled program (not the one that traces).
+Activations are stored at every shape: recomputing the gates by large products was slower by a sixth to a third on CPU;
+where memory is short, `remat` runs whole chunks again.
 """
 
 
@@ -108,7 +108,7 @@ def _forward(
         h = masked(h, recurrent_mask)
         if hoist:
             return x + product(h, recurrent_kernel, dtype)
-        # One product rather than two: that of a few input features alone would take as long as the other.
+        # One product instead of two: a product of only a few input features would take as long as the other.
         return product(jnp.concatenate([x, h], axis=-1), stacked, dtype) + bias[None]
 
     def step(carry: State, inputs: tuple) -> tuple[State, tuple]:
@@ -131,7 +131,7 @@ def _forward(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def recurrence(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
-    """The LSTM over time; `lstmjax.ops.lstm` prepares the arrays."""
+    """Runs the LSTM over time; `lstmjax.ops.lstm` prepares the arrays."""
     last, ys, _ = forward(options, arrays, keep=False)
     return last, ys
 
@@ -181,7 +181,7 @@ def _recurrence_bwd(
 
 
 def _gradients(arrays: Arrays, h: jax.Array, dz: jax.Array, dc: jax.Array, dh: jax.Array, dtype: DTypeLike) -> Arrays:
-    """The gradients of all arrays from those of the gates; what nobody asks for, the compiler leaves out."""
+    """Computes the gradients of all arrays from those of the gates; the compiler removes those that are not used."""
     recurrent_mask = arrays.recurrent_mask
     features = arrays.x.shape[-1]
     inputs = jnp.concatenate([arrays.x, masked(h, recurrent_mask), jnp.ones_like(dz[..., :1])], axis=-1)
@@ -203,21 +203,21 @@ def _gradients(arrays: Arrays, h: jax.Array, dz: jax.Array, dc: jax.Array, dh: j
 
 
 def _sum_of_products(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The sum over time and batch of the outer products of a (T, B, M) and b (T, B, N).
+    """Sums the outer products of a (T, B, M) and b (T, B, N) over time and batch.
 
-    As rows of one matrix product it needs no array to be transposed, and is a quarter to a half faster on CPU. But
-    merging time and batch into rows breaks up a batch that the compiler may have split over devices, which it would
-    first have to gather: where it may, the sum is left over two dimensions, and costs one all-reduce.
+    As rows of one matrix product no array is transposed, which is a quarter to a half faster on CPU. But to merge time
+    and batch into rows, a batch that the compiler split over devices must first be gathered. Where the compiler may
+    split it, the sum stays over two dimensions, and costs one all-reduce.
     """
     wanted = wide(a.dtype)
     if _compiler_may_split(a):
-        # In the order of memory: `einsum` would sum in alphabetical order, and have `b` transposed for it.
+        # In the order of memory: `einsum` sums in alphabetical order, and transposes `b` for it.
         return jnp.tensordot(a, b, axes=((0, 1), (0, 1)), preferred_element_type=wanted)
     return jnp.matmul(a.reshape(-1, a.shape[-1]).T, b.reshape(-1, b.shape[-1]), preferred_element_type=wanted)
 
 
 def _compiler_may_split(a: jax.Array) -> bool:
-    """False where an array is certainly whole: within `jax.shard_map`, and where there is but one device."""
+    """Returns False where an array is certainly whole: in `jax.shard_map`, and with a single device."""
     axes = jax.typeof(a).sharding.mesh.axis_types
     return any(axis != AxisType.Manual for axis in axes) if axes else jax.device_count() > 1
 

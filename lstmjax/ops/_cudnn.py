@@ -1,4 +1,4 @@
-"""The plain LSTM on NVIDIA's own kernel."""
+"""The plain LSTM on NVIDIA's cuDNN kernel."""
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +8,15 @@ from lstmjax.ops._backward import Arrays, Options, State
 
 
 def cudnn(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
-    """The recurrence by `jax.experimental.rnn`, which sees one model, float32 and an NVIDIA GPU, or refuses.
+    """Runs the recurrence by `jax.experimental.rnn`: one model at a time, in float32, on an NVIDIA GPU.
 
-    The kernel has two biases where we have one: the second is zero, and its gradient goes nowhere.
+    The kernel has two biases where we have one: the second is zero, and its gradient is not used.
+
+    Raises:
+        ValueError: one of these conditions does not hold.
     """
-    _refuse(options, arrays)
-    from jax.experimental import rnn  # not needed elsewhere, and only there on a GPU
+    _check_supported(options, arrays)
+    from jax.experimental import rnn  # only here, as it needs a GPU
 
     steps, batch, in_features = arrays.x.shape
     hidden = arrays.h.shape[1]
@@ -28,7 +31,7 @@ def cudnn(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
             arrays.h[None],
             arrays.c[None],
             jnp.concatenate([part.reshape(-1) for part in weights]),
-            jnp.maximum(lengths, 1),  # the kernel knows no empty sequence: theirs are put right below
+            jnp.maximum(lengths, 1),  # the kernel has no empty sequences: these are corrected below
             input_size=in_features,
             hidden_size=hidden,
             num_layers=1,
@@ -47,7 +50,7 @@ def cudnn(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
     return last, ys if arrays.valid is None else recurrence.zero_padding(ys, arrays.valid)
 
 
-def _refuse(options: Options, arrays: Arrays) -> None:
+def _check_supported(options: Options, arrays: Arrays) -> None:
     if jax.default_backend() != "gpu":
         raise ValueError(f'implementation="cudnn" needs an NVIDIA GPU, found {jax.default_backend()}: use "auto"')
     if any(array.dtype != jnp.float32 for array in arrays[:6]):

@@ -50,16 +50,16 @@ def lstm(
         weights: the layer's weights.
         x: inputs, shape (B, T, I), or (T, B, I) if `time_major`.
         carry: state (c, h) before the first step, shape (B, H) each; default zeros.
-        seq_lengths: steps that count in each sequence, shape (B,); default all. The steps beyond put out zeros,
-            leave the state as it is and get no gradient. A sequence of length 0 returns the state it was given.
-        recurrent_mask: factor on the hidden state on its way into the next step's gates, shape (B, H), one for the
-            whole sequence: recurrent dropout after Gal & Ghahramani (2016).
-        reverse: go from each sequence's last step to its first; the outputs stay beside their inputs.
+        seq_lengths: steps that count in each sequence, shape (B,); default all. Later steps output zeros,
+            leave the state as it is and get no gradient. A sequence of length 0 returns its initial state.
+        recurrent_mask: factor on the hidden state that the next step's gates read, shape (B, H), the same for the
+            whole sequence: recurrent dropout (Gal & Ghahramani 2016).
+        reverse: run from each sequence's last step to its first; the outputs have the order of the inputs.
         time_major: `x` and the outputs have time first.
-        unroll: steps in one turn of the compiled loop. More compile time, at times faster.
-        return_sequence: False to put out the last state only, and never hold all outputs in memory.
+        unroll: steps in one iteration of the compiled loop. More compile time, sometimes faster.
+        return_sequence: False to return the last state only, and never hold all outputs in memory.
         remat: True to run the forward pass in chunks of about √T steps, and each of them again in the backward pass,
-            so that memory grows as √T; a number for chunks of so many steps.
+            so that memory grows as √T; a number sets the steps per chunk.
         dtype: of the products, e.g. `jnp.bfloat16`; default that of `x` and the weights together. The cell state c
             and all sums are float32 at least; h and the outputs are of `dtype`.
         implementation: "auto", a backward pass written by hand; "scan", plain autodiff, which has a forward mode too;
@@ -69,7 +69,7 @@ def lstm(
         The last state (c, h), shape (B, H) each, and the outputs, shape as `x` with H features, or None.
 
     Raises:
-        ValueError: shapes that do not fit each other, an option that is not known, or what cuDNN cannot do.
+        ValueError: shapes do not fit each other, an option is unknown, or cuDNN does not support it.
 
     >>> weights = LSTMWeights(jnp.zeros((3, 8)), jnp.zeros((2, 8)), jnp.ones(8))
     >>> (c, h), ys = lstm(weights, jnp.ones((1, 5, 3)))
@@ -108,7 +108,7 @@ def lstm(
 
 
 def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[_backward.State, jax.Array | None]:
-    """The same recurrence, for JAX to differentiate."""
+    """Runs the same recurrence in a form that JAX differentiates."""
     kernel, recurrent_kernel, bias, x, c, h, recurrent_mask, valid = arrays
     dtype = options.dtype
 
@@ -136,15 +136,15 @@ _IMPLEMENTATIONS: dict[str, Any] = {"auto": _backward.recurrence, "scan": _scan,
 
 
 def check_options(name: str, remat: bool | int, unroll: int) -> None:
-    """Refuses options that `lstm` does not have.
+    """Validates options of `lstm`.
 
     Args:
         name: of the implementation.
-        remat: as `lstm` takes it.
-        unroll: as `lstm` takes it.
+        remat: as in `lstm`.
+        unroll: as in `lstm`.
 
     Raises:
-        ValueError: one of them is not known, or cuDNN cannot do it.
+        ValueError: an option is unknown, or cuDNN does not support it.
     """
     if name not in _IMPLEMENTATIONS:
         raise ValueError(f"implementation is {name!r}: expected one of {', '.join(_IMPLEMENTATIONS)}")
@@ -153,13 +153,13 @@ def check_options(name: str, remat: bool | int, unroll: int) -> None:
     if unroll < 1:
         raise ValueError(f"unroll is {unroll}: expected at least 1")
     if name == "cudnn" and remat is not False:
-        raise ValueError('implementation="cudnn" keeps what it needs itself: leave remat out, or use "auto"')
+        raise ValueError('implementation="cudnn" has its own storage of activations: leave remat out, or use "auto"')
 
 
 def _prepare(
     weights: LSTMWeights, x: Any, carry: Any, seq_lengths: Any, recurrent_mask: Any, dtype: Any
 ) -> tuple[_backward.Arrays, DTypeLike]:
-    """All arrays time first, of the dtypes they are computed in, varying over the same mesh axes."""
+    """Returns all arrays time first, in the dtypes of the computation, varying over the same mesh axes."""
     steps, batch = x.shape[:2]
     hidden = weights.recurrent_kernel.shape[0]
     dtype = jnp.dtype(jnp.result_type(x, *weights) if dtype is None else dtype)

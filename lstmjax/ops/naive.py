@@ -1,11 +1,11 @@
-"""The two forecasts every model has to beat: the last value again, and last season again."""
+"""The naive forecasts: repeat the last value, or the last season. Networks can learn the difference to them."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
 def repeat_last(y: Float[Array, "B L C"], y_mask: Bool[Array, "B L C"], h: int) -> Float[Array, "B h C"]:
-    """The last observed value, at every step.
+    """Repeats the last observed value at every step.
 
     Args:
         y: past values, shape (batch, L, C).
@@ -26,13 +26,13 @@ def repeat_last(y: Float[Array, "B L C"], y_mask: Bool[Array, "B L C"], h: int) 
 def seasonal_naive(
     y: Float[Array, "B L C"], y_mask: Bool[Array, "B L C"], h: int, season_length: int
 ) -> Float[Array, "B h C"]:
-    """The value one season before; where it is missing, that of the nearest earlier season, else the last observed.
+    """Repeats the value one season before; if missing, that of the nearest earlier season, else the last observed.
 
     Args:
         y: past values, shape (batch, L, C).
         y_mask: True where they were observed.
-        h: steps to forecast; beyond one season the same season is repeated.
-        season_length: steps in a season.
+        h: steps to forecast; after one season the same season is repeated.
+        season_length: steps in one season.
 
     Returns:
         Array of shape (batch, h, C); 0 where nothing was observed.
@@ -56,7 +56,7 @@ def seasonal_naive(
 
 
 def _last_observed(y: Array, mask: Array) -> Array:
-    """The last value along axis 1 where the mask is True, else 0; axis 1 has length 1."""
+    """Returns the last value along axis 1 where the mask is True, else 0; axis 1 has length 1."""
     index = y.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1, keepdims=True)
     value = jnp.take_along_axis(y, index, axis=1)
     return jnp.where(mask.any(axis=1, keepdims=True), value, 0)

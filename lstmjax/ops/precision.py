@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 
 def wide(dtype: DTypeLike) -> Any:
-    """What sums and cell states are held in: float32, or `dtype` if that is wider.
+    """Returns the dtype of sums and cell states: float32, or `dtype` if that is wider.
 
     >>> wide(jnp.bfloat16), wide(jnp.float64)
     (dtype('float32'), dtype('float64'))
@@ -17,5 +17,5 @@ def wide(dtype: DTypeLike) -> Any:
 
 
 def product(a: Float[Array, "*N K"], b: Float[Array, "K M"], dtype: DTypeLike) -> Float[Array, "*N M"]:
-    """``a @ b`` with factors of `dtype` and a wide sum, which is returned."""
+    """Returns ``a @ b`` with factors of `dtype`, in the wide dtype of its sum."""
     return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=wide(dtype))

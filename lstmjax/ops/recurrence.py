@@ -1,4 +1,4 @@
-"""A step repeated over time, time first: masks, direction and chunks, for every kind of cell."""
+"""Repeats a step over time, time first: masks, direction and chunks, for every kind of cell."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -13,10 +13,10 @@ Tree = TypeVar("Tree")
 
 
 def batch_size(x: Any, time_major: bool) -> Any:
-    """The number of sequences in `x`: an int, or a symbolic dimension where a function is exported for any batch.
+    """Returns the number of sequences in `x`: an int, or a symbolic dimension in an export for any batch.
 
     Raises:
-        ValueError: `x` is no batch of sequences.
+        ValueError: `x` is not a batch of sequences.
     """
     if x.ndim != 3:
         raise ValueError(f"x has shape {x.shape}: expected (B, T, I), or (T, B, I) if time_major")
@@ -24,7 +24,7 @@ def batch_size(x: Any, time_major: bool) -> Any:
 
 
 def check_shapes(x: Any, expected: Mapping[str, tuple[Any, tuple[Any, ...]]]) -> None:
-    """Refuses arrays of other shapes than expected; JAX would broadcast some of them, and no error would be seen.
+    """Requires the expected shapes; JAX would broadcast some other shapes without an error.
 
     Args:
         x: the inputs, for the message.
@@ -40,17 +40,17 @@ def check_shapes(x: Any, expected: Mapping[str, tuple[Any, tuple[Any, ...]]]) ->
 
 
 def valid_steps(seq_lengths: Int[Array, " B"], steps: int) -> Bool[Array, "T B 1"]:
-    """True at the steps that belong to each sequence, laid out to mask arrays of shape (T, B, features)."""
+    """Returns True at the steps that belong to each sequence, as a mask for arrays of shape (T, B, features)."""
     return (jnp.arange(steps)[:, None] < seq_lengths[None, :])[..., None]
 
 
 def zero_padding(xs: Float[Array, "T B *F"], valid: Bool[Array, "T B 1"]) -> Float[Array, "T B *F"]:
-    """`xs` with zeros at the steps that belong to no sequence, whatever stood there, NaN included."""
+    """Sets `xs` to zero at the steps that belong to no sequence, also where it is NaN."""
     return jnp.where(valid, xs, jnp.zeros((), xs.dtype))
 
 
 def flip_sequences(xs: Float[Array, "T B F"], seq_lengths: Int[Array, " B"] | None) -> Float[Array, "T B F"]:
-    """Each sequence back to front, its padding left at the end (as `flax.nnx.nn.recurrent.flip_sequences`)."""
+    """Reverses each sequence; its padding stays at the end (as in `flax.nnx.nn.recurrent.flip_sequences`)."""
     if seq_lengths is None or xs.shape[0] == 0:
         return jnp.flip(xs, axis=0)
     steps = xs.shape[0]
@@ -69,15 +69,15 @@ def recur(
     unroll: int = 1,
     return_sequence: bool = True,
 ) -> tuple[Carry, Array | None]:
-    """`jax.lax.scan` that leaves the carry alone and puts out zeros at steps that are not `valid`.
+    """Runs `jax.lax.scan`; steps that are not `valid` keep the carry and output zeros.
 
     Args:
         step: maps (carry, inputs of one step) to (carry, output of shape (B, features)).
         carry: pytree of arrays of shape (B, ...).
         xs: pytree of arrays of shape (T, ...).
         valid: which steps count, shape (T, B, 1); default all.
-        reverse: from the last step to the first; outputs stay beside their inputs.
-        unroll: steps in one turn of the compiled loop.
+        reverse: from the last step to the first; outputs have the order of the inputs.
+        unroll: steps in one iteration of the compiled loop.
         return_sequence: whether to keep the outputs.
 
     Returns:
@@ -96,9 +96,9 @@ def recur(
 
 
 def chunk_length(steps: int) -> int:
-    """A length of about √steps that divides `steps` where one lies within a factor of two, else the root itself.
+    """Returns a divisor of `steps` within a factor of two of √steps, if there is one, else √steps.
 
-    A remainder costs a copy of all outputs, so a divisor nearby is worth more than the exact root.
+    A remainder costs a copy of all outputs, so a divisor near the root is better than the root itself.
     """
     root = max(1, math.isqrt(steps))
     divisors = [length for length in range((root + 1) // 2, 2 * root + 1) if steps % length == 0]
@@ -113,18 +113,17 @@ def in_chunks(
     remat: bool | int,
     reverse: bool,
 ) -> tuple[Carry, Array | None]:
-    """`run` over one chunk of time after the other, keeping between them only the carry.
+    """Runs chunks of time one after the other, and keeps only the carries between them.
 
-    The backward pass runs every chunk again before it goes through it (Chen et al. 2016, "Training deep nets with
-    sublinear memory cost"): with T / length carries and the activations of one chunk, memory grows as √T where
-    length is √T.
+    The backward pass runs every chunk again (Chen et al. 2016, "Training deep nets with sublinear memory cost"): it
+    needs T / length carries and the activations of one chunk, so memory grows as √T where length is √T.
 
     Args:
         run: maps (carry, inputs of shape (length, ...)) to (carry, outputs or None).
         carry: pytree of arrays.
         xs: pytree of arrays of shape (T, ...).
-        remat: steps in a chunk, True for about √T, False for all steps at once; the remainder is a chunk of its own,
-            the last in the direction of time.
+        remat: steps per chunk, True for about √T, False for all steps at once; the remainder is a separate chunk, the
+            last in the direction of time.
         reverse: from the last chunk to the first.
     """
     if remat is False:
@@ -149,9 +148,9 @@ def in_chunks(
 
 
 def vary_alike(tree: Tree, like: Any = ()) -> Tree:
-    """`tree` varying over all mesh axes that any leaf of it or of `like` varies over.
+    """Lets `tree` vary over all mesh axes that any leaf of it or of `like` varies over.
 
-    Under `jax.shard_map` a scan demands that its carry varies before the first step as it does after it.
+    In `jax.shard_map` the carry of a scan must vary over the same axes before and after a step.
     """
     axes = frozenset().union(*(jax.typeof(leaf).mat.varying for leaf in jax.tree.leaves((tree, like))))
 

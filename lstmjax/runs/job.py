@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.config import RunConfig
+from lstmjax.data.origins import test_windows
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source
-from lstmjax.data.windows import test_windows
 from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.network import UserNetwork

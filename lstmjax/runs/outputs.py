@@ -9,9 +9,10 @@ import numpy as np
 
 from lstmjax.data.frames import truth
 from lstmjax.data.future import require_future
+from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.data.windows import PanelArrays, Windows, forecast_windows, test_windows
+from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import DataError
 from lstmjax.evaluation import plots
 from lstmjax.evaluation.table import render_metrics

@@ -15,13 +15,11 @@ import pandas as pd
 
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
-from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.data.source import load_source, with_dataset_settings
-from lstmjax.data.windows import test_windows
+from lstmjax.data.source import with_dataset_settings
 from lstmjax.errors import CheckpointError, ConfigError, Interrupted
 from lstmjax.forecaster import Forecaster
-from lstmjax.forecaster.checkpoints import LOG_FILE, START, Store, panel_digest
-from lstmjax.forecaster.fit import resolved_config, train_members
+from lstmjax.forecaster.checkpoints import LOG_FILE, START, Store
+from lstmjax.forecaster.fit import train_members
 from lstmjax.forecaster.network import UserNetwork, check_start, network_for
 from lstmjax.forecaster.resume import agreed_config, check_data, check_members, newest_checkpoint
 from lstmjax.forecaster.saved import CONFIG_FILE, read_config
@@ -169,10 +167,13 @@ def _new_directories(
         if job.alone:
             yield run, [run]
             return
-        yield run, [
-            stack.enter_context(RunDirectory.create(_seed_path(run, seed), _seed_config(job, seed), **create))
-            for seed in job.seeds
-        ]
+        yield (
+            run,
+            [
+                stack.enter_context(RunDirectory.create(_seed_path(run, seed), _seed_config(job, seed), **create))
+                for seed in job.seeds
+            ],
+        )
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""Bytes on disk: checkpoints, locks, logs, whole-file writes. Knows no forecasting."""
+"""Bytes on disk: checkpoints, locks, logs, whole-file writes. It knows nothing of forecasting."""

@@ -1,11 +1,11 @@
-"""Checkpoints written beside the work that makes them: the loop hands a state over and goes on."""
+"""Saves checkpoints in the background: the training loop passes a state and continues at once."""
 
+import contextlib
 import threading
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 
@@ -14,36 +14,31 @@ from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 
 LATEST = 2
-"""Newest checkpoints that are kept; the best is kept beside them."""
+"""Number of newest checkpoints that are kept; the best is kept too."""
+
+_Job = tuple[int, Mapping[str, Any], Mapping[str, Any], float | None]
+"""Step, arrays, metadata and loss of a checkpoint to write."""
 
 
-class _Job(NamedTuple):
-    step: int
-    arrays: Mapping[str, Any]
-    metadata: Mapping[str, Any]
-    loss: float | None
+class Saver(contextlib.AbstractContextManager["Saver"]):
+    """Writes checkpoints in its own thread, and keeps the latest two and the best.
 
+    It saves any named arrays: those of a single run, of a population, or of a block of a sweep. Arrays may be on a
+    device, and must not be changed after `save`. During one save, one more waits; a third replaces the waiting one, so
+    that the loop never waits and at most two states are held in memory.
 
-class Saver:
-    """Writes checkpoints in a thread of its own, and keeps the latest two and the best.
+    A save that fails (a full disk, a missing permission) loses that checkpoint and nothing else: the next call reports
+    it with a `CheckpointWarning`, and the next save is tried as usual.
 
-    It knows nothing of what is in them: a single run, a population and a block of a sweep are saved alike. Arrays may
-    lie on a device, and must not be changed after they were handed over. While one save goes on, one more waits; if a
-    third comes, it takes the place of the one that waits, so that the loop never waits and no more than two states are
-    held.
-
-    A save that fails (a full disk, a missing permission) costs that checkpoint and nothing else: it is told with a
-    `CheckpointWarning` at the next call, and the next save is tried as if nothing had been.
-
-    Nobody else may save into the folder meanwhile: see `lock`.
+    No other process may save into the folder at the same time: see `lstmjax.storage.lock`.
 
     Args:
         directory: folder of checkpoints; made at the first save.
-        since: the step from which the work goes on; checkpoints of later steps are deleted, as are what saves that
-            were killed left. Default: the newest there is.
-        must_be_finite: whether the array of this name makes a checkpoint unusable if it holds a NaN or an infinity.
+        since: the step from which training continues; checkpoints of later steps are deleted, and so are the remains of
+            interrupted saves. Default: the newest step.
+        must_be_finite: tells whether a checkpoint is unusable if the array of this name holds a NaN or an infinity.
             Default: every array.
-        say: told of a save that failed, in one line. Default: a `CheckpointWarning`.
+        say: reports a failed save, in one line. Default: a `CheckpointWarning`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
@@ -65,7 +60,7 @@ class Saver:
     ) -> None:
         self.directory = Path(directory)
         self.saved: int | None = None
-        """The newest step that this saver has written."""
+        """The newest step that this saver wrote."""
         self._must_be_finite = must_be_finite
         self._say = _warn if say is None else say
         self._losses = _open(self.directory, since)
@@ -79,32 +74,35 @@ class Saver:
     def save(
         self, step: int, arrays: Mapping[str, Any], metadata: Mapping[str, Any], loss: float | None = None
     ) -> None:
-        """Hands a state over to be written; returns at once.
+        """Starts to save a state; returns at once.
 
         Args:
             step: number of updates done.
             arrays: arrays by name, on the host or on a device.
-            metadata: anything JSON can hold.
-            loss: how good the state is, lower being better; None, or what is not finite: it is never the best.
+            metadata: anything that JSON can hold.
+            loss: lower is better; with None, or a number that is not finite, the state is never the best.
+
+        Raises:
+            ValueError: the saver is closed.
         """
-        self._tell()
+        self._report()
         with self._changed:
             if self._closed:
-                raise ValueError("the saver must not be closed when it is given something to save")
-            self._waiting = _Job(step, arrays, metadata, loss if loss is not None and np.isfinite(loss) else None)
+                raise ValueError("the saver is closed and can save no more")
+            self._waiting = step, arrays, metadata, loss if loss is not None and np.isfinite(loss) else None
             self._changed.notify_all()
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
             self._thread.start()
 
     def wait(self) -> None:
-        """Returns when all that was handed over is written, or has failed and was told."""
+        """Returns when every save has ended and every failure is reported."""
         with self._changed:
             self._changed.wait_for(lambda: not self._busy and self._waiting is None)
-        self._tell()
+        self._report()
 
     def close(self) -> None:
-        """`wait`, and then takes nothing more."""
+        """Calls `wait` and ends the thread; nothing can be saved afterwards."""
         self.wait()
         with self._changed:
             self._closed = True
@@ -112,15 +110,10 @@ class Saver:
         if self._thread is not None:
             self._thread.join()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         with self._changed:
             failures, self._failures = self._failures, []
         for line in failures:
@@ -137,31 +130,31 @@ class Saver:
             failure = self._write(job)
             with self._changed:
                 self._busy = False
-                self._failures += [] if failure is None else [failure]
+                self._failures += failure
                 self._changed.notify_all()
 
-    def _write(self, job: _Job) -> str | None:
-        """Writes one checkpoint and deletes those that are not kept. What went wrong, if something did."""
+    def _write(self, job: _Job) -> list[str]:
+        """Writes one checkpoint and deletes those that are not kept. Returns a line if it failed."""
+        step, arrays, metadata, loss = job
         try:
-            arrays = {name: np.asarray(array) for name, array in job.arrays.items()}
+            arrays = {name: np.asarray(array) for name, array in arrays.items()}
             bad = [name for name, array in arrays.items() if self._must_be_finite(name) and not _finite(array)]
             if bad:
-                return f"the state of step {job.step} is not saved: {bad[0]} holds a number that is not finite"
-            checkpoint.save(self.directory, job.step, arrays, job.metadata, job.loss)
-            self.saved = job.step
-            self._losses[job.step] = job.loss
+                return [f"the state of step {step} is not saved: {bad[0]} holds a number that is not finite"]
+            checkpoint.save(self.directory, step, arrays, metadata, loss)
+            self.saved = step
+            self._losses[step] = loss
             self._prune()
         except CheckpointError as error:
-            return f"{error}: training goes on, and the next save is tried"
-        # Whatever else goes wrong in here must not end the training, nor go unsaid.
+            return [f"{error}: training continues, and the next save is tried"]
+        # Any other error in here must not end the training, and must be reported.
         except Exception as error:
-            return f"the state of step {job.step} is not saved ({type(error).__name__}: {error})"
-        return None
+            return [f"the state of step {step} is not saved ({type(error).__name__}: {error})"]
+        return []
 
     def _prune(self) -> None:
-        kept = set(sorted(self._losses)[-LATEST:])
         ranked = sorted((loss, step) for step, loss in self._losses.items() if loss is not None)
-        kept |= {step for _, step in ranked[:1]}
+        kept = {*sorted(self._losses)[-LATEST:], *(step for _, step in ranked[:1])}
         for step in checkpoint.steps(self.directory):
             if step not in kept:
                 checkpoint.remove(self.directory, step)
@@ -169,7 +162,7 @@ class Saver:
 
 
 def _open(directory: Path, since: int | None) -> dict[int, float | None]:
-    """Clears away what is no part of the work any more. The losses of the checkpoints that verify, by step."""
+    """Deletes later checkpoints and the remains of interrupted saves. Returns the losses of the others, by step."""
     checkpoint.remove_unfinished(directory)
     losses = {}
     for step in checkpoint.steps(directory):
@@ -179,7 +172,7 @@ def _open(directory: Path, since: int | None) -> dict[int, float | None]:
         try:
             losses[step] = checkpoint.load_step(directory, step).loss
         except checkpoint.DamagedError:
-            continue  # goes when the next save has succeeded
+            continue  # deleted after the next successful save
     return losses
 
 

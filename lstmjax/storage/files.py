@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writes files whole or not at all."""
 
 import contextlib
 import os
@@ -9,10 +9,10 @@ from typing import IO, Any
 
 
 def replace_file(path: Path, contents: str | bytes | Callable[[IO[bytes]], Any]) -> None:
-    """Writes a file: first beside its place, then into it, so that nobody ever sees half of it, on NFS neither.
+    """Writes a file next to its place, then renames it, so that no reader ever sees half of it, also on NFS.
 
     Args:
-        path: where to; an existing file is replaced, and stays as it was if writing fails.
+        path: of the file; an existing file is replaced, and stays as it was if writing fails.
         contents: text, written as UTF-8; bytes; or a function that writes into an open binary file.
 
     Raises:
@@ -27,7 +27,7 @@ def replace_file(path: Path, contents: str | bytes | Callable[[IO[bytes]], Any])
                 file.write(contents.encode() if isinstance(contents, str) else contents)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp lets nobody else read it
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -1,35 +1,42 @@
-"""One process at a time in a run directory. The kernel frees the lock when a process ends, however it is killed."""
+"""Lets one process at a time use a run directory. The kernel frees the lock when that process ends, even if killed.
+
+It needs the POSIX call `flock` (Linux, macOS, WSL); Windows itself has none.
+"""
 
 import contextlib
-import fcntl
 import os
 import socket
 import weakref
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lstmjax.errors import CheckpointError
 
 LOCK_FILE = "lock"
-"""The file that is locked. It stays, and means nothing by itself; its text says who held it last."""
+"""The file that is locked. It stays after the lock is freed; its text names the process that held it last."""
 
 
-class DirectoryLock:
-    """Holds a directory for this process, until it is closed, collected, or the process ends.
+class DirectoryLock(contextlib.AbstractContextManager):
+    """Holds a directory for this process until the lock is closed or collected, or the process ends. POSIX only.
 
     Args:
         directory: what to hold; made if it is not there.
 
     Raises:
-        CheckpointError: another process holds it, or the lock file cannot be written.
+        CheckpointError: another process holds it, the lock file cannot be written, or the system has no POSIX locks.
     """
 
     def __init__(self, directory: Path | str) -> None:
+        try:
+            import fcntl
+        except ImportError:
+            raise CheckpointError(
+                "run directories are locked with POSIX file locks, which this system lacks: use Linux or macOS, or WSL "
+                "on Windows"
+            ) from None
         path = Path(directory) / LOCK_FILE
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Opened for writing, as flock on NFS wants it.
+            # Opened for writing, as flock on NFS requires.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be written ({error.strerror}): name another directory") from None
@@ -42,18 +49,13 @@ class DirectoryLock:
             raise CheckpointError(
                 f"{directory} is in use by {holder}: wait until it has ended, or name another directory"
             ) from None
-        with contextlib.suppress(OSError):  # a full disk: who holds it is only a courtesy
+        with contextlib.suppress(OSError):  # a full disk; the lock holds without its text
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def close(self) -> None:
-        """Lets go of the directory."""
+        """Releases the directory."""
         self._close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()

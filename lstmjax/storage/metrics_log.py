@@ -1,4 +1,4 @@
-"""metrics.jsonl: one line a validation check. A full disk costs no line, and a resumed run has each line once."""
+"""metrics.jsonl: one line per validation check. A full disk loses no line, and a resumed run has each line once."""
 
 import json
 import warnings
@@ -18,39 +18,39 @@ class MetricsLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._whole = 0
-        """Bytes of the file that are whole lines."""
-        self._owed: list[bytes] = []
-        """Lines that are not written yet, for want of room."""
+        """Number of bytes of the file that are whole lines."""
+        self._unwritten: list[bytes] = []
+        """Lines that could not be written yet."""
 
     def read(self) -> list[dict[str, Any]]:
-        """The lines that are whole."""
+        """Returns the whole lines."""
         return [line for _, line in self._lines()]
 
     def rewind(self, step: int) -> None:
-        """Forgets the lines of later steps, and half a line at the end, that a killed process left."""
+        """Deletes the lines of later steps, and half a line at the end, which a killed process may leave."""
         self._whole = sum(size for size, line in self._lines() if line["step"] <= step)
-        self._owed = []
+        self._unwritten = []
         if self.path.exists():
             with self.path.open("r+b") as file:
                 file.truncate(self._whole)
 
     def append(self, line: dict[str, Any]) -> None:
-        """Adds a line. If it cannot be written that is told, and the next call tries again."""
-        self._owed.append(json.dumps(line).encode() + b"\n")
-        owed = b"".join(self._owed)
+        """Adds a line. If it cannot be written, it warns, and the next call tries again."""
+        self._unwritten.append(json.dumps(line).encode() + b"\n")
+        lines = b"".join(self._unwritten)
         try:
             with self.path.open("r+b" if self.path.exists() else "w+b") as file:
                 file.seek(self._whole)
-                file.write(owed)
+                file.write(lines)
                 file.truncate()
         except OSError as error:
             warnings.warn(f"{self.path}: cannot be written now ({error.strerror})", CheckpointWarning, stacklevel=2)
             return
-        self._whole += len(owed)
-        self._owed = []
+        self._whole += len(lines)
+        self._unwritten = []
 
     def _lines(self) -> list[tuple[int, dict[str, Any]]]:
-        """Each whole line with its length in bytes, up to the first that is not whole."""
+        """Reads each whole line with its length in bytes, up to the first that is not whole."""
         lines = []
         for text in self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []:
             try:

@@ -4,6 +4,7 @@ import functools
 import gc
 import hashlib
 import http.server
+import logging
 import os
 import threading
 import typing
@@ -12,15 +13,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pandas as pd
+import pooch
 import pytest
 
 from lstmjax.config import DataConfig, DatasetName
 from lstmjax.data import datasets
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.datasets import RemoteFile, fetch, load, settings
+from lstmjax.data.origins import test_windows
 from lstmjax.data.scaling import fit_scaling, scale
 from lstmjax.data.split import split_panel
-from lstmjax.data.windows import gather, test_windows
+from lstmjax.data.windows import gather
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.ops.naive import repeat_last, seasonal_naive
 
@@ -56,6 +59,15 @@ def test_a_file_is_downloaded_once_and_silently(server, tmp_path, capfd):
     unreachable = RemoteFile("mine.csv", "http://127.0.0.1:1/file.csv", DIGEST)
     assert fetch(unreachable, tmp_path / "cache") == path
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_download_leaves_the_level_of_poochs_logger(server, tmp_path):
+    level = pooch.get_logger().level
+    fetch(RemoteFile("mine.csv", f"{server}/file.csv", DIGEST), tmp_path / "cache")
+    with pytest.raises(DataError):
+        fetch(RemoteFile("other.csv", f"{server}/file.csv", "0" * 64), tmp_path / "cache")
+    assert pooch.get_logger().level == level
+    assert pooch.get_logger().isEnabledFor(logging.INFO)
 
 
 def test_a_download_with_another_digest_is_refused_and_removed(server, tmp_path):
@@ -120,7 +132,7 @@ def test_elecdemand_is_half_hourly_for_a_year():
     assert table.loc[weekend, "workday"].max() == 0
 
 
-def test_the_note_beside_the_embedded_file_has_its_digest():
+def test_the_note_on_the_embedded_file_has_its_digest():
     folder = Path(datasets.__file__).parent
     digest = hashlib.sha256((folder / "elecdemand.csv.gz").read_bytes()).hexdigest()
     assert digest in (folder / "PROVENANCE.md").read_text()
@@ -136,7 +148,7 @@ def test_seasonal_naive_on_elecdemand_errs_by_the_published_figure():
 
 @pytest.fixture
 def shared_data(monkeypatch):
-    """Points the cache at the files at hand: ``$LSTMJAX_DATA``, else ``../shared/data`` beside the repository."""
+    """Points the cache at the files at hand: ``$LSTMJAX_DATA``, else ``../shared/data`` next to the repository."""
     folder = Path(os.environ.get("LSTMJAX_DATA") or Path(__file__).parents[3] / "shared" / "data")
     monkeypatch.setenv("LSTMJAX_DATA", str(folder))
 

@@ -78,12 +78,12 @@ def test_a_time_between_two_steps_is_named():
     times = pd.date_range("2024-01-01", periods=10, freq="h").to_numpy()
     times = times.copy()
     times[4] += np.timedelta64(7, "m")
-    message = r"the table: row 6, column 'ds' is 2024-01-01 04:07:00: no whole number of steps of 'h'"
+    message = r"the table: row 6, column 'ds' is 2024-01-01 04:07:00: not a whole number of steps of 'h'"
     with pytest.raises(DataError, match=message):
         _panel(pd.DatetimeIndex(times))
 
 
-def test_irregular_times_fit_no_frequency():
+def test_irregular_times_do_not_fit_any_frequency():
     texts = ["2024-01-01", "2024-01-03", "2024-01-04 05:00", "2024-02-11", "2024-02-12 03:07"]
     times = pd.to_datetime(texts, format="ISO8601")
     with pytest.raises(DataError, match=r"row \d, column 'ds' is .*give data.freq, or resample"):
@@ -101,15 +101,17 @@ def test_one_row_says_nothing_of_the_frequency_unless_it_is_given():
     "alias",
     ["quickly", "-1h", "bh", "0", "1ns", "²", "9" * 30, "9" * 30 + "h", "9" * 16 + "h", "9" * 9 + "D", "9" * 16 + "MS"],
 )
-def test_what_is_no_frequency_is_refused(alias):
+def test_an_unknown_frequency_is_refused(alias):
     with pytest.raises(ConfigError, match=r"data\.freq is '"):
         parse_frequency(alias)
 
 
-def test_timestamps_do_not_go_with_a_whole_number_as_frequency():
-    with pytest.raises(DataError, match=r"column 'ds' holds timestamps in no time zone, which does not go with .*'1'"):
+def test_timestamps_do_not_fit_a_whole_number_as_frequency():
+    with pytest.raises(
+        DataError, match=r"column 'ds' holds timestamps in no time zone, which do not fit the frequency '1'"
+    ):
         _panel(pd.date_range("2024-01-01", periods=5, freq="h"), freq="1")
-    with pytest.raises(DataError, match=r"column 'ds' holds whole numbers, which does not go with .*'h'"):
+    with pytest.raises(DataError, match=r"column 'ds' holds whole numbers, which do not fit the frequency 'h'"):
         _panel(pd.Index(range(5)), freq="h")
 
 

@@ -125,7 +125,7 @@ def test_a_static_covariate_has_one_value_a_series(hourly):
 
 
 class TestFuture:
-    """Known-future covariates, from a table of their own or from rows without a target."""
+    """Known-future covariates, from a separate table or from rows without a target."""
 
     CONFIG = DataConfig(futr_exog=("x",), h=3)
 

@@ -1,7 +1,5 @@
 """Splits: chronological, by sizes or timestamps, and what they say when there is not enough."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +7,6 @@ import pytest
 from lstmjax.config import DataConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.split import Split, split_panel
-from lstmjax.data.table import DataWarning
-from lstmjax.data.windows import forecast_windows
 from lstmjax.errors import ConfigError, DataError
 
 
@@ -71,41 +67,6 @@ def test_sizes_beyond_the_data_are_refused(series_of):
         DataError, match=r"data\.val_size \(20\) and data\.test_size \(20\) leave nothing .* has 40 rows"
     ):
         split_panel(series_of(np.arange(40)), config, with_test=True)
-    with pytest.raises(DataError, match=r"no series has a whole training window: the longest has 44 rows, .* needs 5"):
-        split_panel(series_of(np.arange(44)), config, with_test=True)
-
-
-def test_a_series_too_short_among_others_is_named_and_only_forecast(series_of):
-    panel = series_of(np.arange(100), np.arange(20), np.arange(100))
-    with pytest.warns(DataWarning, match=r"1 of 3 series have no whole training window .* not trained on: 's1'$"):
-        split, _, _ = split_panel(panel, DataConfig(h=4, val_size=10, test_size=10), with_test=True)
-    assert _ends(split) == [[80, 90, 100], [0, 0, 0], [80, 90, 100]]
-
-
-def test_training_rows_without_an_observation_hold_no_window(series_of):
-    empty = np.where(np.arange(40) < 31, np.nan, np.arange(40.0))
-    config = DataConfig(h=4, val_size=5, test_size=5)
-    with pytest.raises(DataError, match="no series has a whole training window"):
-        split_panel(series_of(empty), config, with_test=True)
-    with pytest.warns(DataWarning, match="1 of 2 series .*: 's1'"):
-        split_panel(series_of(np.arange(40), empty), config, with_test=True)
-
-
-def test_targets_are_looked_for_after_the_lookback_where_training_windows_have_them(series_of):
-    late = np.where((np.arange(60) > 7) & (np.arange(60) < 41), np.nan, np.arange(60.0))  # all that is seen, is history
-    config = DataConfig(h=4, input_size=12, val_size=10, test_size=10)
-    with pytest.raises(DataError, match=r"no series has a whole training window.* data\.input_size or data\.h$"):
-        split_panel(series_of(late), config, with_test=True)
-    with pytest.warns(DataWarning, match="1 of 2 series .*: 's1'$"):
-        split_panel(series_of(np.arange(60), late), config, with_test=True)
-    split, _, _ = split_panel(series_of(late), dataclasses.replace(config, input_size=7), with_test=True)
-    assert _ends(split) == [[40, 50, 60]]
-
-
-def test_many_short_series_are_counted(series_of):
-    panel = series_of(np.arange(100), *[np.arange(8)] * 7)
-    with pytest.warns(DataWarning, match=r"7 of 8 series .*: 's1', 's2', 's3', 's4', 's5' and 2 more"):
-        split_panel(panel, DataConfig(h=4, val_size=5, test_size=5), with_test=True)
 
 
 def test_whole_numbers_split_integer_times():
@@ -131,11 +92,3 @@ def test_a_time_that_clocks_show_twice_or_never_needs_an_offset():
     for text, rows in (("2024-10-27 02:30+02:00", 27), ("2024-10-27 02:30+01:00", 28)):
         config = DataConfig(h=4, train_end=text, val_end="2024-10-28")
         assert split_panel(panel, config, with_test=True)[0].train_end.tolist() == [rows]
-
-
-def test_a_series_without_any_value_is_named_and_still_forecast(series_of):
-    panel = series_of(np.arange(40), [np.nan] * 40)
-    with pytest.warns(DataWarning, match="1 of 2 series .* not trained on: 's1'"):
-        split, _, _ = split_panel(panel, DataConfig(h=4), with_test=True)
-    assert _ends(split)[1] == [0, 0, 0]
-    assert forecast_windows(panel).series.tolist() == [0, 1]

@@ -34,7 +34,7 @@ def _write(path, content):
         ("a.parquet", b"no parquet", "is not a Parquet file"),
     ],
 )
-def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, name, content, message):
+def test_a_file_that_is_not_a_table_is_refused_in_one_line(tmp_path, name, content, message):
     path = _write(tmp_path / name, content)
     with pytest.raises(DataError, match=message) as caught:
         read_table(path)
@@ -85,7 +85,7 @@ def test_a_column_that_is_there_twice_is_ambiguous():
         ("-inf", r"a\.csv: row 5, column 'y' is -inf: expected a finite number"),
     ],
 )
-def test_what_is_no_number_is_named_by_row_and_column(tmp_path, cell, message):
+def test_a_cell_that_is_not_a_number_is_named_by_row_and_column(tmp_path, cell, message):
     text = f'ds,y\n2024-01-01,1\n\n2024-01-02,2\n2024-01-03,"{cell}"\n'  # the empty line counts as row 3
     table = read_table(_write(tmp_path / "a.csv", text))
     with pytest.raises(DataError, match=message or "row 5, column 'y' is '1,5': expected a number"):
@@ -111,7 +111,7 @@ def test_empty_cells_are_missing_and_truth_counts_as_one():
     np.testing.assert_array_equal(found["kinds"], [1.0, 2.0, nan, 1.0])
 
 
-def test_timestamps_are_no_numbers():
+def test_timestamps_are_not_numbers():
     table = pd.DataFrame({"ds": [1, 2], "y": pd.date_range("2024", periods=2)})
     with pytest.raises(DataError, match="column 'y' holds timestamps where numbers are expected"):
         number_column(table, "y", "t")
@@ -134,7 +134,7 @@ def test_timestamps_are_no_numbers():
         ([True, False], "t: row 2, column 'ds' is 'True': expected a timestamp"),
     ],
 )
-def test_what_is_no_time_is_named(cells, message):
+def test_a_cell_that_is_not_a_time_is_named(cells, message):
     with pytest.raises(DataError, match=message) as caught:
         time_column(pd.DataFrame({"ds": cells}), "ds", "t")
     assert "\n" not in str(caught.value)

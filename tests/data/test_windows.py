@@ -13,17 +13,10 @@ from hypothesis import strategies as st
 
 from lstmjax.config import DataConfig
 from lstmjax.data.build import panel_from_table
+from lstmjax.data.origins import forecast_windows, test_windows, train_windows, validation_windows
 from lstmjax.data.scaling import fit_scaling, scale
 from lstmjax.data.split import Split, split_panel
-from lstmjax.data.windows import (
-    PanelArrays,
-    Windows,
-    forecast_windows,
-    gather,
-    test_windows,
-    train_windows,
-    validation_windows,
-)
+from lstmjax.data.windows import PanelArrays, Windows, gather
 
 _gather = jax.jit(gather, static_argnames=("input_size", "h"))
 
@@ -138,7 +131,7 @@ def test_a_series_too_short_to_look_back_has_one_padded_window(series_of):
     panel = series_of(np.arange(6), np.arange(3), np.arange(30))
     split = _split((6, 6, 6), (3, 3, 3), (12, 20, 30))
     windows = train_windows(panel, split, input_size=8, h=4)
-    assert _pairs(windows) == [(0, 2), (2, 8)]  # the second has no row to look back upon
+    assert _pairs(windows) == [(0, 2), (2, 8)]  # the second has no row before it
     window, _ = _gather(scale(panel, fit_scaling(panel, split, DataConfig())), windows, input_size=8, h=4)
     assert window.y_mask[0, :, 0].tolist() == [False] * 6 + [True] * 2
 

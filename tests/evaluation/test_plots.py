@@ -36,7 +36,7 @@ def test_truth_goes_on_where_the_history_ends_and_the_forecast_lies_on_it():
     assert axis.get_ylabel() == "demand (GW)"
 
 
-def test_beyond_the_end_there_is_no_truth():
+def test_after_the_end_no_truth_is_drawn():
     (axis,) = plots.forecasts([window()]).axes
     assert len(lines(axis)["observed"]) == 48
     assert axis.get_ylabel() == "y"

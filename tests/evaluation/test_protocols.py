@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstmjax.config import DataConfig
-from lstmjax.data import datasets, frames, panel_from_table, scaling, split, windows
+from lstmjax.data import datasets, frames, origins, panel_from_table, scaling, split
 from lstmjax.evaluation import metrics
 from lstmjax.evaluation.baselines import BASELINES
 
@@ -14,7 +14,7 @@ def evaluated(name):
     config = DataConfig(dataset=name, **datasets.settings(name))
     table = panel_from_table(datasets.load(name), config)
     parts, _, _ = split.split_panel(table, config, with_test=True)
-    return config, table, parts, windows.test_windows(parts, h=config.h)
+    return config, table, parts, origins.test_windows(parts, h=config.h)
 
 
 @pytest.mark.parametrize(("baseline", "mse", "mae"), [("naive", 1.2944, 0.7132), ("seasonal_naive", 0.5122, 0.4333)])

@@ -9,9 +9,9 @@ import pytest
 
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
+from lstmjax.data.origins import forecast_windows
 from lstmjax.data.prepare import prepare
 from lstmjax.data.table import DataWarning
-from lstmjax.data.windows import forecast_windows
 from lstmjax.forecaster import export
 from lstmjax.forecaster.forecaster import Forecaster
 

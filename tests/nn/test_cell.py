@@ -10,7 +10,6 @@ from flax import nnx
 from jax.test_util import check_grads
 
 from lstmjax.nn import LSTM, LSTMCell
-from lstmjax.nn.initializers import orthogonal_gates
 
 IN, HIDDEN, PROJECTED = 3, 4, 2
 
@@ -104,15 +103,32 @@ def test_a_cell_in_nnx_rnn_equals_the_layer(randomize: Any, variant: str) -> Non
     np.testing.assert_allclose(h, expected_h, atol=1e-6)
 
 
-def test_recurrent_kernel_starts_as_one_orthogonal_block_a_gate() -> None:
-    cell = LSTMCell(IN, HIDDEN, rngs=nnx.Rngs(0))
-    blocks = [np.asarray(block) for block in jnp.split(cell.recurrent_kernel[...], 4, axis=1)]
+@pytest.mark.parametrize("options", [{}, {"coupled_gates": True}])
+def test_a_recurrent_kernel_without_projection_starts_as_one_orthogonal_block_per_gate(options: dict[str, Any]) -> None:
+    cell = LSTMCell(IN, HIDDEN, rngs=nnx.Rngs(3), **options)
+    gates = 3 if options else 4
+    blocks = [np.asarray(block) for block in jnp.split(cell.recurrent_kernel[...], gates, axis=1)]
     for block in blocks:
         np.testing.assert_allclose(block @ block.T, np.eye(HIDDEN), atol=1e-5)
+    rngs = nnx.Rngs(3)
+    rngs.params()  # the key of the input kernel
+    draw = nnx.initializers.orthogonal()
+    alone = [draw(key, (HIDDEN, HIDDEN), jnp.float32) for key in jax.random.split(rngs.params(), gates)]
+    np.testing.assert_array_equal(blocks, alone)  # to the byte: the weights of a seed stay what they are
     assert not np.allclose(blocks[0], blocks[1])
-    projected = np.asarray(orthogonal_gates(jax.random.key(0), (PROJECTED, 3 * HIDDEN)))
-    for block in np.split(projected, 6, axis=1):
-        np.testing.assert_allclose(block @ block.T, np.eye(PROJECTED), atol=1e-5)
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+@pytest.mark.parametrize(("hidden", "projected"), [(128, 64), (12, 6), (12, 8), (12, 5), (12, 11), (3, 2), (8, 1)])
+def test_a_projected_recurrent_kernel_starts_with_rows_of_unit_norm_in_each_gate(
+    hidden: int, projected: int, coupled: bool
+) -> None:
+    cell = LSTMCell(IN, hidden, proj_size=projected, coupled_gates=coupled, rngs=nnx.Rngs(0))
+    blocks = jnp.split(cell.recurrent_kernel[...], 3 if coupled else 4, axis=1)
+    for block in map(np.asarray, blocks):
+        assert block.shape == (projected, hidden)
+        np.testing.assert_allclose(block @ block.T, np.eye(projected), atol=1e-5)
+    assert not np.allclose(blocks[0], blocks[1])
 
 
 def test_biases_start_at_zero_but_the_forget_gate_at_one() -> None:

@@ -75,15 +75,15 @@ SHORT = np.zeros((16, 7), np.float32)
         ({**STATE, "weight_hh_l0": np.zeros((15, 4))}, r"weight_hh_l0 has shape \(15, 4\): expected .* four gates"),
     ],
 )
-def test_a_state_that_is_not_an_lstms_is_refused_by_name(state, message):
+def test_a_state_that_does_not_belong_to_an_lstm_is_refused(state, message):
     with pytest.raises(ValueError, match=message):
         from_torch(state)
 
 
-def test_options_that_own_weights_are_refused():
-    with pytest.raises(ValueError, match="peepholes is no option of a converted layer"):
+def test_options_that_have_weights_are_refused():
+    with pytest.raises(ValueError, match="peepholes is not an option of a converted layer"):
         from_torch(STATE, peepholes=True)
-    with pytest.raises(ValueError, match="dropout is no option of a converted layer"):
+    with pytest.raises(ValueError, match="dropout is not an option of a converted layer"):
         from_flax(nnx.LSTMCell(3, 4, rngs=nnx.Rngs(0)), dropout=0.1)
 
 
@@ -123,7 +123,7 @@ def test_linen_parameters_compute_the_same(kind):
     np.testing.assert_array_equal(from_flax(inner)(jnp.asarray(X)), from_flax(variables)(jnp.asarray(X)))
 
 
-def test_flax_layers_that_are_no_lstm_are_refused():
+def test_other_layers_of_flax_are_refused():
     with pytest.raises(ValueError, match="GRUCell: expected an LSTM cell"):
         from_flax(nnx.GRUCell(3, 4, rngs=nnx.Rngs(0)))
     gru = linen.GRUCell(4).init(jax.random.key(0), jnp.zeros((1, 4)), jnp.zeros((1, 3)))

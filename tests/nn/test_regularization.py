@@ -26,7 +26,7 @@ def test_broadcast_dims_share_a_mask() -> None:
     assert 0 < (y == 0).mean() < 1
 
 
-def test_a_rate_of_zero_or_evaluation_does_no_work_at_all() -> None:
+def test_a_rate_of_zero_or_evaluation_computes_nothing() -> None:
     assert Dropout(0.0)(X) is X
     assert Dropout(0.5)(X, deterministic=True) is X
     module = Dropout(0.5)

@@ -200,7 +200,7 @@ def test_a_long_lookback_can_be_cut_anywhere(make_problem: Any) -> None:
     assert_close(carry, last, atol=1e-14)
 
 
-def test_no_steps_return_the_state_they_were_given(make_problem: Any) -> None:
+def test_zero_steps_return_the_initial_state(make_problem: Any) -> None:
     problem = make_problem()
     for remat in (False, True, 3):
         carry, ys = lstm(problem.weights, problem.x[:, :0], problem.carry, remat=remat)

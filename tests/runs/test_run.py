@@ -11,18 +11,18 @@ import pandas as pd
 import pytest
 import utilsforecast.losses
 
-from lstmjax.storage import checkpoint
 from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
 from lstmjax.data import prepare as prepare_module
-from lstmjax.forecaster import predict as predict_module
-from lstmjax.runs import job as job_module
 from lstmjax.errors import CheckpointError
+from lstmjax.forecaster import predict as predict_module
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.saved import REFIT
-from lstmjax.runs.run import resume_run, train_run
+from lstmjax.runs import job as job_module
 from lstmjax.runs.description import kind_of
 from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.run import resume_run, train_run
+from lstmjax.storage import checkpoint
 
 ROWS, TEST = 300, 60
 

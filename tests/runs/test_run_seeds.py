@@ -8,9 +8,8 @@ import pytest
 
 from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
-from lstmjax.errors import ConfigError
+from lstmjax.errors import ConfigError, Interrupted
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.errors import Interrupted
 from lstmjax.runs.run import resume_run, train_run
 from lstmjax.runs.signals import Signals
 from lstmjax.training import Callback

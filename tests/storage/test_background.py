@@ -44,7 +44,7 @@ def test_the_best_is_remembered_by_the_next_process(tmp_path):
     assert checkpoint.steps(tmp_path) == [1, 4, 5]
 
 
-def test_what_came_after_the_step_gone_on_from_is_deleted_and_so_is_half_a_save(tmp_path):
+def test_checkpoints_after_the_resumed_step_and_half_a_save_are_deleted(tmp_path):
     with Saver(tmp_path) as saver:
         saved_in_turn(saver, {1: 1.0, 2: 2.0, 3: 3.0})
     (tmp_path / "4.orbax-checkpoint-tmp-1").mkdir()
@@ -52,7 +52,7 @@ def test_what_came_after_the_step_gone_on_from_is_deleted_and_so_is_half_a_save(
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["1", "2"]
 
 
-def test_a_state_that_is_not_finite_is_told_and_never_written(tmp_path):
+def test_a_state_that_is_not_finite_is_reported_and_never_written(tmp_path):
     with Saver(tmp_path, must_be_finite=lambda name: name != "best_loss") as saver:
         saver.save(1, {"w": np.ones(3, np.float32), "best_loss": np.array(np.inf)}, {})
         saver.wait()
@@ -62,9 +62,9 @@ def test_a_state_that_is_not_finite_is_told_and_never_written(tmp_path):
     assert checkpoint.steps(tmp_path) == [1]
 
 
-def test_a_save_that_fails_is_told_and_the_next_one_works(tmp_path):
-    told = []
-    with Saver(tmp_path / "c", say=told.append) as saver:
+def test_a_save_that_fails_is_reported_and_the_next_one_works(tmp_path):
+    reported = []
+    with Saver(tmp_path / "c", say=reported.append) as saver:
         saver.save(1, {"x": np.arange(9)}, {})
         saver.wait()
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -74,12 +74,12 @@ def test_a_save_that_fails_is_told_and_the_next_one_works(tmp_path):
             saver.wait()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert len(told) == 1
-        assert "\n" not in told[0]
-        assert "cannot save" in told[0]
+        assert len(reported) == 1
+        assert "\n" not in reported[0]
+        assert "cannot save" in reported[0]
         assert saver.saved == 1
         saver.save(3, {"x": np.arange(100_000)}, {})
-    assert len(told) == 1
+    assert len(reported) == 1
     assert checkpoint.steps(tmp_path / "c") == [1, 3]
     assert checkpoint.load(tmp_path / "c").arrays["x"][-1] == 99_999
     assert {path.name for path in (tmp_path / "c").iterdir()} == {"1", "3"}

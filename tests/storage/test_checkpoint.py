@@ -88,7 +88,7 @@ def test_a_stray_empty_folder_is_passed_over(tmp_path):
         assert checkpoint.load(tmp_path).step == 1
 
 
-def test_no_checkpoint_and_none_that_verifies_are_told_apart(tmp_path):
+def test_no_checkpoint_and_none_that_verifies_have_different_messages(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint found"):
         checkpoint.load(tmp_path)
     (tmp_path / "3").mkdir()

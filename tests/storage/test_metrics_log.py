@@ -21,7 +21,7 @@ def test_lines_come_back(tmp_path):
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"step": 4, "lo', b'{"step": 4, "loss": 2.0}', b"\n", b"\x00\xff\n"])
-def test_a_resumed_run_writes_later_lines_again_and_keeps_no_torn_one(torn, tmp_path):
+def test_a_resumed_run_writes_later_lines_again_and_keeps_no_half_line(torn, tmp_path):
     log = MetricsLog(tmp_path / "log")
     for line in lines(1, 2, 3):
         log.append(line)
@@ -37,7 +37,7 @@ def test_a_resumed_run_writes_later_lines_again_and_keeps_no_torn_one(torn, tmp_
     assert again.path.read_bytes().count(b"\n") == 4
 
 
-def test_a_full_disk_costs_no_line(tmp_path):
+def test_a_full_disk_loses_no_line(tmp_path):
     log = MetricsLog(tmp_path / "log")
     log.append(lines(1)[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial
 
+from lstmjax.data.origins import test_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import prepare
-from lstmjax.data.windows import test_windows
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.run import conclude

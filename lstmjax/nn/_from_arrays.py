@@ -1,4 +1,4 @@
-"""Layers filled with given arrays: what `lstmjax.nn.convert` builds, whatever library the arrays come from."""
+"""Builds layers from arrays of weights: `lstmjax.nn.convert` reads these from the formats of other libraries."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
@@ -17,7 +17,7 @@ from lstmjax.ops.lstm import Implementation
 
 
 class LayerRunOptions(TypedDict, total=False):
-    """What a converted layer may be given besides its weights: options of `LSTM` that own none."""
+    """Options of a converted layer besides its weights: those of `LSTM` that have no weights."""
 
     reverse: bool
     time_major: bool
@@ -48,7 +48,7 @@ class Direction(NamedTuple):
 
 
 def as_numpy(value: Any) -> np.ndarray:
-    """An array, or a tensor of PyTorch, as an array of NumPy."""
+    """Turns an array, or a tensor of PyTorch, into an array of NumPy."""
     if hasattr(value, "detach"):  # a tensor
         value = value.detach().cpu()
         value = value.float() if value.element_size() < 4 else value  # NumPy has no bfloat16
@@ -56,21 +56,21 @@ def as_numpy(value: Any) -> np.ndarray:
 
 
 def check_shapes(expected: Mapping[str, tuple[np.ndarray, tuple[int, ...]]]) -> None:
-    """Raises a ValueError that names the first array which has not the expected shape."""
+    """Requires the expected shapes; a ValueError names the first array with another shape."""
     for name, (array, shape) in expected.items():
         if array.shape != shape:
             raise ValueError(f"{name} has shape {array.shape}: expected {shape}, as the other arrays have it")
 
 
 def hidden_features(name: str, gates: np.ndarray, axis: int) -> int:
-    """The hidden features of a recurrent kernel that holds four gates along `axis`."""
+    """Returns the hidden features of a recurrent kernel with four gates along `axis`."""
     if gates.ndim != 2 or gates.shape[axis] % 4 or gates.size == 0:
         raise ValueError(f"{name} has shape {gates.shape}: expected two axes, four gates along axis {axis}")
     return gates.shape[axis] // 4
 
 
-def filled_layer(direction: Direction, options: LayerRunOptions, **functions: Any) -> LSTM:
-    """A layer with these weights.
+def layer_from_arrays(direction: Direction, options: LayerRunOptions, **functions: Any) -> LSTM:
+    """Builds a layer with given weights.
 
     Args:
         direction: arrays of shapes that fit each other.
@@ -83,11 +83,11 @@ def filled_layer(direction: Direction, options: LayerRunOptions, **functions: An
     return layer
 
 
-def filled_stack(layers: list[list[Direction]], options: StackRunOptions) -> StackedLSTM:
-    """A stack with these weights.
+def stack_from_arrays(layers: list[list[Direction]], options: StackRunOptions) -> StackedLSTM:
+    """Builds a stack with given weights.
 
     Args:
-        layers: one or two directions a layer, arrays of shapes that fit each other.
+        layers: one or two directions per layer, arrays of shapes that fit each other.
         options: as given by the user.
     """
     _check_options(options, StackRunOptions.__optional_keys__)
@@ -101,13 +101,12 @@ def filled_stack(layers: list[list[Direction]], options: StackRunOptions) -> Sta
 
 def _check_options(options: Mapping[str, Any], allowed: frozenset[str]) -> None:
     if unknown := sorted(set(options) - allowed):
-        raise ValueError(
-            f"{unknown[0]} is no option of a converted layer: expected one of {', '.join(sorted(allowed))}"
-        )
+        known = ", ".join(sorted(allowed))
+        raise ValueError(f"{unknown[0]} is not an option of a converted layer: expected one of {known}")
 
 
 def _sizes(direction: Direction) -> dict[str, Any]:
-    """Constructor arguments of a layer whose weights are about to be filled in."""
+    """Returns the constructor arguments of a layer whose weights are set afterwards."""
     zeros = nnx.initializers.zeros_init()
     return {
         "in_features": direction.kernel.shape[0],
