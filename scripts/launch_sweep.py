@@ -22,10 +22,9 @@ import submitit
 import tyro
 
 from lstmjax.config import RunConfig
-from lstmjax.errors import ConfigError, LstmjaxError
+from lstmjax.errors import ConfigError, Interrupted, LstmjaxError
 from lstmjax.runs.signals import Interrupt
 from lstmjax.sweep.config import COORDINATOR, SweepConfig
-from lstmjax.sweep.population.block import Interrupted
 
 JOIN_SECONDS = 60.0
 """How long a worker that is preempted may take to save; SLURM is asked for more (``signal_delay_s``)."""

@@ -1,12 +1,16 @@
-"""What a search asks: its space, options and data, checked before anything is written, and the folder it is kept in."""
+"""What a sweep searches, and where: its space, options and data, validated before anything is written, and its folder.
 
+POSIX only: the folder is made under a lock of `fcntl.flock`.
+"""
+
+import contextlib
 import dataclasses
 import fcntl
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
@@ -22,29 +26,31 @@ from lstmjax.sweep.config import COORDINATOR, SweepConfig
 from lstmjax.sweep.population.objective import check_metric
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.storage import Storage
-from lstmjax.sweep.study.study import Study
-from lstmjax.sweep.study.suggest import asker, distributions, encode, number_of_trials
-from lstmjax.sweep.worker import Plan
+from lstmjax.sweep.study.study import Plan, Study
+from lstmjax.sweep.study.suggest import make_suggest, number_of_trials
 
 SWEEP_FILE = "sweep.json"
 
+_LOCK_FILE = ".sweep.lock"
 
-class Question(NamedTuple):
-    """A search, ready to begin or to go on."""
+
+@dataclasses.dataclass(frozen=True)
+class SweepSetup:
+    """A sweep that is ready to begin or to continue."""
 
     space: Space
     base: RunConfig
     """The options that trials share."""
     settings: SweepConfig
     panel: Panel
-    digest: str
+    data_digest: str
     """SHA-256 of the data."""
     directory: Path
     description: dict[str, Any]
-    """What makes the search the one it is."""
+    """What tells this sweep from every other."""
     plan: Plan
     storage: Storage | None
-    """None where another process owns the study."""
+    """None where a coordinator owns the study."""
 
     def study(self, *, coordinated: bool = False) -> Study:
         """The trials.
@@ -53,23 +59,26 @@ class Question(NamedTuple):
             coordinated: whether this process owns them for workers on any host.
 
         Raises:
-            ConfigError: the storage holds another search.
+            ConfigError: the storage holds another sweep.
         """
         assert self.storage is not None
-        told = distributions(self.space)
-        return Study(self.storage, self.settings.study, self.description, told, encode, coordinated=coordinated)
-
-    def close(self) -> None:
-        """Closes the database."""
-        if self.storage is not None:
-            self.storage.close()
+        return Study(self.storage, self.settings.study, self.description, self.space, coordinated=coordinated)
 
 
-def pose(
+@contextlib.contextmanager
+def set_up(
     space: Space | Mapping[str, Any] | Path | str, base: RunConfig, run_dir: Path | str, settings: SweepConfig
-) -> Question:
-    """Checks a search, and makes its folder unless it is there; arguments and errors as in `lstmjax.sweep.run`."""
-    space, source_name = _space(space)
+) -> Iterator[SweepSetup]:
+    """Validates a sweep, and makes its folder unless it exists; arguments and errors as in `lstmjax.sweep.run`.
+
+    Yields:
+        The sweep; its database is closed at the end.
+    """
+    source_name = "space"
+    if isinstance(space, Mapping):
+        space = Space.from_dict(space)
+    elif not isinstance(space, Space):
+        space, source_name = Space.from_toml(space), str(space)
     space.check(base, source_name)
     check_metric(settings.metric)
     total = number_of_trials(settings, space)
@@ -78,35 +87,34 @@ def pose(
     prepare(panel, base.data, with_test=True)
     digest, directory = panel_digest(panel), Path(run_dir)
     description = _describe(space, base, settings, digest)
-    server = None if settings.storage in (None, COORDINATOR) else Storage(settings.storage)
-    identity = _make_directory(directory, base, digest, description)
-    storage = (
-        None if settings.storage == COORDINATOR else server or Storage(f"sqlite:///{directory.resolve()}/study.db")
-    )
-    ask = asker(space, settings.sampler, base.train.seed, settings.population)
-    return Question(
-        space=space,
-        base=base,
-        settings=settings,
-        panel=panel,
-        digest=digest,
-        directory=directory,
-        description=description | {"run directory": identity},
-        plan=Plan(total, settings.population, ask),
-        storage=storage,
-    )
+    with contextlib.ExitStack() as stack:
 
+        def opened(url: str) -> Storage:
+            return stack.enter_context(contextlib.closing(Storage(url)))
 
-def _space(space: Space | Mapping[str, Any] | Path | str) -> tuple[Space, str]:
-    if isinstance(space, Space):
-        return space, "space"
-    if isinstance(space, Mapping):
-        return Space.from_dict(space), "space"
-    return Space.from_toml(space), str(space)
+        storage = None if settings.storage in (None, COORDINATOR) else opened(settings.storage)
+        identity = _make_directory(directory, base, digest, description)
+        if settings.storage is None:
+            storage = opened(f"sqlite:///{directory.resolve()}/study.db")
+        yield SweepSetup(
+            space=space,
+            base=base,
+            settings=settings,
+            panel=panel,
+            data_digest=digest,
+            directory=directory,
+            description=description | {"run directory": identity},
+            plan=Plan(
+                total,
+                settings.population,
+                make_suggest(space, settings.sampler, base.train.seed, settings.population),
+            ),
+            storage=storage,
+        )
 
 
 def _describe(space: Space, base: RunConfig, settings: SweepConfig, data_digest: str) -> dict[str, Any]:
-    """What makes a search the one it is."""
+    """What tells a sweep from every other."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
     neutral = dict.fromkeys(SAFE) | {"train.refit_all": False}
     # A path and a dataset exclude each other, and neither says what the data are: their digest does.
@@ -120,21 +128,16 @@ def _describe(space: Space, base: RunConfig, settings: SweepConfig, data_digest:
 
 
 def _make_directory(directory: Path, base: RunConfig, data_digest: str, description: Mapping[str, Any]) -> str:
-    """Makes the sweep's folder, unless it is there.
-
-    Returns:
-        What tells it from every other.
-    """
-    lock = ".sweep.lock"
+    """Makes the sweep's folder unless it exists; returns the sweep's identifier, different for every sweep."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with (directory / lock).open("w") as file:
+        with (directory / _LOCK_FILE).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             path = directory / SWEEP_FILE
             if path.exists():
                 return json.loads(path.read_text())["id"]
-            if {entry.name for entry in directory.iterdir()} - {lock}:
-                (directory / lock).unlink()
+            if {entry.name for entry in directory.iterdir()} - {_LOCK_FILE}:
+                (directory / _LOCK_FILE).unlink()
                 raise CheckpointError(f"{directory} holds something that is not a sweep: name another --run-dir")
             identity = uuid.uuid4().hex
             RunDirectory(directory).describe(base, data_digest=data_digest)

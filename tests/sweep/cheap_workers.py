@@ -15,24 +15,25 @@ import time
 import warnings
 from pathlib import Path
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution
-
 from lstmjax.errors import Interrupted
 from lstmjax.sweep.population.trial import Outcome
+from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.storage import Storage
-from lstmjax.sweep.study.study import Study
-from lstmjax.sweep.worker import Plan, work
+from lstmjax.sweep.study.study import Plan, Study
+from lstmjax.sweep.worker import work
 
 NAP = 0.05
 """Seconds from one checkpoint to the next."""
 
-DISTRIBUTIONS = {
-    "optimizer.learning_rate": FloatDistribution(1e-4, 1e-1, log=True),
-    "model.hidden_size": CategoricalDistribution([8, 16]),
-}
+SPACE = Space.from_dict(
+    {
+        "optimizer.learning_rate": {"type": "loguniform", "low": 1e-4, "high": 1e-1},
+        "model.hidden_size": {"type": "choice", "values": [8, 16]},
+    }
+)
 
 
-def ask(study, number, before):
+def suggest(study, number, before):
     """A setting that depends on the trial's number alone."""
     numbers = random.Random(number)
     return {"optimizer.learning_rate": 10 ** numbers.uniform(-4, -1), "model.hidden_size": numbers.choice([8, 16])}
@@ -65,7 +66,7 @@ OPEN = []
 def open_study(directory, storage):
     OPEN.append(Storage(storage))
     name = f"{directory.parent.name} {directory.name}"
-    return Study(OPEN[-1], name, {"space": "of the tests"}, DISTRIBUTIONS)
+    return Study(OPEN[-1], name, {"space": "of the tests"}, SPACE)
 
 
 def close_all():
@@ -95,7 +96,7 @@ def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda:
         return outcomes(block)
 
     study = open_study(directory, storage)
-    work(study, directory, Plan(total, size, ask), train, grace=grace, should_stop=should_stop)
+    work(study, directory, Plan(total, size, suggest), train, grace=grace, should_stop=should_stop)
     return study
 
 

@@ -16,13 +16,14 @@ from lstmjax.config import RunConfig
 from lstmjax.data.source import load_source
 from lstmjax.errors import Interrupted
 from lstmjax.forecaster.checkpoint import panel_digest
-from lstmjax.sweep import Outcome, Space, SweepConfig, search
+from lstmjax.sweep import Distribution, Outcome, Space, SweepConfig, search
 from lstmjax.sweep import config as settings
-from lstmjax.sweep.report import report
+from lstmjax.sweep.report import outputs
 from lstmjax.sweep.report.table import best_trial, trials_table
+from lstmjax.sweep.study.distributions import distributions, original_value, stored_value
 from lstmjax.sweep.study.storage import Storage
 from lstmjax.sweep.study.study import Study
-from lstmjax.sweep.study.suggest import asker, distributions, encode
+from lstmjax.sweep.study.suggest import make_suggest
 
 SPACE = """
 "optimizer.learning_rate" = { type = "loguniform", low = 1e-4, high = 1e-1 }
@@ -64,7 +65,7 @@ def stand_in(monkeypatch):
         return [outcome(trial) for trial in trials]
 
     monkeypatch.setattr(search, "train_block", train_block)
-    monkeypatch.setattr(report, "write_winner", lambda directory, *_, **__: directory)
+    monkeypatch.setattr(outputs, "write_winner", lambda directory, *_, **__: directory)
     return blocks
 
 
@@ -189,15 +190,15 @@ def test_tpe_learns_and_draws_the_same_again_given_the_same_past(tmp_path):
     drawn = []
     for name in ("a", "b"):
         storage = Storage(f"sqlite:///{tmp_path}/{name}.db")
-        study = Study(storage, "s", {}, distributions(space), encode)
+        study = Study(storage, "s", {}, space)
         for number in range(24):
             exponent = -4 + 3 * (number + 0.5) / 24
             params, value = {"optimizer.learning_rate": 10**exponent}, abs(exponent + 2)
             study.optuna.add_trial(
                 optuna.trial.create_trial(params=params, distributions=distributions(space), value=value)
             )
-        ask = asker(space, "tpe", 3, 8)
-        drawn.append([ask(study.optuna, 24 + i, [])["optimizer.learning_rate"] for i in range(8)])
+        suggest = make_suggest(space, "tpe", 3, 8)
+        drawn.append([suggest(study.optuna, 24 + i, [])["optimizer.learning_rate"] for i in range(8)])
         storage.close()
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == 8
@@ -206,7 +207,8 @@ def test_tpe_learns_and_draws_the_same_again_given_the_same_past(tmp_path):
 
 def test_lists_survive_optuna():
     space = Space.from_dict({"model.name": {"type": "choice", "values": ["direct", "segment"]}})
-    assert encode({"a": [1, 2], "b": 0.5, "c": None}) == {"a": "[1, 2]", "b": 0.5, "c": None}
+    assert [stored_value(value) for value in ([1, 2], (1, 2), 0.5, None)] == ["[1, 2]", "[1, 2]", 0.5, None]
+    assert original_value(Distribution("choice", values=((1, 2), 3)), "[1, 2]") == (1, 2)
     assert distributions(space)["model.name"].choices == ("direct", "segment")
 
 

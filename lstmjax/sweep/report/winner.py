@@ -16,11 +16,11 @@ from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.run import conclude
 from lstmjax.storage.files import replace_file
+from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.study import params_of
-from lstmjax.sweep.worker import weights_directory
 
 BEST = "best"
-"""The winner's folder, within the sweep's."""
+"""The winner's folder, in the sweep's directory."""
 
 TRIAL_FILE = "trial.json"
 """Which trial it is."""
@@ -28,26 +28,24 @@ TRIAL_FILE = "trial.json"
 
 def write_winner(
     directory: Path, trial: FrozenTrial, panel: Panel, *, data_digest: str, say: Callable[[str], None] = print
-) -> Path:
-    """Makes the winner's run directory, unless it is there.
+) -> None:
+    """Makes the winner's run directory, unless it exists.
 
-    With several seeds it is the run of the first of them; the others lie in it, and a table of all.
+    With several seeds it is the run of the first seed, and also holds the others' forecasters and a table of all.
 
     Args:
-        directory: the sweep's.
+        directory: the sweep's directory.
         trial: the winner.
         panel: the data.
-        data_digest: SHA-256 of it.
-        say: where to tell how it goes, a line at a time.
-
-    Returns:
-        The run directory.
+        data_digest: SHA-256 of the data.
+        say: called with each line that says what happens.
     """
     target = directory / BEST
-    told = {"number": trial.number, "value": trial.value, "params": params_of(trial)}
-    if _reads(target / TRIAL_FILE) == json.loads(json.dumps(told)):
-        return target
-    folder = weights_directory(directory, trial.user_attrs["block"], trial.number)
+    description = {"number": trial.number, "value": trial.value, "params": params_of(trial)}
+    described = target / TRIAL_FILE
+    if described.exists() and json.loads(described.read_text()) == json.loads(json.dumps(description)):
+        return
+    folder = BlockDirectory(directory, trial.user_attrs["block"]).weights(trial.number)
     members = {int(path.name.removeprefix("seed-")): path for path in folder.glob("seed-*")}
     new = directory / f"{BEST}.new"
     shutil.rmtree(new, ignore_errors=True)
@@ -66,11 +64,6 @@ def write_winner(
             scores[seed] = forecaster.evaluate_panel(panel).metrics["test"]
     if scores:
         pd.DataFrame.from_dict(scores, orient="index").rename_axis("seed").to_csv(new / "seeds.csv")
-    replace_file(new / TRIAL_FILE, json.dumps(told, indent=2) + "\n")
+    replace_file(new / TRIAL_FILE, json.dumps(description, indent=2) + "\n")
     shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
-    return target
-
-
-def _reads(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.exists() else None

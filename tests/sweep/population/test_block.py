@@ -15,8 +15,8 @@ from lstmjax.data.windows import Windows
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.sweep import Halving, Interrupted, Space, Trial, draw
-from lstmjax.sweep.population import block, lanes
-from lstmjax.sweep.population.group import make_groups
+from lstmjax.sweep.population import block, slots
+from lstmjax.sweep.population.population import make_populations
 
 RATES = [0.001, 0.01, 0.03, 0.1, 0.3, 0.0003, 0.02, 0.003, 0.0001]
 
@@ -76,13 +76,13 @@ def test_for_every_traced_option_a_member_is_what_it_would_be_alone(panel, small
     outcomes = small.train(panel, [*trials, Trial(99, {})])
     usual = outcomes.pop()
     for trial, outcome in zip(trials, outcomes, strict=True):
-        (group,) = make_groups(small.base, panel, small.space, [trial], seeds=1, metric="scaled_mae").groups
+        (population,), _ = make_populations(small.base, panel, small.space, [trial], seeds=1, metric="scaled_mae")
         alone = training.train(
-            group.network,
-            group.data,
-            group.config.optimizer,
-            group.config.train,
-            hyperparameters=[group.members[0].numbers],
+            population.network,
+            population.data,
+            population.config.optimizer,
+            population.config.train,
+            hyperparameters=[population.members[0].numbers],
         )
         assert small.same_bytes(alone.weights(), outcome.fitted[0].weights), trial
         assert outcome.intermediate != usual.intermediate, f"{trial} has no part in the program"
@@ -98,12 +98,12 @@ def test_the_best_of_each_rung_go_on(halved, whole):
     assert sorted(outcome.steps for outcome in outcomes) == [3] * 6 + [9] * 2 + [27]
     for stop, entered, kept in ((3, 9, 3), (9, 3, 1)):
         (rung,) = [report for report in reports if report.message and report.message.startswith(f"step {stop}:")]
-        assert rung.message == f"step {stop}: the best {kept} of {entered} trials go on"
+        assert rung.message == f"step {stop}: the best {kept} of {entered} trials continue"
         ranked = sorted((o.number for o in outcomes if o.steps >= stop), key=rung.values.get)
         assert {o.number for o in outcomes if o.steps > stop} == set(ranked[:kept])
     last = max((o for o in outcomes if o.steps == 3), key=lambda outcome: outcome.value)
     assert (last.state, last.fitted) == ("PRUNED", None)
-    assert last.reason == "pruned at step 3: 9. of 9, the best 3 went on"
+    assert last.reason == "pruned at step 3: rank 9 of 9, the best 3 continue"
     assert last.value == whole[0][last.number].intermediate[3]
 
 
@@ -191,7 +191,7 @@ def test_a_block_that_is_cut_off_goes_on(halved, panel, small, tmp_path):
         raise AssertionError("it was trained again")
 
     alike(small.train(panel, trials, should_stop=lambda: True, on_report=untouched, **options), outcomes, small)
-    with pytest.raises(CheckpointError, match="holds the population of other trials"):
+    with pytest.raises(CheckpointError, match="holds the checkpoints of other trials"):
         small.train(panel, trials[:3], **options)
 
 
@@ -200,28 +200,30 @@ def test_a_block_that_is_cut_off_goes_on(halved, panel, small, tmp_path):
 
 def test_a_population_that_does_not_fit_is_trained_in_parts(whole, panel, small, monkeypatch):
     monkeypatch.setattr(parallel, "available_bytes", lambda: 250_000_000)
-    monkeypatch.setattr(lanes, "training_bytes", lambda *plan, **options: 100_000_000 * len(plan[-1]))
+    monkeypatch.setattr(slots, "training_bytes", lambda *plan, **options: 100_000_000 * len(plan[-1]))
     messages = []
     outcomes = small.train(
         panel, small.trials_at(RATES), population=10, on_report=lambda report: messages.append(report.message)
     )
     assert [message for message in messages if message] == [
-        "10 members together need 1000 MB a device, which has 250 MB left: they are trained 2 at a time",
+        "10 members together need 1000 MB per device, which has 250 MB left: training 2 at a time",
     ]
     alike(outcomes, whole[0], small)
 
 
 def test_the_need_is_that_of_the_compiled_programs(whole, panel, small, compilations):
-    (group,) = make_groups(small.base, panel, small.space, small.trials_at([0.1]), seeds=1, metric="scaled_mae").groups
+    (population,), _ = make_populations(
+        small.base, panel, small.space, small.trials_at([0.1]), seeds=1, metric="scaled_mae"
+    )
     before = len(compilations)
+    config, hyperparameters = population.config, [population.members[0].numbers] * 2
     needed = training.training_bytes(
-        group.network, group.data, group.config.optimizer, group.config.train, [group.members[0].numbers] * 2,
-        mapping="map",
-    )  # fmt: skip
+        population.network, population.data, config.optimizer, config.train, hyperparameters, mapping="map"
+    )
     assert len(compilations) == before
     state, panel_arrays = (
         sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-        for tree in (group.template(), group.data.arrays)
+        for tree in (population.template(), population.data.arrays)
     )
     # On each of two devices a member's state before and after, and the panel once.
     assert 2 * state + panel_arrays < needed < 2 * state + panel_arrays + 100_000
@@ -235,8 +237,8 @@ def test_out_of_memory_halves_the_population_and_goes_on(whole, panel, small, mo
         panel, small.trials_at(RATES), population=10, on_report=lambda report: messages.append(report.message)
     )
     assert [message for message in messages if message] == [
-        "out of memory with 10 members at a time: going on with 4",
-        "out of memory with 4 members at a time: going on with 2",
+        "out of memory with 10 members at a time: continuing with 4",
+        "out of memory with 4 members at a time: continuing with 2",
     ]
     alike(outcomes, whole[0], small)
 

@@ -1,8 +1,8 @@
-"""Trials that share a compiled program: what they are trained on, and where each of their members is."""
+"""Populations: members that share a compiled program, what they are trained on, and the state of each."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -22,7 +22,8 @@ from lstmjax.sweep.space.traced import numbers, static_part
 from lstmjax.training import Hyperparameters, TrainingData, TrainResult, TrainState, functional
 
 
-class Member(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Member:
     """One model: a trial trained from one seed."""
 
     trial: int
@@ -30,24 +31,24 @@ class Member(NamedTuple):
     config: RunConfig
     """All options of its trial, with its own seed."""
     numbers: Hyperparameters
-    """What is traced of it."""
+    """Its traced options."""
 
 
 @dataclasses.dataclass
-class Group:
+class Population:
     """Members that share a compiled program.
 
     Attributes:
-        config: what is compiled in.
-        prepared: the data as the trials have them.
-        data: what is trained on.
+        config: the options that are compiled in.
+        prepared: the data, prepared as these options say.
+        data: what the members are trained on.
         network: draws the networks.
         members: M members.
         state: of all members, NumPy arrays with a leading axis of M; None before they are begun.
         kept: (M,) the objective of each member's kept weights; infinite before any check.
         history: for each member the objective at each check, by step.
         seconds: (M,) each member's share of the time.
-        lanes: members trained together, at most; None before that is known.
+        slots: members trained at once, at most; None before that is known.
     """
 
     config: RunConfig
@@ -56,25 +57,17 @@ class Group:
     network: models.Builder
     members: list[Member]
     state: TrainState | None = None
-    kept: np.ndarray = dataclasses.field(init=False)
-    history: list[dict[int, float]] = dataclasses.field(init=False)
-    seconds: np.ndarray = dataclasses.field(init=False)
-    lanes: int | None = None
+    slots: int | None = None
 
     def __post_init__(self) -> None:
         self.kept = np.full(len(self.members), np.inf)
-        self.history = [{} for _ in self.members]
+        self.history: list[dict[int, float]] = [{} for _ in self.members]
         self.seconds = np.zeros(len(self.members))
 
     @property
     def steps(self) -> np.ndarray:
-        """(M,) updates that each member did."""
+        """(M,) updates of each member."""
         return np.zeros(len(self.members), np.int32) if self.state is None else np.asarray(self.state.step)
-
-    def rows(self, trials: Sequence[int]) -> list[int]:
-        """The members of some trials."""
-        wanted = set(trials)
-        return [row for row, member in enumerate(self.members) if member.trial in wanted]
 
     def is_active(self, row: int) -> bool:
         """Whether a member would be trained further: it neither stopped early nor failed."""
@@ -89,33 +82,31 @@ class Group:
         assert self.state is not None
         return jax.tree.map(lambda leaf: leaf[list(rows)], self.state)
 
-    def put(self, rows: Sequence[int], state: TrainState, lanes: Sequence[int]) -> None:
-        """Takes over the new state of some members.
+    def put(self, rows: Sequence[int], state: TrainState, slots: Sequence[int]) -> None:
+        """Stores the new state of some members.
 
         Args:
-            rows: which members.
-            state: of a population that they were part of.
-            lanes: for each of ``rows`` its place in that population.
+            rows: the members.
+            state: of all that were trained at once.
+            slots: for each of ``rows`` its place in that state.
         """
-        chosen = np.asarray(lanes)
         if self.state is None:
             self.state = jax.tree.map(
                 lambda leaf: np.zeros((len(self.members), *np.shape(leaf)[1:]), np.asarray(leaf).dtype), state
             )
         for whole, part in zip(jax.tree.leaves(self.state), jax.tree.leaves(jax.device_get(state)), strict=True):
-            whole[list(rows)] = np.asarray(part)[chosen]
+            whole[list(rows)] = np.asarray(part)[list(slots)]
 
     def template(self) -> TrainState:
         """The shapes of the state."""
         return state_template(self.network, self.config.optimizer, self.config.train, len(self.members))
 
     def fitted(self, row: int) -> Fitted:
-        """What is kept of a member."""
-        member = self.members[row]
-        result = self._result()
+        """The trained forecaster of a member."""
+        member, result = self.members[row], self._result()
         resolved = dataclasses.replace(member.config, data=self.prepared.config)
         return Fitted.of(resolved, member.config.model.name, self.prepared)._replace(
-            # A copy, lest one member's weights hold on to those of all.
+            # A copy, as a view of one member's weights would keep those of all in memory.
             weights=jax.tree.map(np.array, result.weights(row)),
             summary=summary(result, row, seconds=float(self.seconds[row])),
         )
@@ -126,82 +117,59 @@ class Group:
         return TrainResult(structure, self.state, False, 0.0, self.config.train.batch_size, 1)
 
 
-class Groups(NamedTuple):
-    """The trials of a block, by what they share."""
-
-    groups: list[Group]
-    refused: dict[int, str]
-    """Why a trial cannot be trained, by its position."""
-
-
-def make_groups(
+def make_populations(
     base: RunConfig, panel: Panel, space: Space, trials: Sequence[Trial], *, seeds: int, metric: str
-) -> Groups:
-    """Sorts trials by what is compiled in, and prepares the data of each group.
+) -> tuple[list[Population], dict[int, str]]:
+    """Divides trials into populations, by the options that are compiled in, and prepares the data of each.
 
     Args:
-        base: the options that trials do not name.
+        base: the options that the trials do not name.
         panel: the data.
         space: what is searched.
-        trials: which.
-        seeds: members of each.
+        trials: the trials.
+        seeds: members per trial.
         metric: what trials are ranked by.
 
     Returns:
-        The groups, in the order of their first trials. A trial whose options do not go together, or whose data
-        cannot be prepared, is refused.
+        The populations, in the order of their first trials; and for each trial that cannot be trained, by its position,
+        why: its options contradict each other, or its data cannot be prepared.
 
     Raises:
-        ConfigError: the metric cannot be had.
+        ConfigError: the metric is unknown, or cannot be computed for this data.
         DataError: the base config's data cannot be used.
     """
-    data = _Data(panel, space.longest_lookback(base), metric)
-    data.training(base.data)  # what is wrong with this is wrong with every trial
+    longest = space.longest_lookback(base)
+
+    @functools.cache
+    def prepared_as(config: DataConfig) -> tuple[Prepared, TrainingData]:
+        prepared = prepare(panel, config, with_test=True)
+        prepared = prepared._replace(validation=common_windows(prepared.validation, longest))
+        objective = make_objective(metric, prepared)
+        return prepared, TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec, objective)
+
+    prepared_as(base.data)  # an error here is an error of every trial
     refused: dict[int, str] = {}
-    sorted_members: dict[RunConfig, list[Member]] = {}
+    members_of: dict[RunConfig, list[Member]] = {}
     for position, trial in enumerate(trials):
         try:
             config = base.replace({**trial.params, "train.batch_shards": 1})
         except ConfigError as error:
             refused[position] = str(error)
             continue
-        members = sorted_members.setdefault(static_part(config, space.names), [])
+        members = members_of.setdefault(static_part(config, space.names), [])
         for seed in range(config.train.seed, config.train.seed + seeds):
             own = config.replace({"train.seed": seed})
             members.append(Member(position, own, numbers(own, space.names, seed=seed)))
-    groups = []
-    for config, members in sorted_members.items():
+    populations = []
+    for config, members in members_of.items():
         try:
-            groups.append(_make_group(config, data, members))
+            prepared, data = prepared_as(config.data)
+            network = models.Builder(prepared.spec, config.model)
+            functional(network)  # raises where options contradict each other
+            populations.append(Population(config, prepared, data, network, members))
         except (ConfigError, DataError) as error:
             refused |= {member.trial: str(error) for member in members}
-    return Groups(groups, refused)
-
-
-def _make_group(config: RunConfig, data: "_Data", members: list[Member]) -> Group:
-    prepared, training = data.training(config.data)
-    network = models.Builder(prepared.spec, config.model)
-    functional(network)  # which refuses options that do not go together
-    return Group(config, prepared, training, network, members)
-
-
-class _Data:
-    """The data as trials have them, prepared once for all that have them alike."""
-
-    def __init__(self, panel: Panel, longest: int, metric: str) -> None:
-        self.panel, self.longest, self.metric = panel, longest, metric
-        self._prepared: dict[DataConfig, tuple[Prepared, TrainingData]] = {}
-
-    def training(self, config: DataConfig) -> tuple[Prepared, TrainingData]:
-        if config not in self._prepared:
-            prepared = prepare(self.panel, config, with_test=True)
-            prepared = prepared._replace(validation=common_windows(prepared.validation, self.longest))
-            objective = make_objective(self.metric, prepared)
-            self._prepared[config] = (
-                prepared,
-                TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec, objective),
-            )
-        return self._prepared[config]
+    return populations, refused
 
 
 def common_windows(windows: Windows, longest: int) -> Windows:
