@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import logging
 import shutil
 import typing
+import warnings
 
 import numpy as np
 import optuna
@@ -166,6 +168,19 @@ def test_a_finished_sweep_trains_nothing_again_and_may_get_more_trials(space, cs
     assert (tmp_path / "r" / "trials.csv").read_bytes() == before
     main(command(space, csv, tmp_path / "r", "--trials=14"))
     assert [trial.number for trials, _ in trained for trial in trials] == [12, 13]
+
+
+def test_optuna_is_silent_during_a_sweep_and_as_before_after_it(space, csv, tmp_path, trained, caplog):
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.INFO)
+    filters = list(warnings.filters)
+    search.run(*_arguments(space, csv, tmp_path / "r"), say=lambda line: None)
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    assert logging.getLogger("alembic").level == logging.INFO
+    assert warnings.filters == filters
+    assert not [record for record in caplog.records if record.name.startswith(("optuna", "alembic"))]
+    optuna.create_study()
+    assert "A new study created" in caplog.text
 
 
 def test_a_grid_ends_with_its_points(csv, tmp_path, trained):

@@ -1,6 +1,5 @@
 """Pictures of a sweep: how it went, which settings were good, which options mattered, how its members learned."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 from lstmjax.evaluation.plots import ACCENT, FAINT, GREY, INK, blank_figure
+from lstmjax.sweep.study.quiet_optuna import quiet_optuna
 
 _SHADES = LinearSegmentedColormap.from_list("sweep", [ACCENT, "#d9b08c", "#c9d1d8"])  # the best stands out
 _FEW = 3  # trials from which on a picture says something
@@ -123,8 +122,7 @@ def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     """The numbers of `importance`, by option, the greatest first; empty if the trials are too few to tell."""
     if len(trials) < _FOR_IMPORTANCE:
         return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with quiet_optuna():
         study = optuna.create_study()
         study.add_trials(
             [

@@ -5,20 +5,18 @@ POSIX only: the lock beside an SQLite file is that of `fcntl.flock`.
 
 import contextlib
 import fcntl
-import logging
 import os
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from lstmjax.errors import ConfigError
+from lstmjax.sweep.study.quiet_optuna import quiet_optuna
 
 SERVERS = ("postgresql", "mysql", "mariadb")
 """Databases that workers on several hosts may share."""
@@ -46,8 +44,6 @@ class Storage:
     """
 
     def __init__(self, url: str) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
             parsed = sqlalchemy.make_url(url)
         except ArgumentError:
@@ -148,6 +144,5 @@ def _probe(url: str, arguments: dict) -> None:
 
 
 def _rdb(url: str, engine: dict) -> RDBStorage:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with quiet_optuna():
         return RDBStorage(url, engine_kwargs=engine)

@@ -19,6 +19,7 @@ from lstmjax.sweep.population.trial import Outcome, Trial
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.distributions import distributions, stored_value
 from lstmjax.sweep.study.heartbeat import host
+from lstmjax.sweep.study.quiet_optuna import quiet_optuna
 from lstmjax.sweep.study.storage import Storage
 
 DESCRIPTION = "lstmjax"
@@ -89,7 +90,7 @@ class Study:
         self._for_all_hosts = coordinated or storage.shared_by_hosts
         self._distributions = distributions(space)
         self._first_beats: dict[str, int] = {}  # the first counts seen of workers on other hosts
-        with storage.exclusive():
+        with storage.exclusive(), quiet_optuna():
             self.optuna = optuna.create_study(
                 storage=storage.rdb, study_name=name, direction="minimize", load_if_exists=True
             )
