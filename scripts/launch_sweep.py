@@ -192,4 +192,4 @@ if __name__ == "__main__":
         main(tyro.cli(Launch, default=default, description=__doc__))
     except LstmjaxError as error:
         print(f"launch_sweep: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_status", 2))

@@ -80,6 +80,7 @@ def run(
         DataError: the data cannot be used.
         CheckpointError: the directory holds something else, or cannot be written.
         Interrupted: ``should_stop`` returned True; the same call continues.
+        NoWinnerError: no trial is complete; the column ``reason`` of trials.csv says why.
     """
     with set_up(space, base, run_dir, settings or SweepConfig()) as setup:
         study = RemoteStudy(setup.directory) if setup.storage is None else setup.study()
@@ -131,6 +132,7 @@ def coordinate(
 
     Raises:
         Interrupted: ``should_stop`` returned True.
+        NoWinnerError: no trial is complete.
     """
     with set_up(space, base, run_dir, settings) as setup:
         study = setup.study(coordinated=True)

@@ -18,7 +18,7 @@ from lstmjax.config import RunConfig
 from lstmjax.data.source import load_source
 from lstmjax.errors import Interrupted
 from lstmjax.forecaster.checkpoint import panel_digest
-from lstmjax.sweep import Distribution, Outcome, Space, SweepConfig, search
+from lstmjax.sweep import Distribution, NoWinnerError, Outcome, Space, SweepConfig, search
 from lstmjax.sweep import config as settings
 from lstmjax.sweep.report import outputs
 from lstmjax.sweep.report.table import best_trial, trials_table
@@ -227,13 +227,15 @@ def test_lists_survive_optuna():
     assert distributions(space)["model.name"].choices == ("direct", "segment")
 
 
-def test_no_winner_is_said(csv, tmp_path, trained, capsys, monkeypatch, space):
+def test_a_sweep_without_a_complete_trial_raises(csv, tmp_path, trained, monkeypatch, space):
     def fail(base, panel, space, trials, **options):
         return [Outcome(t.number, "FAIL", None, None, {}, 0, 0.0, "its loss was not finite", None) for t in trials]
 
     monkeypatch.setattr(search, "train_block", fail)
-    main(command(space, csv, tmp_path / "r"))
-    assert "no winner" in capsys.readouterr().out
+    for _ in range(2):  # also when it is run again
+        with pytest.raises(NoWinnerError, match=r"no trial is complete, .* column reason in .*/trials\.csv") as raised:
+            search.run(*_arguments(space, csv, tmp_path / "r"))
+        assert raised.value.exit_status == 1
     assert pd.read_csv(tmp_path / "r" / "trials.csv")["reason"].unique().tolist() == ["its loss was not finite"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from lstmjax.data.panel import Panel
+from lstmjax.errors import LstmjaxError
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.config import SweepConfig
@@ -17,6 +18,13 @@ from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.study import Study
 
 TABLE_FILE = "trials.csv"
+
+
+class NoWinnerError(LstmjaxError):
+    """All trials of a sweep are finished and none is complete: they failed, or were pruned before the others failed."""
+
+    exit_status = 1
+    """Of a command that ends with it: the command was right, and the training failed."""
 
 
 def write_trials(directory: Path, study: Study, seeds: int) -> pd.DataFrame:
@@ -47,6 +55,9 @@ def write_report(
 
     Returns:
         The table of trials.
+
+    Raises:
+        NoWinnerError: no trial is complete; the table and the plots are written.
     """
     with study.storage.exclusive():
         table, trials = write_trials(directory, study, settings.seeds), study.trials()
@@ -54,8 +65,9 @@ def write_report(
             RunDirectory(directory).write_plot(name, figure)
         best = best_trial(trials)
         if best is None:
-            say("no trial is complete, so there is no winner: see the column reason in trials.csv")
-            return table
+            raise NoWinnerError(
+                f"no trial is complete, so there is no winner: see the column reason in {directory / TABLE_FILE}"
+            )
         shown = "  ".join(f"{name}={value}" for name, value in best.params.items())
         say(f"best {settings.metric}: {best.value:.6g} (trial {best.number}: {shown})")
         write_winner(directory, best, panel, data_digest=data_digest, say=say)
