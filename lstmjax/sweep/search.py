@@ -20,6 +20,7 @@ import pandas as pd
 from lstmjax.config import RunConfig
 from lstmjax.errors import Interrupted
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.models.user_network import NetworkMaker
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.sweep.population.block import train_block
 from lstmjax.sweep.population.halving import Halving
@@ -41,6 +42,8 @@ class SweepResult:
     directory: Path
     trials: pd.DataFrame
     """See `lstmjax.sweep.report.table.trials_table`."""
+    network: NetworkMaker | None = None
+    """The network of your own that the trials have."""
 
     def best(self) -> Forecaster:
         """The winner.
@@ -48,7 +51,7 @@ class SweepResult:
         Raises:
             CheckpointError: no trial is complete.
         """
-        return Forecaster.load(self.directory / BEST)
+        return Forecaster.load(self.directory / BEST, network=self.network)
 
 
 def run(
@@ -57,6 +60,7 @@ def run(
     run_dir: Path | str,
     settings: SweepConfig | None = None,
     *,
+    network: NetworkMaker | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = print,
 ) -> SweepResult:
@@ -69,6 +73,9 @@ def run(
         base: the options that trials share.
         run_dir: the sweep's directory; if it holds the same sweep, that is continued.
         settings: how it is searched. Default: `SweepConfig()`.
+        network: a network of your own instead of that of ``base.model``: a class or function ``(spec: WindowSpec, *,
+            rngs: nnx.Rngs)`` that makes an NNX module; called for every member. The space then has no options of
+            ``model``. Its winner is loaded by ``Forecaster.load(run_dir / "best", network=network)``.
         should_stop: called after every chunk of steps; True interrupts the sweep.
         say: called with each line that says what happens.
 
@@ -82,7 +89,7 @@ def run(
         Interrupted: ``should_stop`` returned True; the same call continues.
         NoWinnerError: no trial is complete; the column ``reason`` of trials.csv says why.
     """
-    with set_up(space, base, run_dir, settings or SweepConfig()) as setup:
+    with set_up(space, base, run_dir, settings or SweepConfig(), network) as setup:
         study = RemoteStudy(setup.directory) if setup.storage is None else setup.study()
         factor = setup.settings.halving
         halving = None if factor is None else Halving(factor, hyperband=setup.settings.hyperband)
@@ -99,6 +106,7 @@ def run(
                     halving=halving,
                     metric=setup.settings.metric,
                     mapping=setup.settings.mapping,
+                    network=network,
                     state_dir=state,
                     should_stop=should_stop,
                     on_report=display.on_report,
@@ -113,7 +121,7 @@ def run(
         if isinstance(study, Study):
             return _report(setup, study, say)
         table = setup.directory / TABLE_FILE  # as far as the coordinator, which writes the report, has come
-        return SweepResult(setup.directory, pd.read_csv(table) if table.exists() else pd.DataFrame())
+        return SweepResult(setup.directory, pd.read_csv(table) if table.exists() else pd.DataFrame(), network)
 
 
 def coordinate(
@@ -122,6 +130,7 @@ def coordinate(
     run_dir: Path | str,
     settings: SweepConfig,
     *,
+    network: NetworkMaker | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = print,
 ) -> SweepResult:
@@ -134,7 +143,7 @@ def coordinate(
         Interrupted: ``should_stop`` returned True.
         NoWinnerError: no trial is complete.
     """
-    with set_up(space, base, run_dir, settings) as setup:
+    with set_up(space, base, run_dir, settings, network) as setup:
         study = setup.study(coordinated=True)
         with SweepDisplay(setup.plan.total, setup.base.train.max_steps) as display:
 
@@ -155,5 +164,7 @@ def _on_block(setup: SweepSetup, study: Study, display: SweepDisplay) -> None:
 
 
 def _report(setup: SweepSetup, study: Study, say: Callable[[str], None]) -> SweepResult:
-    table = write_report(setup.directory, study, setup.settings, setup.panel, setup.data_digest, say)
-    return SweepResult(setup.directory, table)
+    table = write_report(
+        setup.directory, study, setup.settings, setup.panel, setup.data_digest, network=setup.network, say=say
+    )
+    return SweepResult(setup.directory, table, setup.network)

@@ -19,11 +19,13 @@ from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoint import panel_digest
 from lstmjax.forecaster.resume import SAFE
+from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.run import absolute_paths
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.config import COORDINATOR, SweepConfig
 from lstmjax.sweep.population.objective import check_metric
+from lstmjax.sweep.population.population import check_network
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.storage import Storage
 from lstmjax.sweep.study.study import Plan, Study
@@ -41,6 +43,8 @@ class SweepSetup:
     space: Space
     base: RunConfig
     """The options that trials share."""
+    network: NetworkMaker | None
+    """A network of the user's own; None for that of ``base.model``."""
     settings: SweepConfig
     panel: Panel
     data_digest: str
@@ -67,7 +71,11 @@ class SweepSetup:
 
 @contextlib.contextmanager
 def set_up(
-    space: Space | Mapping[str, Any] | Path | str, base: RunConfig, run_dir: Path | str, settings: SweepConfig
+    space: Space | Mapping[str, Any] | Path | str,
+    base: RunConfig,
+    run_dir: Path | str,
+    settings: SweepConfig,
+    network: NetworkMaker | None,
 ) -> Iterator[SweepSetup]:
     """Validates a sweep, and makes its folder unless it exists; arguments and errors as in `lstmjax.sweep.run`.
 
@@ -80,13 +88,14 @@ def set_up(
     elif not isinstance(space, Space):
         space, source_name = Space.from_toml(space), str(space)
     space.check(base, source_name)
+    check_network(network, space, source_name)
     check_metric(settings.metric)
     total = number_of_trials(settings, space)
     base = dataclasses.replace(base, data=absolute_paths(with_dataset_settings(base.data)))
     panel = load_source(base.data).panel(base.data)
     prepare(panel, base.data, with_test=True)
     digest, directory = panel_digest(panel), Path(run_dir)
-    description = _describe(space, base, settings, digest)
+    description = _describe(space, base, settings, network, digest)
     with contextlib.ExitStack() as stack:
 
         def opened(url: str) -> Storage:
@@ -99,6 +108,7 @@ def set_up(
         yield SweepSetup(
             space=space,
             base=base,
+            network=network,
             settings=settings,
             panel=panel,
             data_digest=digest,
@@ -113,7 +123,9 @@ def set_up(
         )
 
 
-def _describe(space: Space, base: RunConfig, settings: SweepConfig, data_digest: str) -> dict[str, Any]:
+def _describe(
+    space: Space, base: RunConfig, settings: SweepConfig, network: NetworkMaker | None, data_digest: str
+) -> dict[str, Any]:
     """What tells a sweep from every other."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
     neutral = dict.fromkeys(SAFE) | {"train.refit_all": False}
@@ -124,6 +136,7 @@ def _describe(space: Space, base: RunConfig, settings: SweepConfig, data_digest:
         "options": options,
         "data_sha256": data_digest,
         **{name: getattr(settings, name) for name in searched},
+        **({} if network is None else {"network": own_name(network)}),
     }
 
 

@@ -14,6 +14,7 @@ from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.errors import Interrupted
 from lstmjax.forecaster.checkpoint import panel_digest
+from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.sweep.population import slots
 from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
 from lstmjax.sweep.population.halving import Halving
@@ -57,6 +58,7 @@ def train_block(
     halving: Halving | None = None,
     metric: str = DEFAULT_METRIC,
     mapping: parallel.MappingName | None = None,
+    network: NetworkMaker | None = None,
     state_dir: Path | None = None,
     save_seconds: float = 60.0,
     should_stop: Callable[[], bool] = lambda: False,
@@ -75,6 +77,8 @@ def train_block(
         halving: how trials are pruned. Default: not at all. Trials of all populations are ranked together.
         metric: what trials are ranked by, lower is better: key of `lstmjax.sweep.population.objective.WEIGHTS`.
         mapping: see `parallel.over_members`. Default: by platform.
+        network: a network of your own instead of that of ``config.model``: a class or function ``(spec: WindowSpec, *,
+            rngs: nnx.Rngs)`` that makes an NNX module; called for every member.
         state_dir: folder of the checkpoints; if it holds some of the same block, that is resumed. The caller removes
             the folder after the outcomes are recorded.
         save_seconds: seconds between checkpoints, besides those at rungs.
@@ -86,11 +90,12 @@ def train_block(
 
     Raises:
         Interrupted: `should_stop` returned True; the state is saved.
-        ConfigError: the metric is unknown, or there are no validation windows to rank trials by.
+        ConfigError: the metric is unknown, or there are no validation windows to rank trials by; or the space has
+            options of ``config.model`` besides a network of your own, on which they have no effect.
         DataError: there is no training window.
         CheckpointError: ``state_dir`` holds another block.
     """
-    populations, refused = make_populations(base, panel, space, trials, seeds=seeds, metric=metric)
+    populations, refused = make_populations(base, panel, space, trials, seeds=seeds, metric=metric, network=network)
     checkpoints = None
     if state_dir is not None:
         description = {
@@ -101,7 +106,7 @@ def train_block(
             "seeds": seeds,
             "metric": metric,
             "panel": panel_digest(panel),
-        }
+        } | ({} if network is None else {"network": own_name(network)})
         checkpoints = BlockCheckpoints(state_dir, description, populations)
     ranking = Ranking(trials, populations, refused, halving)
     training = _BlockTraining(

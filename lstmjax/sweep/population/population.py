@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from flax import nnx
 
 from lstmjax import models
 from lstmjax.config import DataConfig, RunConfig
@@ -15,6 +16,7 @@ from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.forecaster.checkpoint import state_template, summary
 from lstmjax.forecaster.fitted import Fitted
+from lstmjax.models.user_network import NetworkMaker, OwnBuilder, own_name
 from lstmjax.sweep.population.objective import make_objective
 from lstmjax.sweep.population.trial import Trial
 from lstmjax.sweep.space.space import Space
@@ -43,6 +45,7 @@ class Population:
         prepared: the data, prepared as these options say.
         data: what the members are trained on.
         network: draws the networks.
+        network_name: what their checkpoints call them.
         members: M members.
         state: of all members, NumPy arrays with a leading axis of M; None before they are begun.
         kept: (M,) the objective of each member's kept weights; infinite before any check.
@@ -54,7 +57,8 @@ class Population:
     config: RunConfig
     prepared: Prepared
     data: TrainingData
-    network: models.Builder
+    network: models.Builder | OwnBuilder
+    network_name: str
     members: list[Member]
     state: TrainState | None = None
     slots: int | None = None
@@ -105,7 +109,7 @@ class Population:
         """The trained forecaster of a member."""
         member, result = self.members[row], self._result()
         resolved = dataclasses.replace(member.config, data=self.prepared.config)
-        return Fitted.of(resolved, member.config.model.name, self.prepared)._replace(
+        return Fitted.of(resolved, self.network_name, self.prepared)._replace(
             # A copy, as a view of one member's weights would keep those of all in memory.
             weights=jax.tree.map(np.array, result.weights(row)),
             summary=summary(result, row, seconds=float(self.seconds[row])),
@@ -118,7 +122,14 @@ class Population:
 
 
 def make_populations(
-    base: RunConfig, panel: Panel, space: Space, trials: Sequence[Trial], *, seeds: int, metric: str
+    base: RunConfig,
+    panel: Panel,
+    space: Space,
+    trials: Sequence[Trial],
+    *,
+    seeds: int,
+    metric: str,
+    network: NetworkMaker | None = None,
 ) -> tuple[list[Population], dict[int, str]]:
     """Divides trials into populations, by the options that are compiled in, and prepares the data of each.
 
@@ -129,15 +140,17 @@ def make_populations(
         trials: the trials.
         seeds: members per trial.
         metric: what trials are ranked by.
+        network: see `train_block`.
 
     Returns:
         The populations, in the order of their first trials; and for each trial that cannot be trained, by its position,
         why: its options contradict each other, or its data cannot be prepared.
 
     Raises:
-        ConfigError: the metric is unknown, or cannot be computed for this data.
+        ConfigError: the metric is unknown, or cannot be computed for this data; or as in `check_network`.
         DataError: the base config's data cannot be used.
     """
+    check_network(network, space)
     longest = space.longest_lookback(base)
 
     @functools.cache
@@ -164,12 +177,35 @@ def make_populations(
     for config, members in members_of.items():
         try:
             prepared, data = prepared_as(config.data)
-            network = models.Builder(prepared.spec, config.model)
-            functional(network)  # raises where options contradict each other
-            populations.append(Population(config, prepared, data, network, members))
+            spec, model = prepared.spec, config.model
+            builder = models.Builder(spec, model) if network is None else OwnBuilder(network, spec)
+            functional(builder)  # raises where options contradict each other
+            name = model.name if network is None else own_name(network)
+            populations.append(Population(config, prepared, data, builder, name, members))
         except (ConfigError, DataError) as error:
             refused |= {member.trial: str(error) for member in members}
     return populations, refused
+
+
+def check_network(network: NetworkMaker | None, space: Space, source: str = "space") -> None:
+    """Validates a network of the user's own.
+
+    Args:
+        network: makes the networks; None for that of ``config.model``, which is always valid.
+        space: what is searched.
+        source: where the space came from, for the messages.
+
+    Raises:
+        ConfigError: the network is a module, or the space has options of ``config.model``.
+    """
+    if isinstance(network, nnx.Module):
+        raise ConfigError(
+            f"network is a module ({own_name(network)}): give the class or function (spec, *, rngs) that makes it, as "
+            "every member draws its own weights"
+        )
+    for name, _ in space.parameters if network is not None else ():
+        if name.startswith("model."):
+            raise ConfigError(f"{source}: {name} has no effect on a network of your own: remove it from the space")
 
 
 def common_windows(windows: Windows, longest: int) -> Windows:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from lstmjax.data.panel import Panel
 from lstmjax.errors import LstmjaxError
+from lstmjax.models.user_network import NetworkMaker
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.config import SweepConfig
@@ -41,7 +42,14 @@ def write_trials(directory: Path, study: Study, seeds: int) -> pd.DataFrame:
 
 
 def write_report(
-    directory: Path, study: Study, settings: SweepConfig, panel: Panel, data_digest: str, say: Callable[[str], None]
+    directory: Path,
+    study: Study,
+    settings: SweepConfig,
+    panel: Panel,
+    data_digest: str,
+    *,
+    network: NetworkMaker | None,
+    say: Callable[[str], None],
 ) -> pd.DataFrame:
     """Writes all outputs; of several workers that end at the same time one writes, and the others find it written.
 
@@ -51,6 +59,7 @@ def write_report(
         settings: how they were searched.
         panel: the data.
         data_digest: SHA-256 of the data.
+        network: a network of the user's own, if the trials have one.
         say: called with each line that says what happens.
 
     Returns:
@@ -70,7 +79,7 @@ def write_report(
             )
         shown = "  ".join(f"{name}={value}" for name, value in best.params.items())
         say(f"best {settings.metric}: {best.value:.6g} (trial {best.number}: {shown})")
-        write_winner(directory, best, panel, data_digest=data_digest, say=say)
+        write_winner(directory, best, panel, data_digest=data_digest, network=network, say=say)
         winning = BlockDirectory(directory, best.user_attrs["block"])
         for best_weights in (directory / "blocks").glob("*/best"):
             if best_weights != winning.best:  # only the winner's weights are of use now

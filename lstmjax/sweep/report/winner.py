@@ -13,6 +13,7 @@ from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import prepare
 from lstmjax.data.windows import test_windows
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.models.user_network import NetworkMaker
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.run import conclude
 from lstmjax.storage.files import replace_file
@@ -27,7 +28,13 @@ TRIAL_FILE = "trial.json"
 
 
 def write_winner(
-    directory: Path, trial: FrozenTrial, panel: Panel, *, data_digest: str, say: Callable[[str], None] = print
+    directory: Path,
+    trial: FrozenTrial,
+    panel: Panel,
+    *,
+    data_digest: str,
+    network: NetworkMaker | None,
+    say: Callable[[str], None],
 ) -> None:
     """Makes the winner's run directory, unless it exists.
 
@@ -38,6 +45,7 @@ def write_winner(
         trial: the winner.
         panel: the data.
         data_digest: SHA-256 of the data.
+        network: a network of the user's own, if the trials have one.
         say: called with each line that says what happens.
     """
     target = directory / BEST
@@ -51,7 +59,7 @@ def write_winner(
     shutil.rmtree(new, ignore_errors=True)
     scores: dict[int, dict[str, Any]] = {}
     for seed, path in sorted(members.items()):
-        forecaster = Forecaster.load(path)
+        forecaster = Forecaster.load(path, network=network)
         if not scores:
             prepared = prepare(panel, forecaster.config.data, with_test=True)
             with RunDirectory.create(new, forecaster.config, data_digest=data_digest) as run:

@@ -196,12 +196,12 @@ class Study:
             raise ConfigError(f"{where} that is not of lstmjax: name another --storage or --run-dir")
         ours = json.loads(json.dumps(description))
         elsewhere = "or name another --run-dir (and --study, if there is a --storage)"
-        if ours.keys() != theirs.keys():  # each version has its own, as they are compared in its own way
+        if ours.keys() - {"network"} != theirs.keys() - {"network"}:  # each version compares in its own way
             raise ConfigError(
                 f"{where} that another version of lstmjax began: continue it with that version, {elsewhere}"
             )
-        for part in sorted(ours):
-            if ours[part] != theirs[part]:
+        for part in sorted(ours | theirs):
+            if ours.get(part) != theirs.get(part):
                 raise ConfigError(f"{where} of another {part}: continue it with the command that began it, {elsewhere}")
 
     def _may_be_used_elsewhere(self, trials: Sequence[FrozenTrial], is_dead: IsDead) -> bool:
