@@ -11,7 +11,8 @@ R/exchange/                 requests of workers to a coordinator, and its answer
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ from lstmjax.sweep.population.trial import Outcome
 from lstmjax.sweep.report.outputs import TABLE_FILE, write_report, write_trials
 from lstmjax.sweep.report.progress import SweepDisplay
 from lstmjax.sweep.report.winner import BEST
-from lstmjax.sweep.setup import SweepSetup, set_up
+from lstmjax.sweep.setup import set_up
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.coordinator import Coordinator, RemoteStudy
 from lstmjax.sweep.study.study import Block, Study
+from lstmjax.sweep.study.sweep import Sweep
 from lstmjax.sweep.worker import GRACE, work
 
 
@@ -89,39 +91,17 @@ def run(
         Interrupted: ``should_stop`` returned True; the same call continues.
         NoWinnerError: no trial is complete; the column ``reason`` of trials.csv says why.
     """
-    with set_up(space, base, run_dir, settings or SweepConfig(), network) as setup:
-        study = RemoteStudy(setup.directory) if setup.storage is None else setup.study()
-        factor = setup.settings.halving
-        halving = None if factor is None else Halving(factor, hyperband=setup.settings.hyperband)
-        with SweepDisplay(setup.plan.total, setup.base.train.max_steps) as display:
-
-            def train(block: Block, state: Path, should_stop: Callable[[], bool]) -> Sequence[Outcome]:
-                return train_block(
-                    setup.base,
-                    setup.panel,
-                    setup.space,
-                    block.trials,
-                    seeds=setup.settings.seeds,
-                    population=setup.settings.population * setup.settings.seeds,
-                    halving=halving,
-                    metric=setup.settings.metric,
-                    mapping=setup.settings.mapping,
-                    network=network,
-                    state_dir=state,
-                    should_stop=should_stop,
-                    on_report=display.on_report,
-                )
-
-            def on_block() -> None:
-                if isinstance(study, Study):
-                    _on_block(setup, study, display)
-
+    with set_up(space, base, run_dir, settings or SweepConfig(), network) as sweep:
+        study = RemoteStudy(sweep.directory) if sweep.storage is None else sweep.study()
+        with SweepDisplay(sweep.plan.total, base.train.max_steps) as display:
+            train = functools.partial(_train, sweep, display)
+            on_block = functools.partial(_on_block, sweep, study, display)
             on_block()
-            work(study, setup.directory, setup.plan, train, should_stop=should_stop, on_block=on_block)
+            work(study, sweep.directory, sweep.plan, train, should_stop=should_stop, on_block=on_block)
         if isinstance(study, Study):
-            return _report(setup, study, say)
-        table = setup.directory / TABLE_FILE  # as far as the coordinator, which writes the report, has come
-        return SweepResult(setup.directory, pd.read_csv(table) if table.exists() else pd.DataFrame(), network)
+            return SweepResult(sweep.directory, write_report(sweep, study, say), network)
+        table = sweep.directory / TABLE_FILE  # as far as the coordinator, which writes the report, has come
+        return SweepResult(sweep.directory, pd.read_csv(table) if table.exists() else pd.DataFrame(), network)
 
 
 def coordinate(
@@ -143,28 +123,40 @@ def coordinate(
         Interrupted: ``should_stop`` returned True.
         NoWinnerError: no trial is complete.
     """
-    with set_up(space, base, run_dir, settings, network) as setup:
-        study = setup.study(coordinated=True)
-        with SweepDisplay(setup.plan.total, setup.base.train.max_steps) as display:
-
-            def on_block() -> None:
-                _on_block(setup, study, display)
-
+    with set_up(space, base, run_dir, settings, network) as sweep:
+        study = sweep.study(coordinated=True)
+        with SweepDisplay(sweep.plan.total, base.train.max_steps) as display:
+            on_block = functools.partial(_on_block, sweep, study, display)
             on_block()
-            coordinator = Coordinator(study, setup.directory, setup.plan.suggest, GRACE)
-            if not coordinator.serve(setup.plan.total, should_stop=should_stop, on_block=on_block):
+            coordinator = Coordinator(study, sweep.directory, sweep.plan.suggest, GRACE)
+            if not coordinator.serve(sweep.plan.total, should_stop=should_stop, on_block=on_block):
                 raise Interrupted("interrupted, the state is saved")
-        return _report(setup, study, say)
+        return SweepResult(sweep.directory, write_report(sweep, study, say), network)
 
 
-def _on_block(setup: SweepSetup, study: Study, display: SweepDisplay) -> None:
-    """Writes and shows the trials, at the beginning and after every block."""
-    write_trials(setup.directory, study, setup.settings.seeds)
-    display.on_trials(study.trials())
+def _on_block(sweep: Sweep, study: Study | RemoteStudy, display: SweepDisplay) -> None:
+    """Writes and shows the trials, at the beginning and after every block, where this process has the study."""
+    if isinstance(study, Study):
+        write_trials(sweep, study)
+        display.on_trials(study.trials())
 
 
-def _report(setup: SweepSetup, study: Study, say: Callable[[str], None]) -> SweepResult:
-    table = write_report(
-        setup.directory, study, setup.settings, setup.panel, setup.data_digest, network=setup.network, say=say
+def _train(
+    sweep: Sweep, display: SweepDisplay, block: Block, state: Path, should_stop: Callable[[], bool]
+) -> list[Outcome]:
+    settings = sweep.settings
+    return train_block(
+        sweep.base,
+        sweep.panel,
+        sweep.space,
+        block.trials,
+        seeds=settings.seeds,
+        population=settings.population * settings.seeds,
+        halving=None if settings.halving is None else Halving(settings.halving, hyperband=settings.hyperband),
+        metric=settings.metric,
+        mapping=settings.mapping,
+        network=sweep.network,
+        state_dir=state,
+        should_stop=should_stop,
+        on_report=display.on_report,
     )
-    return SweepResult(setup.directory, table, setup.network)

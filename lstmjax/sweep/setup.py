@@ -1,4 +1,4 @@
-"""What a sweep searches, and where: its space, options and data, validated before anything is written, and its folder.
+"""Sets up a sweep: validates its space, options and data before anything is written, and makes its folder.
 
 POSIX only: the folder is made under a lock of `fcntl.flock`.
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.config import RunConfig
-from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError
@@ -28,45 +27,13 @@ from lstmjax.sweep.population.objective import check_metric
 from lstmjax.sweep.population.population import check_network
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.storage import Storage
-from lstmjax.sweep.study.study import Plan, Study
+from lstmjax.sweep.study.study import Plan
 from lstmjax.sweep.study.suggest import make_suggest, number_of_trials
+from lstmjax.sweep.study.sweep import Sweep
 
 SWEEP_FILE = "sweep.json"
 
 _LOCK_FILE = ".sweep.lock"
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepSetup:
-    """A sweep that is ready to begin or to continue."""
-
-    space: Space
-    base: RunConfig
-    """The options that trials share."""
-    network: NetworkMaker | None
-    """A network of the user's own; None for that of ``base.model``."""
-    settings: SweepConfig
-    panel: Panel
-    data_digest: str
-    """SHA-256 of the data."""
-    directory: Path
-    description: dict[str, Any]
-    """What tells this sweep from every other."""
-    plan: Plan
-    storage: Storage | None
-    """None where a coordinator owns the study."""
-
-    def study(self, *, coordinated: bool = False) -> Study:
-        """The trials.
-
-        Args:
-            coordinated: whether this process owns them for workers on any host.
-
-        Raises:
-            ConfigError: the storage holds another sweep.
-        """
-        assert self.storage is not None
-        return Study(self.storage, self.settings.study, self.description, self.space, coordinated=coordinated)
 
 
 @contextlib.contextmanager
@@ -76,7 +43,7 @@ def set_up(
     run_dir: Path | str,
     settings: SweepConfig,
     network: NetworkMaker | None,
-) -> Iterator[SweepSetup]:
+) -> Iterator[Sweep]:
     """Validates a sweep, and makes its folder unless it exists; arguments and errors as in `lstmjax.sweep.run`.
 
     Yields:
@@ -105,22 +72,10 @@ def set_up(
         identity = _make_directory(directory, base, digest, description)
         if settings.storage is None:
             storage = opened(f"sqlite:///{directory.resolve()}/study.db")
-        yield SweepSetup(
-            space=space,
-            base=base,
-            network=network,
-            settings=settings,
-            panel=panel,
-            data_digest=digest,
-            directory=directory,
-            description=description | {"run directory": identity},
-            plan=Plan(
-                total,
-                settings.population,
-                make_suggest(space, settings.sampler, base.train.seed, settings.population),
-            ),
-            storage=storage,
-        )
+        description |= {"run directory": identity}
+        suggest = make_suggest(space, settings.sampler, base.train.seed, settings.population)
+        plan = Plan(total, settings.population, suggest)
+        yield Sweep(space, base, settings, network, panel, digest, directory, description, plan, storage)
 
 
 def _describe(

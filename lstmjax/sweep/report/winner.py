@@ -3,22 +3,20 @@
 import json
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import prepare
 from lstmjax.data.windows import test_windows
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.models.user_network import NetworkMaker
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.run import conclude
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.study import params_of
+from lstmjax.sweep.study.sweep import Sweep
 
 BEST = "best"
 """The winner's folder, in the sweep's directory."""
@@ -27,51 +25,39 @@ TRIAL_FILE = "trial.json"
 """Which trial it is."""
 
 
-def write_winner(
-    directory: Path,
-    trial: FrozenTrial,
-    panel: Panel,
-    *,
-    data_digest: str,
-    network: NetworkMaker | None,
-    say: Callable[[str], None],
-) -> None:
+def write_winner(sweep: Sweep, trial: FrozenTrial, say: Callable[[str], None]) -> None:
     """Makes the winner's run directory, unless it exists.
 
     With several seeds it is the run of the first seed, and also holds the others' forecasters and a table of all.
 
     Args:
-        directory: the sweep's directory.
+        sweep: what was searched.
         trial: the winner.
-        panel: the data.
-        data_digest: SHA-256 of the data.
-        network: a network of the user's own, if the trials have one.
         say: called with each line that says what happens.
     """
-    target = directory / BEST
-    description = {"number": trial.number, "value": trial.value, "params": params_of(trial)}
+    target, new = sweep.directory / BEST, sweep.directory / f"{BEST}.new"
     described = target / TRIAL_FILE
-    if described.exists() and json.loads(described.read_text()) == json.loads(json.dumps(description)):
+    description = json.dumps({"number": trial.number, "value": trial.value, "params": params_of(trial)}, indent=2)
+    if described.exists() and json.loads(described.read_text()) == json.loads(description):
         return
-    folder = BlockDirectory(directory, trial.user_attrs["block"]).weights(trial.number)
-    members = {int(path.name.removeprefix("seed-")): path for path in folder.glob("seed-*")}
-    new = directory / f"{BEST}.new"
     shutil.rmtree(new, ignore_errors=True)
+    weights = BlockDirectory(sweep.directory, trial.user_attrs["block"]).weights(trial.number)
+    members = {int(path.name.removeprefix("seed-")): path for path in weights.glob("seed-*")}
     scores: dict[int, dict[str, Any]] = {}
     for seed, path in sorted(members.items()):
-        forecaster = Forecaster.load(path, network=network)
+        forecaster = Forecaster.load(path, network=sweep.network)
         if not scores:
-            prepared = prepare(panel, forecaster.config.data, with_test=True)
-            with RunDirectory.create(new, forecaster.config, data_digest=data_digest) as run:
-                metrics = conclude(run, forecaster, panel, prepared, say=say)
+            prepared = prepare(sweep.panel, forecaster.config.data, with_test=True)
+            with RunDirectory.create(new, forecaster.config, data_digest=sweep.data_digest) as run:
+                metrics = conclude(run, forecaster, sweep.panel, prepared, say=say)
             if len(members) == 1 or not len(test_windows(prepared.split, h=prepared.spec.h).series):
                 break
             scores[seed] = metrics["test"]
         else:
             forecaster.save(new / f"seed-{seed}")
-            scores[seed] = forecaster.evaluate_panel(panel).metrics["test"]
+            scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics["test"]
     if scores:
         pd.DataFrame.from_dict(scores, orient="index").rename_axis("seed").to_csv(new / "seeds.csv")
-    replace_file(new / TRIAL_FILE, json.dumps(description, indent=2) + "\n")
+    replace_file(new / TRIAL_FILE, description + "\n")
     shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
