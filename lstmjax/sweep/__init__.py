@@ -1,6 +1,6 @@
-"""Sweeps: a whole population of settings trained together, pruned as they go, ranked by one number.
+"""Sweeps: many settings trained together as populations, pruned during training, and ranked by one number.
 
-The public names are imported on first use: the command line wants `SweepConfig` only.
+The public names are imported on first use: the command line needs only `SweepConfig`.
 """
 
 from importlib import import_module

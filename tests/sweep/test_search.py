@@ -248,7 +248,10 @@ def test_a_sweep_without_a_complete_trial_raises(csv, tmp_path, trained, monkeyp
         ),
         ('"model.hidden_size" = { type = "uniform", low = 1, high = 2 }', "model.hidden_size"),
         ('"optimizer.learning_rate" = { type = "uniform", low = 2.0, high = 1.0 }', "swap them"),
-        ('"optimizer.learning_rate" = { type = "loguniform", low = 0.0, high = 1.0 }', "loguniform from 0"),
+        (
+            '"optimizer.learning_rate" = { type = "loguniform", low = 0.0, high = 1.0 }',
+            "cannot start at 0.0",
+        ),
         ('"optimizer.learning_rate" = 0.1', "the space has one point"),
         ('"optimizer.learning_rate" = { type = "uniform", low = -1.0, high = 1.0 }', "optimizer.learning_rate is -1"),
         ("learning rate", "not TOML"),
