@@ -31,7 +31,7 @@ from lstmjax.sweep.report.progress import SweepDisplay
 from lstmjax.sweep.report.winner import BEST
 from lstmjax.sweep.setup import set_up
 from lstmjax.sweep.space.space import Space
-from lstmjax.sweep.study.coordinator import Coordinator, RemoteStudy
+from lstmjax.sweep.study.coordinator import RemoteStudy, serve
 from lstmjax.sweep.study.study import Block, Study
 from lstmjax.sweep.study.sweep import Sweep
 from lstmjax.sweep.worker import GRACE, work
@@ -128,8 +128,7 @@ def coordinate(
         with SweepDisplay(sweep.plan.total, base.train.max_steps) as display:
             on_block = functools.partial(_on_block, sweep, study, display)
             on_block()
-            coordinator = Coordinator(study, sweep.directory, sweep.plan.suggest, GRACE)
-            if not coordinator.serve(sweep.plan.total, should_stop=should_stop, on_block=on_block):
+            if not serve(study, sweep.directory, sweep.plan, GRACE, should_stop=should_stop, on_block=on_block):
                 raise Interrupted("interrupted, the state is saved")
         return SweepResult(sweep.directory, write_report(sweep, study, say), network)
 

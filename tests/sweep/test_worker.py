@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from lstmjax.errors import ConfigError, Interrupted
-from lstmjax.sweep.study.coordinator import Coordinator, RemoteStudy
+from lstmjax.sweep.study.coordinator import RemoteStudy, serve
 from lstmjax.sweep.study.heartbeat import WorkerMonitor, host, worker_lock
 from lstmjax.sweep.study.storage import StorageError
 from lstmjax.sweep.study.study import Block, Plan
@@ -285,9 +285,8 @@ def test_sqlite_is_not_shared_by_hosts(tmp_path, monkeypatch):
 def test_workers_of_a_coordinator_leave_what_one_worker_alone_leaves(tmp_path, alone):
     """Two workers that know the study by files only; a third takes a block and dies, seen by its heartbeats."""
     study = cheap.open_study(tmp_path, storage(tmp_path))
-    coordinator = Coordinator(study, tmp_path, cheap.suggest, grace=1.0)
     asked = RemoteStudy(tmp_path, patience=30.0)
-    owner = threading.Thread(target=coordinator.serve, args=(TOTAL,))
+    owner = threading.Thread(target=serve, args=(study, tmp_path, PLAN, 1.0))
     owner.start()
     dead = asked.claim("elsewhere_1", lambda *_: False, PLAN)
     assert dead.trials[2].params == cheap.suggest(None, 2, [])
@@ -308,7 +307,7 @@ def test_workers_of_a_coordinator_leave_what_one_worker_alone_leaves(tmp_path, a
 def test_a_worker_that_comes_after_the_coordinator_has_left_reads_its_note(tmp_path, alone):
     study = cheap.open_study(tmp_path, storage(tmp_path))
     work(study, tmp_path, PLAN, lambda block, state, stop: cheap.outcomes(block))
-    assert Coordinator(study, tmp_path, cheap.suggest, grace=1.0).serve(TOTAL)
+    assert serve(study, tmp_path, PLAN, 1.0)
     late = RemoteStudy(tmp_path, patience=0.2)
     assert late.finished(TOTAL)
     assert late.claim("late", lambda *_: False, PLAN) is None

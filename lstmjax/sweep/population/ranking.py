@@ -83,12 +83,8 @@ class Ranking:
 
     def values(self) -> dict[int, float]:
         """The values of all trials that have a finite one, by number."""
-        found = {
-            trial.number: self.value(position)
-            for position, trial in enumerate(self.trials)
-            if position not in self.refused
-        }
-        return {number: value for number, value in found.items() if math.isfinite(value)}
+        known = [position for position in range(len(self.trials)) if position not in self.refused]
+        return {self.trials[t].number: value for t in known if math.isfinite(value := self.value(t))}
 
     def prune(self, part: Sequence[int], stop: int) -> str:
         """Keeps the best of a bracket's trials at a rung.

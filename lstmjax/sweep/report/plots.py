@@ -105,22 +105,8 @@ def importance(trials: Sequence[FrozenTrial]) -> Figure | None:
     References:
         Watanabe, Bansal and Hutter, `PED-ANOVA <https://arxiv.org/abs/2304.10255>`_, 2023
     """
-    shares = _importances(trials)
-    if not shares:
-        return None
-    figure, (axis,) = blank_figure(1, height=0.8 + 0.35 * len(shares))
-    names = list(shares)[::-1]
-    axis.barh(names, [shares[name] for name in names], color=ACCENT, height=0.6)
-    axis.set_yticks(range(len(names)), names)  # a name for every bar
-    axis.grid(visible=False)
-    axis.set_xlabel("importance (PED-ANOVA, share of all)", color=GREY)
-    return figure
-
-
-def _importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """The importance of each option, the greatest first; empty if the trials are too few to compute it."""
     if len(trials) < _FOR_IMPORTANCE:
-        return {}
+        return None
     create = optuna.trial.create_trial
     copies = [create(params=t.params, distributions=t.distributions, value=t.value) for t in trials]
     with quiet_optuna():
@@ -129,8 +115,16 @@ def _importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
         try:
             shares = optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
         except (ValueError, RuntimeError):  # no option that all trials have, or no difference between them
-            return {}
-    return {name: float(share) for name, share in shares.items() if np.isfinite(share)}
+            return None
+    names = [name for name, share in reversed(shares.items()) if np.isfinite(share)]  # the greatest share on top
+    if not names:
+        return None
+    figure, (axis,) = blank_figure(1, height=0.8 + 0.35 * len(names))
+    axis.barh(names, [shares[name] for name in names], color=ACCENT, height=0.6)
+    axis.set_yticks(range(len(names)), names)  # a name for every bar
+    axis.grid(visible=False)
+    axis.set_xlabel("importance (PED-ANOVA, share of all)", color=GREY)
+    return figure
 
 
 def learning_curves(trials: Sequence[FrozenTrial], metric: str) -> Figure | None:

@@ -52,7 +52,7 @@ def draw(space: Space, sampler: SamplerName, seed: int, number: int, *, block: i
     for names, stream, index in ((space.shape_names, _SHAPE, number // block), (space.traced_names, _TRACED, number)):
         for name, quantile in zip(names, quantiles(seed, stream, index, len(names)), strict=True):
             values[name] = space.distribution(name).at(float(quantile))
-    return space.point(values)
+    return space.point(values.__getitem__)
 
 
 @functools.lru_cache(maxsize=4)

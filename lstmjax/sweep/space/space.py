@@ -6,7 +6,7 @@ import json
 import math
 import tomllib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -174,12 +174,16 @@ class Space:
         conditions = self.distribution(name).when
         return all(parent in point and point[parent] in allowed for parent, allowed in conditions)
 
-    def point(self, values: Mapping[str, Any]) -> Point:
-        """A trial's parameters from a value for each of `names`: fixed options included, those not active left out."""
+    def point(self, value: Callable[[str], Any]) -> Point:
+        """A trial's parameters: those of the active options, fixed ones included.
+
+        Args:
+            value: gives the value of a searched option by name; called in the order of `parameters`.
+        """
         point: Point = {}
         for name, distribution in self.parameters:
             if self.active(name, point):
-                point[name] = values[name] if distribution.searched else distribution.edges[0]
+                point[name] = value(name) if distribution.searched else distribution.edges[0]
         return point
 
     def longest_lookback(self, base: RunConfig) -> int:
@@ -201,14 +205,14 @@ class Space:
         Raises:
             ConfigError: an option has no finite number of values.
         """
-        found = (self.point(dict(zip(self.names, v, strict=True))) for v in itertools.product(*self._grid_points()))
+        rows = (dict(zip(self.names, values, strict=True)) for values in itertools.product(*self._grid_points()))
         # Points that differ only in options that are not active are one.
-        distinct = {tuple(point.items()): point for point in found}.values()
-        shapes = self.shape_names
-        programs: dict[tuple, list[Point]] = {}
-        for point in distinct:
-            programs.setdefault(tuple(point.get(name) for name in shapes), []).append(point)
-        return [point for points in programs.values() for point in points]
+        distinct = {tuple(point.items()): point for point in map(self.point, (row.__getitem__ for row in rows))}
+        shapes, programs = self.shape_names, dict[tuple, int]()  # compiled programs, in the order of their first points
+        return sorted(
+            distinct.values(),
+            key=lambda point: programs.setdefault(tuple(point.get(name) for name in shapes), len(programs)),
+        )
 
     def _grid_points(self) -> list[tuple[Any, ...]]:
         points = {name: self.distribution(name).points for name in self.names}

@@ -97,66 +97,58 @@ class RemoteStudy:
             return False
 
 
-class Coordinator:
-    """Answers the requests of workers.
+def serve(
+    study: Study,
+    directory: Path,
+    plan: Plan,
+    grace: float,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_block: Callable[[], None] = lambda: None,
+) -> bool:
+    """Answers the requests of workers until all trials are finished, and writes the note.
 
     Args:
         study: the study that this process owns.
         directory: the sweep's directory.
-        suggest: draws the parameters of new trials.
+        plan: how many trials, and how they are drawn.
         grace: seconds without a heartbeat after which a worker counts as dead.
+        should_stop: called often.
+        on_block: called after every block that was recorded.
+
+    Returns:
+        Whether all trials are finished; False if `should_stop` returned True.
     """
+    exchange, monitor = _Exchange(directory), WorkerMonitor(directory / "workers", grace)
+    exchange.note.unlink(missing_ok=True)  # of a sweep that now gets more trials
+    while not should_stop():
+        methods = []
+        for path in sorted(exchange.requests.glob("*.json")):
+            method, *arguments = json.loads(path.read_text())
+            answer = _answer(study, plan.suggest, monitor, method, arguments)
+            replace_file(exchange.answers / path.name, json.dumps(answer))
+            path.unlink()
+            methods.append(method)
+        if "finish" in methods:
+            on_block()
+        if not methods:
+            time.sleep(_PAUSE)
+        if ("finish" in methods or not methods) and study.finished(plan.total):
+            replace_file(exchange.note, json.dumps(plan.total))
+            return True
+    return False
 
-    def __init__(self, study: Study, directory: Path, suggest: Suggest, grace: float) -> None:
-        self._study, self._suggest, self._exchange = study, suggest, _Exchange(directory)
-        self._monitor = WorkerMonitor(directory / "workers", grace)
 
-    def serve(
-        self,
-        total: int,
-        *,
-        should_stop: Callable[[], bool] = lambda: False,
-        on_block: Callable[[], None] = lambda: None,
-    ) -> bool:
-        """Answers until all trials are finished, and writes the note.
-
-        Args:
-            total: number of trials.
-            should_stop: called often.
-            on_block: called after every block that was recorded.
-
-        Returns:
-            Whether all trials are finished; False if `should_stop` returned True.
-        """
-        self._exchange.note.unlink(missing_ok=True)  # of a sweep that now gets more trials
-        while not should_stop():
-            methods = [self._answer(path) for path in sorted(self._exchange.requests.glob("*.json"))]
-            if "finish" in methods:
-                on_block()
-            if not methods:
-                time.sleep(_PAUSE)
-            if ("finish" in methods or not methods) and self._study.finished(total):
-                replace_file(self._exchange.note, json.dumps(total))
-                return True
-        return False
-
-    def _answer(self, path: Path) -> str:
-        """Answers one request; returns the name of its method."""
-        method, *arguments = json.loads(path.read_text())
-        answer: Any
-        match method, arguments:
-            case "finished", [total]:
-                answer = self._study.finished(total)
-            case "claim", [worker, total, size]:
-                claimed = self._study.claim(worker, self._monitor.is_dead, Plan(total, size, self._suggest))
-                answer = None if claimed is None else claimed.to_json()
-            case "beat", [block, worker, beats]:
-                answer = self._study.beat(Block.from_json(block), worker, beats)
-            case "release", [block, worker]:
-                answer = self._study.release(Block.from_json(block), worker)  # type: ignore[func-returns-value]
-            case _, [block, worker, outcomes]:
-                outcomes = [Outcome.from_json(outcome) for outcome in outcomes]
-                answer = self._study.finish(Block.from_json(block), worker, outcomes)
-        replace_file(self._exchange.answers / path.name, json.dumps(answer))
-        path.unlink()
-        return method
+def _answer(study: Study, suggest: Suggest, monitor: WorkerMonitor, method: str, arguments: list[Any]) -> Any:
+    match method, arguments:
+        case "finished", [total]:
+            return study.finished(total)
+        case "claim", [worker, total, size]:
+            claimed = study.claim(worker, monitor.is_dead, Plan(total, size, suggest))
+            return None if claimed is None else claimed.to_json()
+        case "beat", [block, worker, beats]:
+            return study.beat(Block.from_json(block), worker, beats)
+        case "release", [block, worker]:
+            return study.release(Block.from_json(block), worker)  # type: ignore[func-returns-value]
+        case _, [block, worker, outcomes]:
+            return study.finish(Block.from_json(block), worker, [Outcome.from_json(fields) for fields in outcomes])

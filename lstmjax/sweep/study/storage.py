@@ -99,19 +99,18 @@ class Storage:
 
     def _open(self, url: str, engine: dict) -> RDBStorage:
         """Makes the tables unless they exist; when several workers do so at once, all but one fail and try again."""
-        for pause in _PAUSES:
+        pauses = iter(_PAUSES)
+        while True:
             try:
-                if self._file is None:
-                    return _rdb(url, engine)
-                with self._file_lock():
-                    return _rdb(url, engine)
+                with contextlib.nullcontext() if self._file is None else self._file_lock(), quiet_optuna():
+                    return RDBStorage(url, engine_kwargs=engine)
             except (IntegrityError, ProgrammingError, OperationalError) as error:
-                if isinstance(error, OperationalError) and "already exists" not in str(error):
+                pause = next(pauses, None)
+                if pause is None or (isinstance(error, OperationalError) and "already exists" not in str(error)):
                     raise
                 time.sleep(pause)
             except RuntimeError as error:  # made by another version of Optuna, whose message says what to do
                 raise ConfigError(f"--storage is {self.name!r}: {error}") from None
-        return _rdb(url, engine)
 
     @contextlib.contextmanager
     def _file_lock(self) -> Iterator[None]:
@@ -141,8 +140,3 @@ def _probe(url: str, arguments: dict) -> None:
         sqlalchemy.inspect(engine).get_table_names()
     finally:
         engine.dispose()
-
-
-def _rdb(url: str, engine: dict) -> RDBStorage:
-    with quiet_optuna():
-        return RDBStorage(url, engine_kwargs=engine)

@@ -227,23 +227,19 @@ class Study:
         trials = [Trial(trial.number, params_of(trial)) for trial in begun]
         for number in range(block.first + len(trials), block.first + block.size):
             params = suggest(self.optuna, number, trials)
-            self._add(block, number, params, worker if number == block.first else None)
-            trials.append(Trial(number, params))
-        return dataclasses.replace(block, trials=tuple(trials))
-
-    def _add(self, block: Block, number: int, params: Mapping[str, Any], owner: str | None) -> None:
-        searched = {name: stored_value(value) for name, value in params.items() if name in self._distributions}
-        attributes: dict[str, Any] = {_BLOCK: [block.number, block.first, block.size], _PARAMS: json.dumps(params)}
-        self.optuna.add_trial(
-            optuna.trial.create_trial(
+            searched = {name: stored_value(value) for name, value in params.items() if name in self._distributions}
+            attributes: dict[str, Any] = {_BLOCK: [block.number, block.first, block.size], _PARAMS: json.dumps(params)}
+            trial = optuna.trial.create_trial(
                 state=TrialState.RUNNING,
                 params=searched,
                 distributions={name: self._distributions[name] for name in searched},
                 user_attrs={"block": block.number},
-                system_attrs=attributes | ({} if owner is None else {_OWNER: owner, _BEATS: 0}),
+                system_attrs=attributes | ({_OWNER: worker, _BEATS: 0} if number == block.first else {}),
             )
-        )
-        assert self._trial(number)  # it has the number that it was drawn for: the lock is held
+            self.optuna.add_trial(trial)
+            assert self._trial(number)  # it has the number that it was drawn for: the lock is held
+            trials.append(Trial(number, params))
+        return dataclasses.replace(block, trials=tuple(trials))
 
     def _record(self, trial: FrozenTrial, outcome: Outcome) -> None:
         rdb, trial_id = self.storage.rdb, trial._trial_id

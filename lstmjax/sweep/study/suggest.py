@@ -68,16 +68,12 @@ def _suggest_tpe(
     frozen = optuna.trial.create_trial(state=TrialState.RUNNING)
     frozen.number = number
     shared = {name: before[0].params[name] for name in space.shape_names if before and name in before[0].params}
-    params: dict[str, Any] = {}
-    for name, values in space.parameters:
-        if not space.active(name, params):
-            continue
-        if not values.searched:
-            params[name] = values.edges[0]
-        elif name in shared:
-            params[name] = shared[name]
-        else:
-            sampler = TPESampler(seed=zlib.crc32(f"{seed} {number} {name}".encode()), n_startup_trials=STARTUP)
-            stored = sampler.sample_independent(study, frozen, name, in_optuna[name])
-            params[name] = original_value(values, stored)
-    return params
+
+    def value(name: str) -> Any:
+        if name in shared:
+            return shared[name]
+        sampler = TPESampler(seed=zlib.crc32(f"{seed} {number} {name}".encode()), n_startup_trials=STARTUP)
+        stored = sampler.sample_independent(study, frozen, name, in_optuna[name])
+        return original_value(space.distribution(name), stored)
+
+    return space.point(value)
