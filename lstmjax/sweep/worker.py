@@ -44,7 +44,7 @@ def work(
     on_block: Callable[[], None] = lambda: None,
     grace: float = GRACE,
 ) -> None:
-    """Works on a study until all its trials are finished, beside any number of other workers.
+    """Works on a study until all its trials are finished, together with any number of other workers.
 
     Args:
         study: the trials.

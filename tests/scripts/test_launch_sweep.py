@@ -64,10 +64,10 @@ def test_several_hosts_do_not_share_sqlite(script, launch, storage):
 
 
 def test_workers_of_a_coordinator_use_it(script, launch, monkeypatch):
-    told = []
-    monkeypatch.setattr(search, "coordinate", lambda space, base, directory, settings, **_: told.append(settings))
+    calls = []
+    monkeypatch.setattr(search, "coordinate", lambda space, base, directory, settings, **_: calls.append(settings))
     script.main(launch(cluster="debug", coordinate=True, workers=0))
-    assert [settings.storage for settings in told] == [None]
+    assert [settings.storage for settings in calls] == [None]
     workers = script.workers(launch(cluster="slurm", coordinate=True, workers=3))
     assert [worker.launch.search.storage for worker in workers] == ["coordinator"] * 3
 
@@ -78,7 +78,7 @@ def test_slurm_gets_what_a_worker_needs(script, launch):
     assert "slurm_partition" not in requested
 
 
-def test_a_worker_runs_and_its_failure_is_told(script, launch, monkeypatch, capsys):
+def test_a_worker_runs_and_its_failure_is_reported(script, launch, monkeypatch, capsys):
     ran = []
 
     def run(space, base, directory, settings, *, should_stop):

@@ -1,9 +1,9 @@
-"""Workers that train nothing: a process that forks as many as it is told, so that tests can kill them.
+"""Workers that train nothing: a process that forks workers on request, so that tests can kill them.
 
-reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS" forks a worker on a study whose blocks take so
-long, and answers its process id; the end of input ends it. Every block that is begun and ended is a line in
-DIRECTORY/log. No block ends as long as there is a file DIRECTORY/hold; while there is one DIRECTORY/poison, block 1
-kills its worker before anything is saved.
+It reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS" forks a worker on a study whose blocks take
+that many seconds, and prints its process id; the end of the input ends it. Every begin and end of a block is a line in
+DIRECTORY/log. No block ends while the file DIRECTORY/hold exists; while DIRECTORY/poison exists, block 1 kills its
+worker before anything is saved.
 """
 
 import os
@@ -40,12 +40,12 @@ def suggest(study, number, before):
 
 
 def value(params):
-    """What a trial is worth, without training."""
+    """The value of a trial, without training."""
     return params["optimizer.learning_rate"] * params["model.hidden_size"]
 
 
 def outcomes(block):
-    """Successive halving in a nutshell: the better half is complete, the others are pruned, one in seven fails."""
+    """A simple form of successive halving: the better half is complete, the others are pruned, one in seven fails."""
     worth = sorted(value(trial.params) for trial in block.trials)
     return [_outcome(trial, worth[len(worth) // 2]) for trial in block.trials]
 
@@ -80,7 +80,7 @@ def log(directory, what, block):
 
 
 def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda: False):
-    """One worker; its blocks take so many seconds, which a block that was cut off goes on with."""
+    """One worker; its blocks take this many seconds, of which an interrupted block resumes the rest."""
 
     def train(block, state, stop):
         log(directory, "begun", block)

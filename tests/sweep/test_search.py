@@ -1,4 +1,4 @@
-"""A sweep as it is typed, with training left out: what it leaves and goes on with, and every mistake as one line."""
+"""Sweeps from the command line, without training: what they write, how they resume, and mistakes as one line each."""
 
 import contextlib
 import json
@@ -55,11 +55,11 @@ def space(tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """The blocks that were trained, by a stand-in for training; there is no winner to evaluate."""
-    return stand_in(monkeypatch)
+    """The blocks that were trained, by a substitute for training; no winner is evaluated."""
+    return substitute_training(monkeypatch)
 
 
-def stand_in(monkeypatch):
+def substitute_training(monkeypatch):
     blocks = []
 
     def train_block(base, panel, space, trials, **options):
@@ -77,7 +77,7 @@ def finished(csv, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     (folder / "space.toml").write_text(SPACE)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        stand_in(monkeypatch)
+        substitute_training(monkeypatch)
         main(command(folder / "space.toml", csv, folder / "r"))
     return folder / "r"
 
@@ -113,7 +113,7 @@ def mistake(arguments, capsys):
     return lines[0].removeprefix("lstmjax: error: ")
 
 
-def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_pictures(space, csv, tmp_path, trained):
+def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_plots(space, csv, tmp_path, trained):
     directory = tmp_path / "r"
     main(command(space, csv, directory, "--halving=3", "--seeds=2"))
     table = pd.read_csv(directory / "trials.csv")
@@ -130,13 +130,15 @@ def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_pictures(space, 
     assert [trial.state.name for trial in trials] == table["state"].tolist()
     assert best == table.loc[table["state"] == "COMPLETE", "value"].min()
     assert trials[1].intermediate_values == {5: pytest.approx(table["value"][1] + 1), 10: table["value"][1]}
-    pictures = {path.stem for path in (directory / "plots").iterdir()}
-    assert pictures == {"history", "parallel_coordinates", "importance", "learning_curves"}
+    plots = {path.stem for path in (directory / "plots").iterdir()}
+    assert plots == {"history", "parallel_coordinates", "importance", "learning_curves"}
     assert {options["halving"].eta for _, options in trained} == {3}
     assert {options["seeds"] for _, options in trained} == {2}
 
 
-def test_the_same_command_goes_on_and_ends_as_if_never_stopped(space, csv, tmp_path, trained, monkeypatch, finished):
+def test_the_same_command_resumes_and_ends_like_an_uninterrupted_one(
+    space, csv, tmp_path, trained, monkeypatch, finished
+):
     train_block = search.train_block
 
     def stopped(*arguments, **options):
@@ -284,7 +286,7 @@ def test_a_space_that_cannot_be_searched_is_one_line_and_leaves_nothing(text, ex
         (["--data.val-size=3"], "data.val_size is 3"),
     ],
 )
-def test_an_option_that_cannot_be_is_one_line_and_leaves_nothing(flags, expected, space, csv, tmp_path, capsys):
+def test_an_invalid_option_is_one_line_and_leaves_nothing(flags, expected, space, csv, tmp_path, capsys):
     line = mistake(command(space, csv, tmp_path / "r", *flags), capsys)
     assert expected in line
     assert "secret" not in line
@@ -323,7 +325,7 @@ def test_a_storage_that_belongs_to_another_space_is_one_line(space, csv, tmp_pat
         assert len(study.trials) == 3
 
 
-def test_a_study_of_somebody_else_is_one_line(space, csv, tmp_path, capsys):
+def test_a_study_that_is_not_of_lstmjax_is_one_line(space, csv, tmp_path, capsys):
     with optuna_study(tmp_path / "theirs.db") as study:
         study.ask()
     line = mistake(command(space, csv, tmp_path / "r", f"--storage=sqlite:///{tmp_path}/theirs.db"), capsys)

@@ -1,4 +1,4 @@
-"""Workers on one study: claimed, killed, taken over, restarted; what is left is what one worker alone would leave."""
+"""Workers on one study: claims, kills, take-overs, restarts; the result is that of one worker alone."""
 
 import collections
 import contextlib
@@ -43,7 +43,7 @@ def storage(directory):
 
 
 def table(study):
-    """What a sweep comes to: for each trial its state, value, parameters and the rest, without times."""
+    """The result of a sweep: for each trial its state, value, parameters and the rest, without times."""
     return [
         (t.number, t.state.name, t.value, t.params, t.intermediate_values, *map(t.user_attrs.get, ("steps", "reason")))
         for t in study.trials()
@@ -136,7 +136,7 @@ def test_of_four_workers_one_is_killed_while_all_hold_running_trials(workers, tm
     assert table(cheap.open_study(tmp_path, storage(tmp_path))) == alone
 
 
-def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(workers, tmp_path, alone):
+def test_a_sweep_killed_at_random_moments_ends_like_an_uninterrupted_one(workers, tmp_path, alone):
     moments = random.Random(5)
     for attempt in range(5):
         pid = workers.start(0.3)
@@ -215,7 +215,7 @@ def test_outcomes_of_a_worker_taken_for_dead_are_dropped(tmp_path):
     assert all(trial.state.is_finished() for trial in study.trials())
 
 
-def test_a_block_whose_recording_was_cut_off_is_recorded_to_its_end(tmp_path):
+def test_a_block_whose_recording_was_interrupted_is_recorded_to_its_end(tmp_path):
     study = cheap.open_study(tmp_path, storage(tmp_path))
     block = taken("a", lambda *_: False)(study)
     outcomes = cheap.outcomes(block)
@@ -226,16 +226,16 @@ def test_a_block_whose_recording_was_cut_off_is_recorded_to_its_end(tmp_path):
     assert [trial.value for trial in study.trials()] == [outcome.value for outcome in outcomes]
 
 
-def test_a_block_whose_making_was_cut_off_is_made_to_its_end(tmp_path):
+def test_a_block_whose_making_was_interrupted_is_made_to_its_end(tmp_path):
     study = cheap.open_study(tmp_path, storage(tmp_path))
 
-    def cut_off(study, number, before):
+    def interrupted(study, number, before):
         if number == 2:
             raise KeyboardInterrupt
         return cheap.suggest(study, number, before)
 
     with pytest.raises(KeyboardInterrupt):
-        study.claim("a", lambda *_: False, Plan(TOTAL, SIZE, cut_off))
+        study.claim("a", lambda *_: False, Plan(TOTAL, SIZE, interrupted))
     assert len(study.trials()) == 2
     block = taken("b", lambda *_: True)(study)
     assert (block.first, block.size) == (0, SIZE)
@@ -282,20 +282,20 @@ def test_sqlite_is_not_shared_by_hosts(tmp_path, monkeypatch):
     assert taken("b", lambda worker, beats: worker == "elsewhere_1")(cheap.open_study(tmp_path, storage(tmp_path)))
 
 
-def test_workers_of_a_coordinator_leave_what_one_worker_alone_leaves(tmp_path, alone):
+def test_workers_of_a_coordinator_have_the_result_of_one_worker_alone(tmp_path, alone):
     """Two workers that know the study by files only; a third takes a block and dies, seen by its heartbeats."""
     study = cheap.open_study(tmp_path, storage(tmp_path))
-    asked = RemoteStudy(tmp_path, patience=30.0)
+    remote = RemoteStudy(tmp_path, patience=30.0)
     owner = threading.Thread(target=serve, args=(study, tmp_path, PLAN, 1.0))
     owner.start()
-    dead = asked.claim("elsewhere_1", lambda *_: False, PLAN)
+    dead = remote.claim("elsewhere_1", lambda *_: False, PLAN)
     assert dead.trials[2].params == cheap.suggest(None, 2, [])
-    assert asked.beat(dead, "elsewhere_1", 1)
+    assert remote.beat(dead, "elsewhere_1", 1)
 
     def train(block, state, stop):
         return cheap.outcomes(block)
 
-    workers = [threading.Thread(target=work, args=(asked, tmp_path, PLAN, train)) for _ in range(2)]
+    workers = [threading.Thread(target=work, args=(remote, tmp_path, PLAN, train)) for _ in range(2)]
     for thread in workers:
         thread.start()
     for thread in (*workers, owner):

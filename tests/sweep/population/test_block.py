@@ -1,4 +1,4 @@
-"""Blocks of trials: each member as if it were alone, whoever is trained beside it, pruned, out of memory or cut off."""
+"""Blocks of trials: each member is as if trained alone, despite neighbours, pruning, lack of memory or interruption."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def alike(ours, theirs, small):
         assert small.same_bytes(*weights)
 
 
-def test_every_trial_comes_to_an_outcome(whole):
+def test_every_trial_has_an_outcome(whole):
     outcomes, reports = whole
     assert [outcome.number for outcome in outcomes] == list(range(9))
     assert {outcome.state for outcome in outcomes} == {"COMPLETE"}
@@ -93,7 +93,7 @@ def test_pruning_changes_no_survivor(halved, whole, small):
     alike([best], [whole[0][best.number]], small)
 
 
-def test_the_best_of_each_rung_go_on(halved, whole):
+def test_the_best_of_each_rung_continue(halved, whole):
     outcomes, reports = halved
     assert sorted(outcome.steps for outcome in outcomes) == [3] * 6 + [9] * 2 + [27]
     for stop, entered, kept in ((3, 9, 3), (9, 3, 1)):
@@ -164,18 +164,18 @@ def test_without_validation_windows_there_is_nothing_to_rank_by(panel, small):
         small.train(panel, small.trials_at(RATES), metric="accuracy")
 
 
-# --- cut off
+# --- interruption
 
 
-def test_a_block_that_is_cut_off_goes_on(halved, panel, small, tmp_path):
+def test_a_block_that_is_interrupted_resumes(halved, panel, small, tmp_path):
     trials, options = small.trials_at(RATES), {"halving": Halving(3), "state_dir": tmp_path / "state"}
     done = []
     for patience in (2, 4, 6, 100):
-        asked, reports = [], []
+        calls, reports = [], []
 
-        def stop(asked=asked, patience=patience):
-            asked.append(1)
-            return len(asked) > patience
+        def stop(calls=calls, patience=patience):
+            calls.append(1)
+            return len(calls) > patience
 
         try:
             outcomes = small.train(
@@ -229,7 +229,7 @@ def test_the_need_is_that_of_the_compiled_programs(whole, panel, small, compilat
     assert 2 * state + panel_arrays < needed < 2 * state + panel_arrays + 100_000
 
 
-def test_out_of_memory_halves_the_population_and_goes_on(whole, panel, small, monkeypatch):
+def test_out_of_memory_halves_the_members_at_a_time(whole, panel, small, monkeypatch):
     monkeypatch.setattr(parallel, "available_bytes", lambda: None)
     monkeypatch.setattr(block, "make_train", scarce(most=2))
     messages = []

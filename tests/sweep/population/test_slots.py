@@ -52,5 +52,5 @@ def test_members_are_dealt_out_over_the_devices(members, count):
         (ValueError("state must have its active members at one step"), False),
     ],
 )
-def test_out_of_memory_is_told_from_other_errors(error, expected):
+def test_out_of_memory_is_distinguished_from_other_errors(error, expected):
     assert slots.is_out_of_memory(error) == expected

@@ -48,7 +48,7 @@ def test_equal_spaces_have_equal_text_whatever_their_order():
     assert Space.from_dict(one).to_json() == Space.from_dict(other | one).to_json()
 
 
-def test_what_changes_shapes_is_told_from_what_is_traced():
+def test_options_that_are_compiled_in_are_distinguished_from_traced_ones():
     found = space(
         optimizer__learning_rate=RATE,
         model__hidden_size=SIZE,
@@ -164,7 +164,7 @@ def test_quantiles_of_distributions(distribution, values):
         ({"model.num_layers": 1, "model": {"num_layers": 2}}, "model.num_layers is given twice: remove one"),
     ],
 )  # fmt: skip
-def test_what_is_no_space(mapping, message):
+def test_invalid_spaces(mapping, message):
     with pytest.raises(ConfigError) as caught:
         Space.from_dict(mapping, "space.toml")
     assert str(caught.value).startswith(f"space.toml: {message}")
