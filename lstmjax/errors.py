@@ -2,7 +2,10 @@
 
 
 class LstmjaxError(Exception):
-    """A mistake the user can mend. The command line prints it as one line and exits with status 2."""
+    """A mistake the user can mend. The command line prints it as one line."""
+
+    exit_status = 2
+    """With which the command line ends."""
 
 
 class ConfigError(LstmjaxError):

@@ -54,7 +54,7 @@ from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.nn import StackedLSTM
 from lstmjax.parallel import cores
 from lstmjax.sweep import Space, Trial, train_block
-from lstmjax.sweep.population.group import make_groups
+from lstmjax.sweep.population.population import make_populations
 from lstmjax.training import Hyperparameters, TrainingData, functional, training_bytes
 from lstmjax.training.hyperparameters import stack
 from lstmjax.training.loop import first_weights
@@ -300,7 +300,7 @@ def block_memory(shape: Shape, members: int = 64, population: int = 16) -> dict[
     panel = panel_from_table(table(shape[2]), base.data)
     space = Space.from_dict({"optimizer.learning_rate": {"type": "loguniform", "low": 1e-4, "high": 1e-2}})
     trials = [Trial(number, {"optimizer.learning_rate": 1e-3}) for number in range(members)]
-    (group,) = make_groups(base, panel, space, trials, seeds=1, metric="scaled_mae").groups
+    (group,), _ = make_populations(base, panel, space, trials, seeds=1, metric="scaled_mae")
     states = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(group.template()))
     data = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(group.data))
     arguments = (group.network, group.data, group.config.optimizer, group.config.train)

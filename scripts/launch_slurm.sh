@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A sweep on SLURM without submitit: an array of workers on one study. Not run on a cluster yet: mend it for yours.
+# A sweep on SLURM without submitit: an array of workers on one study. Not tried on a cluster yet: adapt it to yours.
 #
 #   STORAGE=postgresql://user@host/sweeps sbatch --array=0-7 --gpus=1 scripts/launch_slurm.sh \
 #     space.toml --run-dir /shared/runs/search --data.path /shared/data.csv --trials 512 --population 64 --halving 3
 #
-# Every host must see the run directory under the same path, and reach the storage. Before its time is over a worker
-# saves its block (SIGUSR1, two minutes ahead), frees it for the others, and is requeued; so are preempted ones.
+# Every host must see the run directory under the same path, and reach the storage. Two minutes before its time is over
+# (SIGUSR1) a worker saves its block, releases it for the others, and is requeued; a preempted worker too.
 #SBATCH --job-name=lstmjax-sweep
 #SBATCH --time=04:00:00
 #SBATCH --cpus-per-task=4
@@ -14,7 +14,7 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -euo pipefail
-: "${STORAGE:?name the database of the trials, such as postgresql://user@host/sweeps}"
+: "${STORAGE:?give the database of the trials, such as postgresql://user@host/sweeps}"
 
 status=0
 srun lstmjax sweep "$@" --storage "$STORAGE" || status=$?

@@ -6,9 +6,10 @@
 
     python scripts/launch_sweep.py space.toml --run-dir /shared/R --workers 8 --coordinate  # no database server at hand
 
-Every worker runs `lstmjax.sweep.run` on devices of its own; they find each other's trials in the storage and the
-states of blocks in the run directory, which all hosts must see under the same path. A worker that dies has its trials
-taken over by the others; one that SLURM preempts saves, is requeued, and goes on. Needs `pip install lstmjax[launch]`.
+Every worker runs `lstmjax.sweep.run` on its own devices. Workers share the trials in the storage, and the checkpoints
+of blocks in the run directory, which all hosts must see under the same path. If a worker dies, other workers take over
+its trials; if SLURM preempts one, it saves, is requeued, and continues. Needs `pip install lstmjax[launch]`. POSIX
+only.
 """
 
 import dataclasses
@@ -22,18 +23,17 @@ import submitit
 import tyro
 
 from lstmjax.config import RunConfig
-from lstmjax.errors import ConfigError, LstmjaxError
+from lstmjax.errors import ConfigError, Interrupted, LstmjaxError
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import COORDINATOR, SweepConfig
-from lstmjax.sweep.population.block import Interrupted
 
 JOIN_SECONDS = 60.0
-"""How long a worker that is preempted may take to save; SLURM is asked for more (``signal_delay_s``)."""
+"""Time that a preempted worker has to save; SLURM gives more (``signal_delay_s``)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Slurm:
-    """What SLURM is asked for, a worker."""
+    """What each worker requests from SLURM."""
 
     partition: str | None = None
     """Partition. Default: SLURM's."""
@@ -44,7 +44,7 @@ class Slurm:
     memory_gb: int = 16
     """Memory."""
     minutes: int = 240
-    """Time; a worker that runs out of it is requeued."""
+    """Time; a worker that runs out of time is requeued."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,44 +52,44 @@ class Launch:
     """Start several workers on one sweep."""
 
     space: tyro.conf.Positional[Path]
-    """A TOML file with a line for each searched option."""
+    """A TOML file with one line per searched option."""
     run_dir: Path
     """Where to leave the trials and the winner."""
     search: Annotated[SweepConfig, tyro.conf.arg(name="")]
     options: Annotated[RunConfig, tyro.conf.arg(name="")]
-    """Those that all settings share."""
+    """The options that all settings share."""
     slurm: Slurm
     workers: int = 2
-    """Processes."""
+    """Number of worker processes."""
     cluster: Literal["slurm", "local", "debug"] = "slurm"
-    """slurm: jobs, a worker each. local: processes on this machine, its cores divided among them. debug: one worker, in
-    this process."""
+    """slurm: one job per worker. local: processes on this machine, which share its cores. debug: one worker, in this
+    process."""
     gpus: int = 0
-    """local: GPUs a worker."""
+    """local: GPUs per worker."""
     coordinate: bool = False
-    """Without a database server: this process stays and owns the trials, and the workers ask it by files in the run
-    directory. Start it again, with --workers 0, should it die."""
+    """Without a database server: this process stays and owns the trials, and the workers send it requests by files in
+    the run directory. If it dies, start it again with --workers 0."""
 
 
 class Worker:
-    """One worker, as submitit pickles it.
+    """One worker, which submitit pickles.
 
     Args:
         launch: what to work on.
-        cores: to be bound to, if any.
-        gpus: to see, if any.
+        cores: the cores to use; empty for all.
+        gpus: the GPUs to use; empty for all.
     """
 
     def __init__(self, launch: Launch, cores: tuple[int, ...] = (), gpus: tuple[int, ...] = ()) -> None:
         self.launch, self.cores, self.gpus = launch, cores, gpus
 
     def __call__(self) -> int:
-        """Works until all trials are finished; returns how many there are."""
+        """Works until all trials are finished; returns their number."""
         if self.cores:
             os.sched_setaffinity(0, self.cores)
         if self.gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, self.gpus))
-        # In a thread of its own: submitit's signal handlers run in the main one, and wait there until all is saved.
+        # In its own thread: submitit's signal handlers run in the main thread, and wait there until all is saved.
         self._stop, self._result = threading.Event(), []
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
@@ -101,7 +101,7 @@ class Worker:
         return result
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """What submitit requeues when the node is preempted: the same worker, once its block is saved and free."""
+        """What submitit requeues when the node is preempted: the same worker, after its block is saved and released."""
         self._stop.set()
         self._thread.join(JOIN_SECONDS)
         return submitit.helpers.DelayedSubmission(Worker(self.launch, self.cores, self.gpus))
@@ -126,11 +126,11 @@ def main(launch: Launch) -> None:
     if launch.workers < (0 if launch.coordinate else 1):
         raise ConfigError(f"workers is {launch.workers}: expected at least 1")
     if launch.coordinate and launch.search.storage is not None:
-        raise ConfigError("--coordinate does without a --storage that workers share: give one of the two")
+        raise ConfigError("--coordinate needs no --storage: give one of the two")
     if launch.cluster == "slurm" and not launch.coordinate and (launch.search.storage or "sqlite").startswith("sqlite"):
         raise ConfigError(
             "SQLite cannot be shared by several hosts: name a server, such as --storage postgresql://user@host/name, "
-            "or let this process own the trials (--coordinate), or stay on this machine (--cluster local)"
+            "or let this process own the trials (--coordinate), or use this machine only (--cluster local)"
         )
     executor = submitit.AutoExecutor(
         folder=launch.run_dir.parent / f"{launch.run_dir.name}.jobs", cluster=launch.cluster
@@ -143,16 +143,16 @@ def main(launch: Launch) -> None:
     if launch.cluster == "slurm":
         return
     failures = [failure for failure in (job.exception() for job in jobs) if failure is not None]
-    if jobs and len(failures) == len(jobs):  # as long as one is left it does the work of all
+    if jobs and len(failures) == len(jobs):  # one worker that is left does the work of all
         raise SystemExit(f"every worker failed; the last: {failures[-1]}")
     print(f"run directory: {launch.run_dir}")
 
 
 def workers(launch: Launch) -> list[Worker]:
-    """The workers, the cores and GPUs of this machine divided among those that share it."""
+    """The workers; those on this machine share its cores and GPUs."""
     if launch.coordinate:
-        asking = dataclasses.replace(launch.search, storage=COORDINATOR)
-        launch = dataclasses.replace(launch, search=asking, coordinate=False)
+        search = dataclasses.replace(launch.search, storage=COORDINATOR)
+        launch = dataclasses.replace(launch, search=search, coordinate=False)
     if launch.cluster != "local":
         return [Worker(launch)] * (launch.workers if launch.cluster == "slurm" else min(1, launch.workers))
     cores = sorted(os.sched_getaffinity(0))
@@ -176,13 +176,13 @@ def _coordinate(launch: Launch) -> None:
 def _parameters(launch: Launch) -> dict[str, Any]:
     if launch.cluster != "slurm":
         return {"timeout_min": 60 * 24 * 365}
-    asked = launch.slurm
-    partition = {} if asked.partition is None else {"slurm_partition": asked.partition}
+    slurm = launch.slurm
+    partition = {} if slurm.partition is None else {"slurm_partition": slurm.partition}
     return partition | {
-        "timeout_min": asked.minutes,
-        "cpus_per_task": asked.cpus,
-        "gpus_per_node": asked.gpus,
-        "mem_gb": asked.memory_gb,
+        "timeout_min": slurm.minutes,
+        "cpus_per_task": slurm.cpus,
+        "gpus_per_node": slurm.gpus,
+        "mem_gb": slurm.memory_gb,
         "slurm_signal_delay_s": round(2 * JOIN_SECONDS),
     }
 
@@ -193,4 +193,4 @@ if __name__ == "__main__":
         main(tyro.cli(Launch, default=default, description=__doc__))
     except LstmjaxError as error:
         print(f"launch_sweep: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_status", 2))

@@ -1,6 +1,6 @@
 """The command line: one function a command, each a few lines over the package.
 
-A user's mistake ends with exit status 2 and one line on standard error.
+A user's mistake ends with one line on standard error, and exit status 2 (see `lstmjax.errors`).
 """
 
 import contextlib
@@ -22,10 +22,6 @@ from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
-
-MISTAKE = 2
-"""Exit status of a mistake the user can mend."""
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script ``lstmjax``.
@@ -61,7 +57,7 @@ def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
                 sys.stdout.flush()
         except LstmjaxError as error:
             print(f"{program}: error: {error}", file=sys.stderr)
-            sys.exit(MISTAKE)
+            sys.exit(error.exit_status)
         except KeyboardInterrupt:
             print(f"{program}: stopped by SIGINT", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)

@@ -16,7 +16,7 @@ from lstmjax.forecaster.checkpoints import (
     training_summary,
 )
 from lstmjax.forecaster.fitted import Fitted, Trained
-from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for
+from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
 from lstmjax.training import Callback, TrainingData, TrainResult, Weights, functional, resolve_batch, train, widest
 
 
@@ -57,7 +57,7 @@ def train_members(
         check_start(start, made)
     source = made if start is None else functional(made)[0].merge(start)
     data = TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec)
-    frame = Fitted.of(config, network, prepared, Trained.of(prepared))
+    frame = Fitted.of(config, network_name(network, config), prepared, Trained.of(prepared))
 
     def run(until: int | None, **options: object) -> TrainResult:
         return train(source, data, config.optimizer, config.train, seeds=seeds, until=until, **options)  # type: ignore[arg-type]

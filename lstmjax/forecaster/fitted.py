@@ -14,7 +14,7 @@ from lstmjax.data.prepare import Prepared, window_spec
 from lstmjax.data.scaling import Scaling
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import stored_state, training_summary, weights_template
-from lstmjax.forecaster.network import UserNetwork, network_for, network_name
+from lstmjax.forecaster.network import UserNetwork, network_for
 from lstmjax.storage import checkpoint
 from lstmjax.training import TrainResult, Weights, functional
 from lstmjax.version import __version__
@@ -68,17 +68,17 @@ class Fitted:
     """What was trained again on all rows (``train.refit_all``)."""
 
     @classmethod
-    def of(cls, config: RunConfig, network: UserNetwork | None, prepared: Prepared, trained: Trained) -> Self:
+    def of(cls, config: RunConfig, network: str, prepared: Prepared, trained: Trained) -> Self:
         """A forecaster from what was trained.
 
         Args:
             config: see the attribute.
-            network: a network of the user's own; None for that of ``config.model``.
+            network: see the attribute.
             prepared: what it was trained on.
             trained: what training left.
         """
         tail = prepared.panel.tail(prepared.spec.input_size)
-        return cls(config=config, network=network_name(network, config), tail=tail, selected=trained)
+        return cls(config=config, network=network, tail=tail, selected=trained)
 
     @property
     def forecasting(self) -> Trained:

@@ -1,1 +1,1 @@
-"""Everything that ``lstmjax train`` leaves on disk: the run, its directory, its outputs; and the signals that end it."""
+"""Everything that ``lstmjax train`` leaves on disk: the run, its directory, its outputs; and the signals."""

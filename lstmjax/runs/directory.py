@@ -196,12 +196,8 @@ class RunDirectory:
         finetuned_from: Path | None = None,
     ) -> None:
         """Writes run.json, then config.json: a folder that has it can be resumed. Arguments as in `create`."""
-        described = {
-            "kind": kind,
-            **({"seeds": list(seeds)} if seeds else {}),
-            **describe_process(config, len(seeds) or 1),
-        }
-        described["data_sha256"] = data_digest
+        described: dict[str, Any] = {"kind": kind, **({"seeds": list(seeds)} if seeds else {})}
+        described |= {**describe_process(config, len(seeds) or 1), "data_sha256": data_digest}
         if finetuned_from is not None:
             described["finetuned_from"] = str(finetuned_from)
         self._write(RUN_FILE, as_json(described))

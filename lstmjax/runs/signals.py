@@ -27,7 +27,7 @@ _END = 0
 
 
 class Signals:
-    """Listens to `SIGNALS` within a ``with`` block, in the main thread; elsewhere, and outside of the block, to nothing.
+    """Listens to `SIGNALS` within a ``with`` block in the main thread; elsewhere, and outside of it, to nothing.
 
     It imports nothing of JAX, so that it can listen while JAX is imported.
 

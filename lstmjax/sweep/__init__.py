@@ -1,6 +1,6 @@
-"""Sweeps: a whole population of settings trained together, pruned as they go, ranked by one number.
+"""Sweeps: many settings trained together as populations, pruned during training, and ranked by one number.
 
-The public names are imported on first use: the command line wants `SweepConfig` only.
+The public names are imported on first use: the command line needs only `SweepConfig`.
 """
 
 from importlib import import_module
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lstmjax.sweep.population.block import Report, train_block
     from lstmjax.sweep.population.halving import Halving
     from lstmjax.sweep.population.trial import Outcome, Trial
+    from lstmjax.sweep.report.outputs import NoWinnerError
     from lstmjax.sweep.search import SweepResult, run
     from lstmjax.sweep.space.samplers import draw
     from lstmjax.sweep.space.space import Distribution, Space
@@ -22,6 +23,7 @@ _HOMES = {
     "population.block": ("Report", "train_block"),
     "population.halving": ("Halving",),
     "population.trial": ("Outcome", "Trial"),
+    "report.outputs": ("NoWinnerError",),
     "search": ("SweepResult", "run"),
     "space": ("Distribution", "Space"),
     "space.samplers": ("draw",),

@@ -1,4 +1,4 @@
-"""How a sweep is run: all there is to say besides the space and the options of a single run. Light to import."""
+"""How a sweep is run: all its options besides the space and the options of a single run. Light to import."""
 
 import dataclasses
 from typing import Literal
@@ -8,10 +8,10 @@ from lstmjax.errors import ConfigError
 
 SearchName = Literal["tpe", "random", "sobol", "grid"]
 MappingChoice = Literal["map", "vmap"]
-"""Keys of `lstmjax.parallel.MappingName`, which is not light; a test holds the two equal."""
+"""The values of `lstmjax.parallel.MappingName`, whose import is not light; a test holds the two equal."""
 
 COORDINATOR = "coordinator"
-"""Storage of workers whose trials another process keeps: see `lstmjax.sweep.search.coordinate`."""
+"""The storage of workers whose trials a coordinator owns: see `lstmjax.sweep.search.coordinate`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,28 +21,28 @@ class SweepConfig:
     trials: int = option(64, low=1)
     """Settings to try, at most; a grid may have fewer."""
     population: int = option(16, low=1)
-    """Settings that are trained, ranked and pruned together, at most: what a worker takes at a time. Of their members
-    as many are trained at once as the device's memory holds."""
+    """Settings that are trained, ranked and pruned together, at most: a worker's block. As many of their members are
+    trained at once as the device's memory holds."""
     sampler: SearchName = "tpe"
-    """How settings are chosen. tpe learns from those finished; the others depend on the seed and the number alone."""
+    """How settings are chosen. tpe learns from finished trials; the others depend on the seed and the number alone."""
     halving: int | None = option(None, low=2)
-    """At every rung one in so many settings goes on, the best, and the others are pruned. Default: none is."""
+    """At every rung the best of every so many settings continues, and the others are pruned. Default: no pruning."""
     hyperband: bool = False
-    """Divide each population among Hyperband's brackets, which prune ever later."""
+    """Divide each population among Hyperband's brackets, each of which prunes later than the one before."""
     seeds: int = option(1, low=1)
-    """Members of each setting: its value is their mean."""
+    """Members per setting: its value is their mean."""
     metric: str = "scaled_mae"
     """What settings are ranked by on the validation rows; the default is the mean absolute error in units of the
     training rows' deviation."""
     storage: str | None = None
-    """Database of the trials: a server's, such as postgresql://user@host/name, for workers on several hosts, or
-    "coordinator" for one that another process keeps. Default: the SQLite file study.db in the run directory."""
+    """Database of the trials: a server, such as postgresql://user@host/name, for workers on several hosts, or
+    "coordinator" if another process owns the trials. Default: the SQLite file study.db in the run directory."""
     study: str = "lstmjax"
-    """Name of the study, in a database that holds several."""
+    """Name of the study, in a database with several."""
     mapping: MappingChoice | None = None
-    """How members are run on a device: one after the other, or all in one product. Default: by platform."""
+    """How members are run on a device: one after the other, or all in one batched product. Default: by platform."""
 
     def __post_init__(self) -> None:
         check_fields(self, "sweep")
         if self.hyperband and self.halving is None:
-            raise ConfigError("sweep.hyperband needs sweep.halving: say how many settings one is kept of, e.g. 3")
+            raise ConfigError("sweep.hyperband needs sweep.halving: e.g. 3, to keep the best of every three settings")

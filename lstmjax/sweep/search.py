@@ -1,4 +1,4 @@
-"""A whole sweep: from a space to trials in a database, their table, pictures, and the winner as a run directory.
+"""A whole sweep: from a space to trials in a database, their table, plots, and the winner as a run directory.
 
 R/config.json, R/run.json   the options that trials share; command, versions, commit, devices, SHA-256 of the data
 R/sweep.json                the space, and how it is searched
@@ -6,48 +6,54 @@ R/study.db                  the trials, for Optuna and its dashboard (unless ano
 R/trials.csv                the trials as a table
 R/best/                     the winner's run directory
 R/plots/*.png               history, parallel coordinates, importance, learning curves
-R/blocks/, R/workers/       states and weights of the blocks, and who is at work on them
-R/exchange/                 what workers ask a coordinator, and its answers
+R/blocks/, R/workers/       checkpoints and weights of the blocks, and the workers that are alive
+R/exchange/                 requests of workers to a coordinator, and its answers
 """
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from lstmjax.config import RunConfig
 from lstmjax.errors import Interrupted
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.models.user_network import NetworkMaker
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.sweep.population.block import train_block
 from lstmjax.sweep.population.halving import Halving
 from lstmjax.sweep.population.trial import Outcome
+from lstmjax.sweep.report.outputs import TABLE_FILE, write_report, write_trials
 from lstmjax.sweep.report.progress import SweepDisplay
-from lstmjax.sweep.report.report import TABLE_FILE, write_report, write_trials
 from lstmjax.sweep.report.winner import BEST
-from lstmjax.sweep.setup import Question, pose
+from lstmjax.sweep.setup import set_up
 from lstmjax.sweep.space.space import Space
-from lstmjax.sweep.study.coordinator import AskedStudy, Coordinator
+from lstmjax.sweep.study.coordinator import RemoteStudy, serve
 from lstmjax.sweep.study.study import Block, Study
-from lstmjax.sweep.worker import GRACE, Train, work
+from lstmjax.sweep.study.sweep import Sweep
+from lstmjax.sweep.worker import GRACE, work
 
 
-class SweepResult(NamedTuple):
-    """What a sweep came to."""
+@dataclasses.dataclass(frozen=True)
+class SweepResult:
+    """A finished sweep."""
 
     directory: Path
     trials: pd.DataFrame
     """See `lstmjax.sweep.report.table.trials_table`."""
+    network: NetworkMaker | None = None
+    """The network of your own that the trials have."""
 
     def best(self) -> Forecaster:
         """The winner.
 
         Raises:
-            CheckpointError: no trial was complete.
+            CheckpointError: no trial is complete.
         """
-        return Forecaster.load(self.directory / BEST)
+        return Forecaster.load(self.directory / BEST, network=self.network)
 
 
 def run(
@@ -56,20 +62,24 @@ def run(
     run_dir: Path | str,
     settings: SweepConfig | None = None,
     *,
+    network: NetworkMaker | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = print,
 ) -> SweepResult:
-    """Searches a space, or goes on with a search that was interrupted; any number of processes may do so at once.
+    """Searches a space, or continues a search that was interrupted; any number of processes may do so at once.
 
-    Whatever is wrong with the options or the data shows before anything is written.
+    Options and data are validated before anything is written.
 
     Args:
         space: what is searched: a `Space`, a dict as in `Space.from_dict`, or the path of a TOML file.
         base: the options that trials share.
-        run_dir: where to; if the same search is there, it is gone on with.
-        settings: how it is searched.
-        should_stop: asked after every chunk of steps.
-        say: where to tell how it goes, a line at a time.
+        run_dir: the sweep's directory; if it holds the same sweep, that is continued.
+        settings: how it is searched. Default: `SweepConfig()`.
+        network: a network of your own instead of that of ``base.model``: a class or function ``(spec: WindowSpec, *,
+            rngs: nnx.Rngs)`` that makes an NNX module; called for every member. The space then has no options of
+            ``model``. Its winner is loaded by ``Forecaster.load(run_dir / "best", network=network)``.
+        should_stop: called after every chunk of steps; True interrupts the sweep.
+        say: called with each line that says what happens.
 
     Returns:
         The trials; the winner is in the folder ``best``.
@@ -78,20 +88,20 @@ def run(
         ConfigError: the space, an option or the storage does not fit.
         DataError: the data cannot be used.
         CheckpointError: the directory holds something else, or cannot be written.
-        Interrupted: ``should_stop`` said so; the same call goes on.
+        Interrupted: ``should_stop`` returned True; the same call continues.
+        NoWinnerError: no trial is complete; the column ``reason`` of trials.csv says why.
     """
-    settings = SweepConfig() if settings is None else settings
-    with contextlib.closing(pose(space, base, run_dir, settings)) as question:
-        study = AskedStudy(question.directory) if question.storage is None else question.study()
-        with SweepDisplay(question.plan.total, question.base.train.max_steps) as display:
-            on_block = _watcher(question, study, display)
+    with set_up(space, base, run_dir, settings or SweepConfig(), network) as sweep:
+        study = RemoteStudy(sweep.directory) if sweep.storage is None else sweep.study()
+        with SweepDisplay(sweep.plan.total, base.train.max_steps) as display:
+            train = functools.partial(_train, sweep, display)
+            on_block = functools.partial(_on_block, sweep, study, display)
             on_block()
-            train = _trainer(question, display)
-            work(study, question.directory, question.plan, train, should_stop=should_stop, on_block=on_block)
+            work(study, sweep.directory, sweep.plan, train, should_stop=should_stop, on_block=on_block)
         if isinstance(study, Study):
-            return SweepResult(question.directory, write_report(question, study, say))
-    table = question.directory / TABLE_FILE  # as far as the coordinator, which writes the report, has come
-    return SweepResult(question.directory, pd.read_csv(table) if table.exists() else pd.DataFrame())
+            return SweepResult(sweep.directory, write_report(sweep, study, say), network)
+        table = sweep.directory / TABLE_FILE  # as far as the coordinator, which writes the report, has come
+        return SweepResult(sweep.directory, pd.read_csv(table) if table.exists() else pd.DataFrame(), network)
 
 
 def coordinate(
@@ -100,57 +110,52 @@ def coordinate(
     run_dir: Path | str,
     settings: SweepConfig,
     *,
+    network: NetworkMaker | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = print,
 ) -> SweepResult:
-    """Owns a search for workers on any host that see its directory, and trains nothing; arguments as in `run`.
+    """Owns a sweep's trials for workers on any host that see its directory, and trains none; arguments as in `run`.
 
-    The workers are given ``SweepConfig.storage = "coordinator"``, and ask through files. Killed, the same call goes on.
+    The workers have ``SweepConfig.storage = "coordinator"``, and send requests by files. After a kill, the same call
+    continues.
 
     Raises:
-        Interrupted: ``should_stop`` said so.
+        Interrupted: ``should_stop`` returned True.
+        NoWinnerError: no trial is complete.
     """
-    with contextlib.closing(pose(space, base, run_dir, settings)) as question:
-        study = question.study(coordinated=True)
-        with SweepDisplay(question.plan.total, question.base.train.max_steps) as display:
-            on_block = _watcher(question, study, display)
+    with set_up(space, base, run_dir, settings, network) as sweep:
+        study = sweep.study(coordinated=True)
+        with SweepDisplay(sweep.plan.total, base.train.max_steps) as display:
+            on_block = functools.partial(_on_block, sweep, study, display)
             on_block()
-            coordinator = Coordinator(study, question.directory, question.plan.ask, GRACE)
-            if not coordinator.serve(question.plan.total, should_stop=should_stop, on_block=on_block):
+            if not serve(study, sweep.directory, sweep.plan, GRACE, should_stop=should_stop, on_block=on_block):
                 raise Interrupted("interrupted, the state is saved")
-        return SweepResult(question.directory, write_report(question, study, say))
+        return SweepResult(sweep.directory, write_report(sweep, study, say), network)
 
 
-def _watcher(question: Question, study: Study | AskedStudy, display: SweepDisplay) -> Callable[[], None]:
-    """What is done whenever a block was recorded: nothing by a worker whose trials another process keeps."""
-
-    def on_block() -> None:
-        if isinstance(study, Study):
-            write_trials(question, study)
-            display.on_trials(study.trials())
-
-    return on_block
+def _on_block(sweep: Sweep, study: Study | RemoteStudy, display: SweepDisplay) -> None:
+    """Writes and shows the trials, at the beginning and after every block, where this process has the study."""
+    if isinstance(study, Study):
+        write_trials(sweep, study)
+        display.on_trials(study.trials())
 
 
-def _trainer(question: Question, display: SweepDisplay) -> Train:
-    """What trains a block."""
-    settings = question.settings
-    halving = None if settings.halving is None else Halving(settings.halving, hyperband=settings.hyperband)
-
-    def train(block: Block, state: Path, stop: Callable[[], bool]) -> Sequence[Outcome]:
-        return train_block(
-            question.base,
-            question.panel,
-            question.space,
-            block.trials,
-            seeds=settings.seeds,
-            population=settings.population * settings.seeds,
-            halving=halving,
-            metric=settings.metric,
-            mapping=settings.mapping,
-            state_dir=state,
-            should_stop=stop,
-            on_report=display.on_report,
-        )
-
-    return train
+def _train(
+    sweep: Sweep, display: SweepDisplay, block: Block, state: Path, should_stop: Callable[[], bool]
+) -> list[Outcome]:
+    settings = sweep.settings
+    return train_block(
+        sweep.base,
+        sweep.panel,
+        sweep.space,
+        block.trials,
+        seeds=settings.seeds,
+        population=settings.population * settings.seeds,
+        halving=None if settings.halving is None else Halving(settings.halving, hyperband=settings.hyperband),
+        metric=settings.metric,
+        mapping=settings.mapping,
+        network=sweep.network,
+        state_dir=state,
+        should_stop=should_stop,
+        on_report=display.on_report,
+    )

@@ -1,10 +1,7 @@
-"""A worker: takes a block of trials, trains it, records what came of it, and takes the next; also those of the dead."""
+"""A worker: takes a block of trials, trains it, records its outcomes, and takes the next, or a dead worker's."""
 
 import contextlib
-import dataclasses
 import functools
-import json
-import math
 import shutil
 import threading
 import time
@@ -16,41 +13,29 @@ from optuna.exceptions import OptunaError
 from sqlalchemy.exc import SQLAlchemyError
 
 from lstmjax.errors import Interrupted
-from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.storage.files import replace_file
 from lstmjax.sweep.population.trial import Outcome
-from lstmjax.sweep.study.attempts import attempt
-from lstmjax.sweep.study.coordinator import AskedStudy
-from lstmjax.sweep.study.heartbeat import Obituaries, Presence
+from lstmjax.sweep.study.block_directory import BlockDirectory
+from lstmjax.sweep.study.coordinator import RemoteStudy
+from lstmjax.sweep.study.heartbeat import WorkerMonitor, worker_lock
 from lstmjax.sweep.study.storage import StorageError
-from lstmjax.sweep.study.study import Ask, Block, Study
+from lstmjax.sweep.study.study import Block, Plan, Study
 
 Train = Callable[[Block, Path, Callable[[], bool]], Sequence[Outcome]]
-"""Trains a block, with its state in a folder, until it is asked to stop; then raises `Interrupted`."""
+"""Trains a block, with its checkpoints in a folder, until `should_stop` is true; then raises `Interrupted`."""
 
 GRACE = 60.0
-"""Seconds without a beat after which a worker on another host counts as dead."""
+"""Seconds without a heartbeat after which a worker on another host counts as dead."""
 
-_BEATS = 6  # beats within the grace
-_NAP = 0.2  # seconds between looks at what others are doing, at first ...
-_LONG_NAP = 5.0  # ... and later
-_PATIENCE = (1.0, 5.0, 15.0, 30.0)  # seconds between attempts to reach the storage
+_BEATS = 6  # heartbeats within the grace
+_PAUSE = 0.2  # seconds between looks at what other workers do, at first ...
+_LONGEST_PAUSE = 5.0  # ... and later
+_RETRIES = (1.0, 5.0, 15.0, 30.0)  # seconds between attempts to reach the storage
 
 _T = TypeVar("_T")
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How many trials a study gets, and how they are drawn."""
-
-    total: int
-    size: int
-    """Trials in a block, at most."""
-    ask: Ask
-
-
 def work(
-    study: Study | AskedStudy,
+    study: Study | RemoteStudy,
     directory: Path,
     plan: Plan,
     train: Train,
@@ -59,95 +44,83 @@ def work(
     on_block: Callable[[], None] = lambda: None,
     grace: float = GRACE,
 ) -> None:
-    """Works on a study until all its trials are finished, beside any number of others who do the same.
+    """Works on a study until all its trials are finished, together with any number of other workers.
 
     Args:
         study: the trials.
-        directory: the sweep's, which all its workers share.
-        plan: how many trials, and which.
+        directory: the sweep's directory, which all its workers share.
+        plan: how many trials, and how they are drawn.
         train: trains a block.
-        should_stop: asked often; then the block's state is saved and the block is free for whoever comes next.
-        on_block: called whenever a block was recorded.
-        grace: seconds without a beat after which a worker on another host counts as dead.
+        should_stop: called often; when it is true, the block's state is saved and the block is free for other workers.
+        on_block: called after every block that was recorded.
+        grace: seconds without a heartbeat after which a worker on another host counts as dead.
 
     Raises:
-        Interrupted: `should_stop` said so.
+        Interrupted: `should_stop` returned True.
     """
-    with Presence(directory / "workers") as presence:
-        obituaries = Obituaries(directory / "workers", grace)
-        nap = _NAP
+    with worker_lock(directory / "workers") as worker:
+        monitor = WorkerMonitor(directory / "workers", grace)
+        pause = _PAUSE
         while not study.finished(plan.total):
             if should_stop():
                 raise Interrupted("interrupted, the state is saved")
-            claim = functools.partial(study.claim, presence.name, obituaries.dead, plan.ask)
-            block = _patiently(functools.partial(claim, total=plan.total, size=plan.size))
+            block = _with_retries(functools.partial(study.claim, worker, monitor.is_dead, plan))
             if block is None:
-                # Others are at work on all that is left; should one of them die, its trials are taken over.
-                time.sleep(nap)
-                nap = min(2 * nap, _LONG_NAP, grace / _BEATS)
+                # Other workers train all that is left; if one of them dies, its trials can be claimed.
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE, grace / _BEATS)
                 continue
-            nap = _NAP
-            if _work_on(study, directory, block, presence.name, train, should_stop, grace / _BEATS):
+            pause = _PAUSE
+            if _work_on(study, directory, block, worker, train, should_stop, grace / _BEATS):
                 on_block()
 
 
-def block_directory(directory: Path, block: int) -> Path:
-    """Where a block's state is, and its best trial's weights."""
-    return directory / "blocks" / f"{block:04d}"
-
-
-def weights_directory(directory: Path, block: int, number: int) -> Path:
-    """Where the members of a block's best trial are."""
-    return block_directory(directory, block) / "best" / f"trial-{number:04d}"
-
-
 def _work_on(
-    study: Study | AskedStudy,
+    study: Study | RemoteStudy,
     directory: Path,
     block: Block,
     worker: str,
     train: Train,
     should_stop: Callable[[], bool],
-    every: float,
+    seconds: float,
 ) -> bool:
-    """Trains a block and records it. False if it was lost to another worker meanwhile."""
-    folder = block_directory(directory, block.number)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _pulse(study, block, worker, every) as lost:
+    """Trains a block and records it, with a heartbeat every so many seconds; False if another worker took it over."""
+    folder = BlockDirectory(directory, block.number)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with _heartbeats(study, block, worker, seconds) as lost:
         try:
-            outcomes = _read(folder)
+            outcomes = folder.load()
             if outcomes is None:
-                with attempt(folder, block, worker):
-                    outcomes = list(train(block, folder / "state", lambda: lost.is_set() or should_stop()))
-                    _keep_best(directory, block, outcomes)
-                    _write(folder, outcomes)
+                with folder.attempt(block, worker):
+                    outcomes = list(train(block, folder.state, lambda: lost.is_set() or should_stop()))
+                    folder.save(outcomes)
         except BaseException as error:
             if isinstance(error, Interrupted) and lost.is_set() and not should_stop():
                 return False
             study.release(block, worker)
             raise
-        if not _patiently(lambda: study.finish(block, worker, outcomes)):
+        if not _with_retries(functools.partial(study.finish, block, worker, outcomes)):
             return False
-    shutil.rmtree(folder / "state", ignore_errors=True)
+    shutil.rmtree(folder.state, ignore_errors=True)
     return True
 
 
 @contextlib.contextmanager
-def _pulse(study: Study | AskedStudy, block: Block, worker: str, every: float) -> Iterator[threading.Event]:
-    """Beats in a thread of its own; sets the event when the block turns out to be another's."""
+def _heartbeats(study: Study | RemoteStudy, block: Block, worker: str, seconds: float) -> Iterator[threading.Event]:
+    """Heartbeats from a thread of their own; the event is set when another worker took the block over."""
     lost, done = threading.Event(), threading.Event()
 
     def beat() -> None:
-        pulse = 0
-        while not done.wait(every):
-            pulse += 1
-            # A database that cannot be reached now may be back at the next beat.
+        beats = 0
+        while not done.wait(seconds):
+            beats += 1
+            # A database that cannot be reached now may be back at the next heartbeat.
             with contextlib.suppress(SQLAlchemyError, OptunaError):
-                if not study.beat(block, worker, pulse):
+                if not study.beat(block, worker, beats):
                     lost.set()
                     return
 
-    thread = threading.Thread(target=beat, name="pulse", daemon=True)
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
     try:
         yield lost
@@ -156,35 +129,11 @@ def _pulse(study: Study | AskedStudy, block: Block, worker: str, every: float) -
         thread.join()
 
 
-def _patiently(call: Callable[[], _T]) -> _T:
-    """A call, which may be repeated, that needs the storage: again if that cannot be reached for a moment."""
-    for pause in _PATIENCE:
+def _with_retries(call: Callable[[], _T]) -> _T:
+    """Calls what needs the storage and may be repeated: again if the storage cannot be reached for a moment."""
+    for pause in _RETRIES:
         try:
             return call()
         except StorageError:
             time.sleep(pause)
     return call()
-
-
-def _keep_best(directory: Path, block: Block, outcomes: Sequence[Outcome]) -> None:
-    """Saves the weights of the block's best trial, which may turn out to be the sweep's."""
-    complete = [outcome for outcome in outcomes if outcome.state == "COMPLETE" and outcome.fitted]
-    if not complete:
-        return
-    best = min(complete, key=lambda outcome: (outcome.value if outcome.value is not None else math.inf, outcome.number))
-    for fitted in best.fitted or ():
-        folder = weights_directory(directory, block.number, best.number) / f"seed-{fitted.config.train.seed}"
-        Forecaster(fitted.config).with_fitted(fitted).save(folder, overwrite=True)
-
-
-def _write(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    """What came of a block, for whoever has to record it, should this process die first."""
-    lines = [json.dumps(outcome.plain()) for outcome in outcomes]
-    replace_file(folder / "outcomes.jsonl", "\n".join(lines) + "\n")
-
-
-def _read(folder: Path) -> list[Outcome] | None:
-    path = folder / "outcomes.jsonl"
-    if not path.exists():
-        return None
-    return [Outcome.from_plain(json.loads(line)) for line in path.read_text().splitlines()]

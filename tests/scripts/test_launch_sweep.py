@@ -1,4 +1,4 @@
-"""Launching workers: what each is given, what is refused, and one that runs, is preempted and is requeued."""
+"""Launching workers: what each gets, what is refused, and one that runs, is preempted and is requeued."""
 
 import contextlib
 import importlib.util
@@ -59,26 +59,26 @@ def test_several_hosts_do_not_share_sqlite(script, launch, storage):
         script.main(launch(cluster="slurm", storage=storage))
     with pytest.raises(ConfigError, match="workers is 0"):
         script.main(launch(workers=0))
-    with pytest.raises(ConfigError, match="--coordinate does without"):
+    with pytest.raises(ConfigError, match="--coordinate needs no --storage"):
         script.main(launch(coordinate=True, storage="postgresql://host/x"))
 
 
-def test_workers_of_a_coordinator_ask_it(script, launch, monkeypatch):
-    told = []
-    monkeypatch.setattr(search, "coordinate", lambda space, base, directory, settings, **_: told.append(settings))
+def test_workers_of_a_coordinator_use_it(script, launch, monkeypatch):
+    calls = []
+    monkeypatch.setattr(search, "coordinate", lambda space, base, directory, settings, **_: calls.append(settings))
     script.main(launch(cluster="debug", coordinate=True, workers=0))
-    assert [settings.storage for settings in told] == [None]
+    assert [settings.storage for settings in calls] == [None]
     workers = script.workers(launch(cluster="slurm", coordinate=True, workers=3))
     assert [worker.launch.search.storage for worker in workers] == ["coordinator"] * 3
 
 
-def test_slurm_is_asked_for_what_a_worker_needs(script, launch):
-    asked = script._parameters(launch(cluster="slurm", storage="postgresql://host/x"))
-    assert asked["slurm_signal_delay_s"] > script.JOIN_SECONDS
-    assert "slurm_partition" not in asked
+def test_slurm_gets_what_a_worker_needs(script, launch):
+    requested = script._parameters(launch(cluster="slurm", storage="postgresql://host/x"))
+    assert requested["slurm_signal_delay_s"] > script.JOIN_SECONDS
+    assert "slurm_partition" not in requested
 
 
-def test_a_worker_runs_and_its_failure_is_told(script, launch, monkeypatch, capsys):
+def test_a_worker_runs_and_its_failure_is_reported(script, launch, monkeypatch, capsys):
     ran = []
 
     def run(space, base, directory, settings, *, should_stop):
@@ -126,7 +126,7 @@ REAL = """--sampler=sobol --halving=2 --data.h=6 --data.input-size=12 --model.hi
 
 
 def running(database: Path) -> int:
-    """Trials that somebody is at work on."""
+    """The number of running trials."""
     if not database.exists():
         return 0
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as connection:

@@ -1,9 +1,9 @@
-"""Workers that train nothing: a process that forks as many as it is told, so that tests can kill them.
+"""Workers that train nothing: a process that forks workers on request, so that tests can kill them.
 
-reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS" forks a worker on a study whose blocks take so
-long, and answers its process id; the end of input ends it. Every block that is begun and ended is a line in
-DIRECTORY/log. No block ends as long as there is a file DIRECTORY/hold; while there is one DIRECTORY/poison, block 1
-kills its worker before anything is saved.
+It reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS" forks a worker on a study whose blocks take
+that many seconds, and prints its process id; the end of the input ends it. Every begin and end of a block is a line in
+DIRECTORY/log. No block ends while the file DIRECTORY/hold exists; while DIRECTORY/poison exists, block 1 kills its
+worker before anything is saved.
 """
 
 import os
@@ -15,36 +15,37 @@ import time
 import warnings
 from pathlib import Path
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution
-
 from lstmjax.errors import Interrupted
 from lstmjax.sweep.population.trial import Outcome
+from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.storage import Storage
-from lstmjax.sweep.study.study import Study
-from lstmjax.sweep.worker import Plan, work
+from lstmjax.sweep.study.study import Plan, Study
+from lstmjax.sweep.worker import work
 
 NAP = 0.05
 """Seconds from one checkpoint to the next."""
 
-DISTRIBUTIONS = {
-    "optimizer.learning_rate": FloatDistribution(1e-4, 1e-1, log=True),
-    "model.hidden_size": CategoricalDistribution([8, 16]),
-}
+SPACE = Space.from_dict(
+    {
+        "optimizer.learning_rate": {"type": "loguniform", "low": 1e-4, "high": 1e-1},
+        "model.hidden_size": {"type": "choice", "values": [8, 16]},
+    }
+)
 
 
-def ask(study, number, before):
+def suggest(study, number, before):
     """A setting that depends on the trial's number alone."""
     numbers = random.Random(number)
     return {"optimizer.learning_rate": 10 ** numbers.uniform(-4, -1), "model.hidden_size": numbers.choice([8, 16])}
 
 
 def value(params):
-    """What a trial is worth, without training."""
+    """The value of a trial, without training."""
     return params["optimizer.learning_rate"] * params["model.hidden_size"]
 
 
 def outcomes(block):
-    """Successive halving in a nutshell: the better half is complete, the others are pruned, one in seven fails."""
+    """A simple form of successive halving: the better half is complete, the others are pruned, one in seven fails."""
     worth = sorted(value(trial.params) for trial in block.trials)
     return [_outcome(trial, worth[len(worth) // 2]) for trial in block.trials]
 
@@ -65,7 +66,7 @@ OPEN = []
 def open_study(directory, storage):
     OPEN.append(Storage(storage))
     name = f"{directory.parent.name} {directory.name}"
-    return Study(OPEN[-1], name, {"space": "of the tests"}, DISTRIBUTIONS)
+    return Study(OPEN[-1], name, {"space": "of the tests"}, SPACE)
 
 
 def close_all():
@@ -79,7 +80,7 @@ def log(directory, what, block):
 
 
 def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda: False):
-    """One worker; its blocks take so many seconds, which a block that was cut off goes on with."""
+    """One worker; its blocks take this many seconds, of which an interrupted block resumes the rest."""
 
     def train(block, state, stop):
         log(directory, "begun", block)
@@ -95,7 +96,7 @@ def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda:
         return outcomes(block)
 
     study = open_study(directory, storage)
-    work(study, directory, Plan(total, size, ask), train, grace=grace, should_stop=should_stop)
+    work(study, directory, Plan(total, size, suggest), train, grace=grace, should_stop=should_stop)
     return study
 
 

@@ -1,4 +1,4 @@
-"""A real sweep from the command line, small: what it leaves, and that killed and resumed it leaves the same."""
+"""A small real sweep from the command line: what it writes, and that after a kill and a resume it writes the same."""
 
 import json
 import os
@@ -62,8 +62,8 @@ def test_the_winner_is_a_run_directory_of_the_best_complete_trial(swept, capsys)
     assert (table.groupby("state")["steps"].max()["COMPLETE"], table["steps"].min()) == (20, 5)
     complete = table[table["state"] == "COMPLETE"]
     best = complete.loc[complete["value"].idxmin()]
-    told = json.loads((swept / "best" / TRIAL_FILE).read_text())
-    assert told["number"] == best["number"]
+    stored = json.loads((swept / "best" / TRIAL_FILE).read_text())
+    assert stored["number"] == best["number"]
     config = json.loads((swept / "best" / "config.json").read_text())
     assert config["optimizer"]["learning_rate"] == pytest.approx(best["params.optimizer.learning_rate"])
     assert config["model"]["dropout"] == pytest.approx(best["params.model.dropout"])
@@ -101,7 +101,7 @@ def test_a_sweep_again_with_two_seeds_ranks_by_their_mean(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_sweep_that_is_stopped_goes_on_to_the_same_table(folder, swept, number, status):
+def test_a_sweep_that_is_stopped_resumes_to_the_same_table(folder, swept, number, status):
     name = f"stopped-{number}"
     command = [sys.executable, "-m", "lstmjax.cli", *arguments(folder, name)]
     process = subprocess.Popen(
@@ -111,9 +111,9 @@ def test_a_sweep_that_is_stopped_goes_on_to_the_same_table(folder, swept, number
     while not list((folder / name).glob("blocks/0000")) and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(number)
-    _, told = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == status
-    assert number == signal.SIGKILL or "resume with lstmjax sweep" in told
+    assert number == signal.SIGKILL or "resume with lstmjax sweep" in errors
     main(arguments(folder, name))
     ours, theirs = (pd.read_csv(folder / run / "trials.csv").drop(columns="seconds") for run in (name, "r"))
     pd.testing.assert_frame_equal(ours, theirs)

@@ -1,9 +1,11 @@
-"""A sweep as it is typed, with training left out: what it leaves and goes on with, and every mistake as one line."""
+"""Sweeps from the command line, without training: what they write, how they resume, and mistakes as one line each."""
 
 import contextlib
 import json
+import logging
 import shutil
 import typing
+import warnings
 
 import numpy as np
 import optuna
@@ -15,14 +17,15 @@ from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
 from lstmjax.data.source import load_source
 from lstmjax.errors import Interrupted
-from lstmjax.forecaster.checkpoint import panel_digest
-from lstmjax.sweep import Outcome, Space, SweepConfig, search
+from lstmjax.forecaster.checkpoints import panel_digest
+from lstmjax.sweep import Distribution, NoWinnerError, Outcome, Space, SweepConfig, search
 from lstmjax.sweep import config as settings
-from lstmjax.sweep.report import report
+from lstmjax.sweep.report import outputs
 from lstmjax.sweep.report.table import best_trial, trials_table
+from lstmjax.sweep.study.distributions import distributions, original_value, stored_value
 from lstmjax.sweep.study.storage import Storage
 from lstmjax.sweep.study.study import Study
-from lstmjax.sweep.study.suggest import asker, distributions, encode
+from lstmjax.sweep.study.suggest import make_suggest
 
 SPACE = """
 "optimizer.learning_rate" = { type = "loguniform", low = 1e-4, high = 1e-1 }
@@ -52,11 +55,11 @@ def space(tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """The blocks that were trained, by a stand-in for training; there is no winner to evaluate."""
-    return stand_in(monkeypatch)
+    """The blocks that were trained, by a substitute for training; no winner is evaluated."""
+    return substitute_training(monkeypatch)
 
 
-def stand_in(monkeypatch):
+def substitute_training(monkeypatch):
     blocks = []
 
     def train_block(base, panel, space, trials, **options):
@@ -64,7 +67,7 @@ def stand_in(monkeypatch):
         return [outcome(trial) for trial in trials]
 
     monkeypatch.setattr(search, "train_block", train_block)
-    monkeypatch.setattr(report, "write_winner", lambda directory, *_, **__: directory)
+    monkeypatch.setattr(outputs, "write_winner", lambda directory, *_, **__: directory)
     return blocks
 
 
@@ -74,7 +77,7 @@ def finished(csv, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     (folder / "space.toml").write_text(SPACE)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        stand_in(monkeypatch)
+        substitute_training(monkeypatch)
         main(command(folder / "space.toml", csv, folder / "r"))
     return folder / "r"
 
@@ -110,7 +113,7 @@ def mistake(arguments, capsys):
     return lines[0].removeprefix("lstmjax: error: ")
 
 
-def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_pictures(space, csv, tmp_path, trained):
+def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_plots(space, csv, tmp_path, trained):
     directory = tmp_path / "r"
     main(command(space, csv, directory, "--halving=3", "--seeds=2"))
     table = pd.read_csv(directory / "trials.csv")
@@ -127,13 +130,15 @@ def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_pictures(space, 
     assert [trial.state.name for trial in trials] == table["state"].tolist()
     assert best == table.loc[table["state"] == "COMPLETE", "value"].min()
     assert trials[1].intermediate_values == {5: pytest.approx(table["value"][1] + 1), 10: table["value"][1]}
-    pictures = {path.stem for path in (directory / "plots").iterdir()}
-    assert pictures == {"history", "parallel_coordinates", "importance", "learning_curves"}
+    plots = {path.stem for path in (directory / "plots").iterdir()}
+    assert plots == {"history", "parallel_coordinates", "importance", "learning_curves"}
     assert {options["halving"].eta for _, options in trained} == {3}
     assert {options["seeds"] for _, options in trained} == {2}
 
 
-def test_the_same_command_goes_on_and_ends_as_if_never_stopped(space, csv, tmp_path, trained, monkeypatch, finished):
+def test_the_same_command_resumes_and_ends_like_an_uninterrupted_one(
+    space, csv, tmp_path, trained, monkeypatch, finished
+):
     train_block = search.train_block
 
     def stopped(*arguments, **options):
@@ -167,6 +172,19 @@ def test_a_finished_sweep_trains_nothing_again_and_may_get_more_trials(space, cs
     assert [trial.number for trials, _ in trained for trial in trials] == [12, 13]
 
 
+def test_optuna_is_silent_during_a_sweep_and_as_before_after_it(space, csv, tmp_path, trained, caplog):
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.INFO)
+    filters = list(warnings.filters)
+    search.run(*_arguments(space, csv, tmp_path / "r"), say=lambda line: None)
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    assert logging.getLogger("alembic").level == logging.INFO
+    assert warnings.filters == filters
+    assert not [record for record in caplog.records if record.name.startswith(("optuna", "alembic"))]
+    optuna.create_study()
+    assert "A new study created" in caplog.text
+
+
 def test_a_grid_ends_with_its_points(csv, tmp_path, trained):
     (tmp_path / "grid.toml").write_text(GRID)
     main(command(tmp_path / "grid.toml", csv, tmp_path / "r", "--sampler=grid"))
@@ -189,15 +207,15 @@ def test_tpe_learns_and_draws_the_same_again_given_the_same_past(tmp_path):
     drawn = []
     for name in ("a", "b"):
         storage = Storage(f"sqlite:///{tmp_path}/{name}.db")
-        study = Study(storage, "s", {}, distributions(space), encode)
+        study = Study(storage, "s", {}, space)
         for number in range(24):
             exponent = -4 + 3 * (number + 0.5) / 24
             params, value = {"optimizer.learning_rate": 10**exponent}, abs(exponent + 2)
             study.optuna.add_trial(
                 optuna.trial.create_trial(params=params, distributions=distributions(space), value=value)
             )
-        ask = asker(space, "tpe", 3, 8)
-        drawn.append([ask(study.optuna, 24 + i, [])["optimizer.learning_rate"] for i in range(8)])
+        suggest = make_suggest(space, "tpe", 3, 8)
+        drawn.append([suggest(study.optuna, 24 + i, [])["optimizer.learning_rate"] for i in range(8)])
         storage.close()
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == 8
@@ -206,17 +224,20 @@ def test_tpe_learns_and_draws_the_same_again_given_the_same_past(tmp_path):
 
 def test_lists_survive_optuna():
     space = Space.from_dict({"model.name": {"type": "choice", "values": ["direct", "segment"]}})
-    assert encode({"a": [1, 2], "b": 0.5, "c": None}) == {"a": "[1, 2]", "b": 0.5, "c": None}
+    assert [stored_value(value) for value in ([1, 2], (1, 2), 0.5, None)] == ["[1, 2]", "[1, 2]", 0.5, None]
+    assert original_value(Distribution("choice", values=((1, 2), 3)), "[1, 2]") == (1, 2)
     assert distributions(space)["model.name"].choices == ("direct", "segment")
 
 
-def test_no_winner_is_said(csv, tmp_path, trained, capsys, monkeypatch, space):
+def test_a_sweep_without_a_complete_trial_raises(csv, tmp_path, trained, monkeypatch, space):
     def fail(base, panel, space, trials, **options):
         return [Outcome(t.number, "FAIL", None, None, {}, 0, 0.0, "its loss was not finite", None) for t in trials]
 
     monkeypatch.setattr(search, "train_block", fail)
-    main(command(space, csv, tmp_path / "r"))
-    assert "no winner" in capsys.readouterr().out
+    for _ in range(2):  # also when it is run again
+        with pytest.raises(NoWinnerError, match=r"no trial is complete, .* column reason in .*/trials\.csv") as raised:
+            search.run(*_arguments(space, csv, tmp_path / "r"))
+        assert raised.value.exit_status == 1
     assert pd.read_csv(tmp_path / "r" / "trials.csv")["reason"].unique().tolist() == ["its loss was not finite"]
 
 
@@ -229,7 +250,10 @@ def test_no_winner_is_said(csv, tmp_path, trained, capsys, monkeypatch, space):
         ),
         ('"model.hidden_size" = { type = "uniform", low = 1, high = 2 }', "model.hidden_size"),
         ('"optimizer.learning_rate" = { type = "uniform", low = 2.0, high = 1.0 }', "swap them"),
-        ('"optimizer.learning_rate" = { type = "loguniform", low = 0.0, high = 1.0 }', "loguniform from 0"),
+        (
+            '"optimizer.learning_rate" = { type = "loguniform", low = 0.0, high = 1.0 }',
+            "cannot start at 0.0",
+        ),
         ('"optimizer.learning_rate" = 0.1', "the space has one point"),
         ('"optimizer.learning_rate" = { type = "uniform", low = -1.0, high = 1.0 }', "optimizer.learning_rate is -1"),
         ("learning rate", "not TOML"),
@@ -262,7 +286,7 @@ def test_a_space_that_cannot_be_searched_is_one_line_and_leaves_nothing(text, ex
         (["--data.val-size=3"], "data.val_size is 3"),
     ],
 )
-def test_an_option_that_cannot_be_is_one_line_and_leaves_nothing(flags, expected, space, csv, tmp_path, capsys):
+def test_an_invalid_option_is_one_line_and_leaves_nothing(flags, expected, space, csv, tmp_path, capsys):
     line = mistake(command(space, csv, tmp_path / "r", *flags), capsys)
     assert expected in line
     assert "secret" not in line
@@ -301,7 +325,7 @@ def test_a_storage_that_belongs_to_another_space_is_one_line(space, csv, tmp_pat
         assert len(study.trials) == 3
 
 
-def test_a_study_of_somebody_else_is_one_line(space, csv, tmp_path, capsys):
+def test_a_study_that_is_not_of_lstmjax_is_one_line(space, csv, tmp_path, capsys):
     with optuna_study(tmp_path / "theirs.db") as study:
         study.ask()
     line = mistake(command(space, csv, tmp_path / "r", f"--storage=sqlite:///{tmp_path}/theirs.db"), capsys)

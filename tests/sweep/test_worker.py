@@ -1,4 +1,4 @@
-"""Workers on one study: claimed, killed, taken over, restarted; what is left is what one worker alone would leave."""
+"""Workers on one study: claims, kills, take-overs, restarts; the result is that of one worker alone."""
 
 import collections
 import contextlib
@@ -16,11 +16,11 @@ import pytest
 from optuna.trial import TrialState
 
 from lstmjax.errors import ConfigError, Interrupted
-from lstmjax.sweep.study.coordinator import AskedStudy, Coordinator
-from lstmjax.sweep.study.heartbeat import Obituaries, Presence, host
+from lstmjax.sweep.study.coordinator import RemoteStudy, serve
+from lstmjax.sweep.study.heartbeat import WorkerMonitor, host, worker_lock
 from lstmjax.sweep.study.storage import StorageError
-from lstmjax.sweep.study.study import Block
-from lstmjax.sweep.worker import Plan, work
+from lstmjax.sweep.study.study import Block, Plan
+from lstmjax.sweep.worker import work
 
 SCRIPT = Path(__file__).parent / "cheap_workers.py"
 _spec = importlib.util.spec_from_file_location("cheap_workers", SCRIPT)
@@ -28,6 +28,7 @@ cheap = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(cheap)
 
 TOTAL, SIZE = 11, 3  # four blocks, the last of two trials
+PLAN = Plan(TOTAL, SIZE, cheap.suggest)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def storage(directory):
 
 
 def table(study):
-    """What a sweep comes to: for each trial its state, value, parameters and the rest, without times."""
+    """The result of a sweep: for each trial its state, value, parameters and the rest, without times."""
     return [
         (t.number, t.state.name, t.value, t.params, t.intermediate_values, *map(t.user_attrs.get, ("steps", "reason")))
         for t in study.trials()
@@ -112,7 +113,7 @@ def test_one_worker_leaves_a_study_that_optuna_reads(alone):
     assert [row[0] for row in alone] == list(range(TOTAL))
     assert {row[1] for row in alone} == {"COMPLETE", "PRUNED", "FAIL"}
     for number, state, value, params, intermediate, _, reason in alone:
-        assert set(params) == set(cheap.DISTRIBUTIONS)
+        assert set(params) == set(cheap.SPACE.names)
         assert (value is None) == (state == "FAIL") == (number % 7 == 6)
         assert (reason is None) == (state == "COMPLETE")
         assert intermediate[10] >= cheap.value(params)
@@ -135,7 +136,7 @@ def test_of_four_workers_one_is_killed_while_all_hold_running_trials(workers, tm
     assert table(cheap.open_study(tmp_path, storage(tmp_path))) == alone
 
 
-def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(workers, tmp_path, alone):
+def test_a_sweep_killed_at_random_moments_ends_like_an_uninterrupted_one(workers, tmp_path, alone):
     moments = random.Random(5)
     for attempt in range(5):
         pid = workers.start(0.3)
@@ -197,14 +198,14 @@ def test_a_sweep_may_be_given_more_trials(tmp_path, alone):
     assert [row[0] for row in grown] == list(range(TOTAL))
 
 
-def taken(worker, dead):
-    return lambda study: study.claim(worker, dead, cheap.ask, total=TOTAL, size=SIZE)
+def taken(worker, is_dead):
+    return lambda study: study.claim(worker, is_dead, PLAN)
 
 
 def test_outcomes_of_a_worker_taken_for_dead_are_dropped(tmp_path):
     study = cheap.open_study(tmp_path, storage(tmp_path))
     mine = taken("a", lambda *_: False)(study)
-    theirs = taken("b", lambda worker, pulse: worker == "a")(study)
+    theirs = taken("b", lambda worker, beats: worker == "a")(study)
     assert theirs == mine
     assert not study.beat(mine, "a", 1)
     assert not study.finish(mine, "a", cheap.outcomes(mine))
@@ -214,7 +215,7 @@ def test_outcomes_of_a_worker_taken_for_dead_are_dropped(tmp_path):
     assert all(trial.state.is_finished() for trial in study.trials())
 
 
-def test_a_block_whose_recording_was_cut_off_is_recorded_to_its_end(tmp_path):
+def test_a_block_whose_recording_was_interrupted_is_recorded_to_its_end(tmp_path):
     study = cheap.open_study(tmp_path, storage(tmp_path))
     block = taken("a", lambda *_: False)(study)
     outcomes = cheap.outcomes(block)
@@ -225,20 +226,20 @@ def test_a_block_whose_recording_was_cut_off_is_recorded_to_its_end(tmp_path):
     assert [trial.value for trial in study.trials()] == [outcome.value for outcome in outcomes]
 
 
-def test_a_block_whose_making_was_cut_off_is_made_to_its_end(tmp_path):
+def test_a_block_whose_making_was_interrupted_is_made_to_its_end(tmp_path):
     study = cheap.open_study(tmp_path, storage(tmp_path))
 
-    def cut_off(study, number, before):
+    def interrupted(study, number, before):
         if number == 2:
             raise KeyboardInterrupt
-        return cheap.ask(study, number, before)
+        return cheap.suggest(study, number, before)
 
     with pytest.raises(KeyboardInterrupt):
-        study.claim("a", lambda *_: False, cut_off, total=TOTAL, size=SIZE)
+        study.claim("a", lambda *_: False, Plan(TOTAL, SIZE, interrupted))
     assert len(study.trials()) == 2
     block = taken("b", lambda *_: True)(study)
     assert (block.first, block.size) == (0, SIZE)
-    assert [trial.params for trial in block.trials] == [cheap.ask(None, number, []) for number in range(SIZE)]
+    assert [trial.params for trial in block.trials] == [cheap.suggest(None, number, []) for number in range(SIZE)]
 
 
 def test_every_trial_of_a_block_needs_an_outcome(tmp_path):
@@ -248,24 +249,24 @@ def test_every_trial_of_a_block_needs_an_outcome(tmp_path):
         study.finish(block, "a", cheap.outcomes(block)[1:])
 
 
-def test_presence_ends_with_its_worker(tmp_path):
-    obituaries = Obituaries(tmp_path, grace=60.0)
-    with Presence(tmp_path) as worker:
-        assert not obituaries.dead(worker.name, 0)
-    assert obituaries.dead(worker.name, 0)
+def test_a_worker_lock_ends_with_its_worker(tmp_path):
+    monitor = WorkerMonitor(tmp_path, grace=60.0)
+    with worker_lock(tmp_path) as worker:
+        assert not monitor.is_dead(worker, 0)
+    assert monitor.is_dead(worker, 0)
 
 
-def test_on_another_host_a_worker_is_dead_when_its_pulse_rests(tmp_path, monkeypatch):
+def test_on_another_host_a_worker_is_dead_when_its_heartbeats_stop(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    obituaries = Obituaries(tmp_path, grace=60.0)
-    assert not obituaries.dead("elsewhere_1", 7)
+    monitor = WorkerMonitor(tmp_path, grace=60.0)
+    assert not monitor.is_dead("elsewhere_1", 7)
     clock[0] = 59.0
-    assert not obituaries.dead("elsewhere_1", 7)
+    assert not monitor.is_dead("elsewhere_1", 7)
     clock[0] = 61.0
-    assert not obituaries.dead("elsewhere_1", 8)
+    assert not monitor.is_dead("elsewhere_1", 8)
     clock[0] = 122.0
-    assert obituaries.dead("elsewhere_1", 8)
+    assert monitor.is_dead("elsewhere_1", 8)
     assert "_" not in host()
 
 
@@ -278,25 +279,23 @@ def test_sqlite_is_not_shared_by_hosts(tmp_path, monkeypatch):
     study.beat(theirs, "elsewhere_1", 1)
     with pytest.raises(ConfigError, match="in use on the host elsewhere.*postgresql"):
         mine(study)
-    assert taken("b", lambda worker, pulse: worker == "elsewhere_1")(cheap.open_study(tmp_path, storage(tmp_path)))
+    assert taken("b", lambda worker, beats: worker == "elsewhere_1")(cheap.open_study(tmp_path, storage(tmp_path)))
 
 
-def test_workers_of_a_coordinator_leave_what_one_worker_alone_leaves(tmp_path, alone):
-    """Two workers that know the study by files only; a third takes a block and dies, seen by its pulse."""
+def test_workers_of_a_coordinator_have_the_result_of_one_worker_alone(tmp_path, alone):
+    """Two workers that know the study by files only; a third takes a block and dies, seen by its heartbeats."""
     study = cheap.open_study(tmp_path, storage(tmp_path))
-    coordinator = Coordinator(study, tmp_path, cheap.ask, grace=1.0)
-    asked = AskedStudy(tmp_path, patience=30.0)
-    owner = threading.Thread(target=coordinator.serve, args=(TOTAL,))
+    remote = RemoteStudy(tmp_path, patience=30.0)
+    owner = threading.Thread(target=serve, args=(study, tmp_path, PLAN, 1.0))
     owner.start()
-    dead = asked.claim("elsewhere_1", lambda *_: False, cheap.ask, total=TOTAL, size=SIZE)
-    assert dead.trials[2].params == cheap.ask(None, 2, [])
-    assert asked.beat(dead, "elsewhere_1", 1)
-    plan = Plan(TOTAL, SIZE, cheap.ask)
+    dead = remote.claim("elsewhere_1", lambda *_: False, PLAN)
+    assert dead.trials[2].params == cheap.suggest(None, 2, [])
+    assert remote.beat(dead, "elsewhere_1", 1)
 
     def train(block, state, stop):
         return cheap.outcomes(block)
 
-    workers = [threading.Thread(target=work, args=(asked, tmp_path, plan, train)) for _ in range(2)]
+    workers = [threading.Thread(target=work, args=(remote, tmp_path, PLAN, train)) for _ in range(2)]
     for thread in workers:
         thread.start()
     for thread in (*workers, owner):
@@ -307,12 +306,11 @@ def test_workers_of_a_coordinator_leave_what_one_worker_alone_leaves(tmp_path, a
 
 def test_a_worker_that_comes_after_the_coordinator_has_left_reads_its_note(tmp_path, alone):
     study = cheap.open_study(tmp_path, storage(tmp_path))
-    plan = Plan(TOTAL, SIZE, cheap.ask)
-    work(study, tmp_path, plan, lambda block, state, stop: cheap.outcomes(block))
-    assert Coordinator(study, tmp_path, cheap.ask, grace=1.0).serve(TOTAL)
-    late = AskedStudy(tmp_path, patience=0.2)
+    work(study, tmp_path, PLAN, lambda block, state, stop: cheap.outcomes(block))
+    assert serve(study, tmp_path, PLAN, 1.0)
+    late = RemoteStudy(tmp_path, patience=0.2)
     assert late.finished(TOTAL)
-    assert late.claim("late", lambda *_: False, cheap.ask, total=TOTAL, size=SIZE) is None
+    assert late.claim("late", lambda *_: False, PLAN) is None
     first = Block(0, 0, SIZE)
     assert not late.beat(first, "late", 1)
     late.release(first, "late")
@@ -324,5 +322,5 @@ def test_a_worker_that_comes_after_the_coordinator_has_left_reads_its_note(tmp_p
 
 def test_a_worker_without_its_coordinator_says_so(tmp_path):
     with pytest.raises(StorageError, match="no coordinator has answered for 0 seconds: start it again"):
-        AskedStudy(tmp_path, patience=0.2).finished(3)
+        RemoteStudy(tmp_path, patience=0.2).finished(3)
     assert not list((tmp_path / "exchange").rglob("*.json"))

@@ -1,4 +1,4 @@
-"""Trains a block of trials together, prunes them at rungs, and says what came of each."""
+"""Trains a block of trials together, prunes them at rungs, and gives the outcome of each."""
 
 import dataclasses
 import json
@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,20 +13,22 @@ from lstmjax import parallel
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.errors import Interrupted
-from lstmjax.forecaster.checkpoint import panel_digest
-from lstmjax.sweep.population import lanes as seating
-from lstmjax.sweep.population.block_checkpoint import SavedBlock, identity
-from lstmjax.sweep.population.group import Group, make_groups
+from lstmjax.forecaster.checkpoints import panel_digest
+from lstmjax.models.user_network import NetworkMaker, own_name
+from lstmjax.sweep.population import slots
+from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
 from lstmjax.sweep.population.halving import Halving
 from lstmjax.sweep.population.objective import DEFAULT_METRIC
-from lstmjax.sweep.population.ranking import Standing
+from lstmjax.sweep.population.population import Population, make_populations
+from lstmjax.sweep.population.ranking import Ranking
 from lstmjax.sweep.population.trial import Outcome, Trial
 from lstmjax.sweep.space.space import Space
-from lstmjax.training import Check, make_train
+from lstmjax.training import Callback, Check, TrainResult, make_train
 
 
-class Report(NamedTuple):
-    """How a block goes, after each validation check, and whenever there is something to tell."""
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The progress of a block, after each validation check, and whenever there is a message."""
 
     step: int
     """Updates of the members just trained."""
@@ -43,7 +44,7 @@ class Report(NamedTuple):
     member_steps_per_second: float
     """Lately; 0 before it is known."""
     message: str | None
-    """Something to tell the user, in one line: a diverged member, a population that does not fit, a rung."""
+    """One line for the user: a member diverged, a population does not fit the memory, a rung was reached."""
 
 
 def train_block(
@@ -57,42 +58,45 @@ def train_block(
     halving: Halving | None = None,
     metric: str = DEFAULT_METRIC,
     mapping: parallel.MappingName | None = None,
+    network: NetworkMaker | None = None,
     state_dir: Path | None = None,
     save_seconds: float = 60.0,
     should_stop: Callable[[], bool] = lambda: False,
     on_report: Callable[[Report], None] = lambda report: None,
 ) -> list[Outcome]:
-    """Trains trials as populations, one for each group that shares a compiled program.
+    """Trains trials as populations, one for all trials that share a compiled program.
 
     Args:
         base: all options that trials do not name. ``train.batch_shards`` is taken as 1: devices are for members.
         panel: the data: ``load_source(base.data).panel(base.data)``, after ``with_dataset_settings``.
-        space: what is searched; it decides what is traced, and by the longest lookback in it which validation windows
-            count.
+        space: what is searched; it decides what is traced, and by its longest lookback which validation windows count.
         trials: with numbers of their own; any number of them.
         seeds: members of each trial, with the seeds ``train.seed``, ``train.seed + 1``, ...
-        population: members trained together, at most; fewer where they do not fit the device's memory. Blocks of
-            different sizes share compiled programs if this is the same. Default: all members of a group.
-        halving: how trials are pruned. Default: none is. Trials of all groups are ranked together.
+        population: members trained at once, at most; fewer where they do not fit the device's memory. Blocks of
+            different sizes share compiled programs if this is the same. Default: all members of a population.
+        halving: how trials are pruned. Default: not at all. Trials of all populations are ranked together.
         metric: what trials are ranked by, lower is better: key of `lstmjax.sweep.population.objective.WEIGHTS`.
         mapping: see `parallel.over_members`. Default: by platform.
-        state_dir: where the population's checkpoints go; what is there of the same block is gone on with. The caller
-            removes it once the outcomes are recorded.
+        network: a network of your own instead of that of ``config.model``: a class or function ``(spec: WindowSpec, *,
+            rngs: nnx.Rngs)`` that makes an NNX module; called for every member.
+        state_dir: folder of the checkpoints; if it holds some of the same block, that is resumed. The caller removes
+            the folder after the outcomes are recorded.
         save_seconds: seconds between checkpoints, besides those at rungs.
-        should_stop: asked after every chunk of steps.
+        should_stop: called after every chunk of steps.
         on_report: called after every validation check.
 
     Returns:
-        One outcome a trial, in their order.
+        One outcome per trial, in their order.
 
     Raises:
-        Interrupted: `should_stop` said so, after the state was saved.
-        ConfigError: the metric is unknown, or there are no validation windows to rank trials by.
-        DataError: there is nothing to train on.
+        Interrupted: `should_stop` returned True; the state is saved.
+        ConfigError: the metric is unknown, or there are no validation windows to rank trials by; or the space has
+            options of ``config.model`` besides a network of your own, on which they have no effect.
+        DataError: there is no training window.
         CheckpointError: ``state_dir`` holds another block.
     """
-    groups = make_groups(base, panel, space, trials, seeds=seeds, metric=metric)
-    saved = None
+    populations, refused = make_populations(base, panel, space, trials, seeds=seeds, metric=metric, network=network)
+    checkpoints = None
     if state_dir is not None:
         description = {
             "base": base.to_json(),
@@ -102,158 +106,169 @@ def train_block(
             "seeds": seeds,
             "metric": metric,
             "panel": panel_digest(panel),
-        }
-        saved = SavedBlock(state_dir, identity(description), groups.groups)
-    standing = Standing(trials, groups, halving)
-    block = _Block(
-        standing=standing,
-        population=population,
-        mapping=mapping or seating.default_mapping(),
-        saved=saved,
-        save_seconds=save_seconds,
-        should_stop=should_stop,
-        on_report=on_report,
+        } | ({} if network is None else {"network": own_name(network)})
+        checkpoints = BlockCheckpoints(state_dir, description, populations)
+    ranking = Ranking(trials, populations, refused, halving)
+    training = _BlockTraining(
+        ranking, population, mapping or slots.default_mapping(), checkpoints, save_seconds, should_stop, on_report
     )
-    block.train(base.train.max_steps, base.train.val_check_steps)
-    return [standing.outcome(position) for position in range(len(trials))]
+    training.run(base.train.max_steps, base.train.val_check_steps)
+    return [ranking.outcome(position) for position in range(len(trials))]
 
 
 @dataclasses.dataclass
-class _Block:
-    standing: Standing
-    population: int | None
+class _BlockTraining:
+    ranking: Ranking
+    at_once: int | None
     mapping: parallel.MappingName
-    saved: SavedBlock | None
+    checkpoints: BlockCheckpoints | None
     save_seconds: float
     should_stop: Callable[[], bool]
     on_report: Callable[[Report], None]
 
     def __post_init__(self) -> None:
-        if self.saved is not None:
-            self.standing.restore(self.saved.decisions)
-        self.groups = self.standing.groups
+        if self.checkpoints is not None:
+            self.ranking.restore(self.checkpoints.decisions)
         self.began = self.last_saved = time.monotonic()
-        self.at, self.rate, self.ahead = 0, 0.0, 0
+        self.step, self.rate, self.ahead = 0, 0.0, 0
 
-    def train(self, max_steps: int, every: int) -> None:
+    def run(self, max_steps: int, every: int) -> None:
         """Trains all trials, from rung to rung."""
-        brackets = self.standing.brackets(max_steps, every)
-        done = self.standing.rungs_done
+        brackets = self.ranking.brackets(max_steps, every)
+        done = self.ranking.rungs_done
         for stop in sorted({step for bracket, _ in brackets for step in bracket.steps} | {max_steps}):
-            for group in self.groups.groups:
-                self._advance(group, stop)
+            for population in self.ranking.populations:
+                self._advance(population, stop)
             for number, (bracket, part) in enumerate(brackets):
                 if stop in bracket.steps[:-1] and [number, stop] not in done:
                     done.append([number, stop])
-                    self._say(self.standing.prune(part, stop))
+                    self._report(self.ranking.prune(part, stop))
             self._save()
 
-    def _advance(self, group: Group, stop: int) -> None:
-        """Trains the members of a group that are still in up to a step."""
+    def _advance(self, population: Population, stop: int) -> None:
+        """Trains the running members of a population up to a step."""
         while True:
+            running = self.ranking.running()
             rows = [
-                row for row in group.rows(self.standing.going()) if group.steps[row] < stop and group.is_active(row)
+                row
+                for row, member in enumerate(population.members)
+                if member.trial in running and population.steps[row] < stop and population.is_active(row)
             ]
             if not rows:
                 return
             if self.should_stop():
                 self._interrupt()
+            most = population.slots or slots.most_slots(len(population.members), self.at_once, self.mapping)
             try:
-                if group.lanes is None:
-                    wide = seating.widest(len(group.members), self.population, self.mapping)
-                    group.lanes = seating.measured(group, wide, self.mapping, self._say)
-                if group.state is None:
-                    self._begin(group, group.lanes)
+                if population.slots is None:
+                    population.slots = slots.slots_in_memory(population, most, self.mapping, self._report)
+                if population.state is None:
+                    self._begin(population, population.slots)
                     continue
                 # After a resume members may be at different steps; those furthest behind catch up first.
-                behind = min(group.steps[row] for row in rows)
-                rows = [row for row in rows if group.steps[row] == behind]
-                self._train(group, rows, stop, seating.compacted(group.lanes, len(rows), self.mapping))
+                behind = min(population.steps[row] for row in rows)
+                rows = [row for row in rows if population.steps[row] == behind]
+                self._train(population, rows, stop, slots.slots_for(population.slots, len(rows), self.mapping))
             except Exception as error:
-                if not seating.is_out_of_memory(error):
+                if not slots.is_out_of_memory(error):
                     raise
-                self._make_room(group, str(error))
+                self._make_room(population, population.slots or most, str(error))
 
-    def _begin(self, group: Group, lanes: int) -> None:
+    def _begin(self, population: Population, count: int) -> None:
         """Draws the first weights of all members."""
-        everyone = list(range(len(group.members)))
+        everyone = list(range(len(population.members)))
         try:
-            for first in range(0, len(everyone), lanes):
-                rows = everyone[first : first + lanes]
-                result = self._program(group)(**seating.take_lanes(group, rows, lanes, begun=False), until=0)
-                group.put(rows, result.state, seating.places(len(rows), lanes))
+            for first in range(0, len(everyone), count):
+                rows = everyone[first : first + count]
+                result = self._call(population, rows, count, until=0, begun=False)
+                population.put(rows, result.state, slots.places(len(rows), count))
         except Exception:
-            group.state = None  # not some of them only
+            population.state = None  # all members or none
             raise
 
-    def _train(self, group: Group, rows: Sequence[int], stop: int, lanes: int) -> None:
-        rows = rows[:lanes]
-        places = seating.places(len(rows), lanes)
-        before, began = group.steps[list(rows)].copy(), time.monotonic()
+    def _train(self, population: Population, rows: list[int], stop: int, count: int) -> None:
+        rows = rows[:count]
+        places = slots.places(len(rows), count)
+        before, began = population.steps[rows].copy(), time.monotonic()
 
-        def on_check(check: Check) -> None:
-            self._note(group, rows, places, check)
-            if self.saved is not None and time.monotonic() - self.last_saved > self.save_seconds:
-                group.put(rows, check.state, places)
-                self.ahead = 0
-                self._save()
-
-        result = self._program(group)(
-            **seating.take_lanes(group, rows, lanes), until=stop, on_check=on_check, should_stop=self.should_stop
-        )
-        group.put(rows, result.state, places)
+        watch = _Watch(self, population, rows, places)
+        result = self._call(population, rows, count, until=stop, callbacks=[watch])
+        population.put(rows, result.state, places)
         self.ahead = 0
-        done = (group.steps[list(rows)] - before).astype(float)
-        group.seconds[list(rows)] += (time.monotonic() - began) * done / max(1.0, done.sum())
+        done = (population.steps[rows] - before).astype(float)
+        population.seconds[rows] += (time.monotonic() - began) * done / max(1.0, done.sum())
         for row in rows:
-            failure = group.failure(row)
+            failure = population.failure(row)
             if failure is not None:
-                self._say(f"trial {self.standing.trials[group.members[row].trial].number}: {failure}")
+                self._report(f"trial {self.ranking.trials[population.members[row].trial].number}: {failure}")
         if result.interrupted:
             self._interrupt()
 
-    def _program(self, group: Group) -> Callable[..., Any]:
-        config = group.config
-        return make_train(group.network, group.data, config.optimizer, config.train, mapping=self.mapping)
+    def _call(
+        self, population: Population, rows: Sequence[int], count: int, *, begun: bool = True, **options: object
+    ) -> TrainResult:
+        """Runs the compiled program of a population for some members."""
+        config = population.config
+        train = make_train(population.network, population.data, config.optimizer, config.train, mapping=self.mapping)
+        inputs = slots.training_inputs(population, rows, count, begun=begun)
+        return train(**inputs, **options)  # type: ignore[arg-type]
 
-    def _note(self, group: Group, rows: Sequence[int], places: Sequence[int], check: Check) -> None:
-        """Keeps what a check found."""
-        steps = np.asarray(check.state.step)
+    def note(self, population: Population, rows: list[int], places: Sequence[int], check: Check) -> None:
+        """Keeps the values of a validation check, and saves now and then."""
         for row, place in zip(rows, places, strict=True):
             objective = float(check.objective[place])
             if math.isnan(float(check.val_loss[place])) and math.isnan(objective):
-                continue  # at rest
-            group.history[row][check.step] = objective
+                continue  # stopped
+            population.history[row][check.step] = objective
             if check.best_step[place] == check.step:
-                group.kept[row] = objective if not math.isnan(objective) else math.inf
-        self.at = check.step
+                population.kept[row] = math.inf if math.isnan(objective) else objective
+        self.step = check.step
         self.rate = check.steps_per_second * int(np.sum(check.active[list(places)]))
-        self.ahead = int(np.sum(steps[list(places)] - group.steps[list(rows)]))
-        self._say(None)
+        self.ahead = int(np.sum(np.asarray(check.state.step)[list(places)] - population.steps[list(rows)]))
+        self._report(None)
+        if self.checkpoints is not None and time.monotonic() - self.last_saved > self.save_seconds:
+            population.put(rows, check.state, places)
+            self.ahead = 0
+            self._save()
 
-    def _say(self, message: str | None) -> None:
-        steps = sum(int(group.steps.sum()) for group in self.groups.groups) + self.ahead
+    def _report(self, message: str | None) -> None:
+        ranking = self.ranking
+        steps = sum(int(population.steps.sum()) for population in ranking.populations) + self.ahead
         seconds = time.monotonic() - self.began
-        running = len(self.standing.going())
-        self.on_report(Report(self.at, self.standing.values(), running, steps, seconds, self.rate, message))
+        running = len(ranking.running())
+        self.on_report(Report(self.step, ranking.values(), running, steps, seconds, self.rate, message))
 
-    def _make_room(self, group: Group, why: str) -> None:
-        """Half as many lanes after there was too little memory for them; without any left the group has failed."""
-        lanes = group.lanes or seating.widest(len(group.members), self.population, self.mapping)
-        fewer = seating.halved(lanes, self.mapping)
-        if fewer is None:
-            reason = f"out of memory even with {lanes} members at a time: {' '.join(why.split())[:200]}"
-            self.groups.refused.update({member.trial: reason for member in group.members})
-            self._say(reason)
+    def _make_room(self, population: Population, count: int, error: str) -> None:
+        """Halves the slots after an out-of-memory error; where that is impossible, the population's trials fail."""
+        population.slots = slots.halved(count, self.mapping)
+        if population.slots is not None:
+            self._report(f"out of memory with {count} members at a time: continuing with {population.slots}")
             return
-        group.lanes = fewer
-        self._say(f"out of memory with {lanes} members at a time: going on with {fewer}")
+        reason = f"out of memory even with {count} members at a time: {' '.join(error.split())[:200]}"
+        self.ranking.refused.update({member.trial: reason for member in population.members})
+        self._report(reason)
 
     def _interrupt(self) -> None:
         self._save()
         raise Interrupted("interrupted, the state is saved")
 
     def _save(self) -> None:
-        if self.saved is not None:
-            self.saved.save(self.standing.decisions())
+        if self.checkpoints is not None:
+            self.checkpoints.save(self.ranking.decisions())
             self.last_saved = time.monotonic()
+
+
+@dataclasses.dataclass
+class _Watch(Callback):
+    """What the training of some members of a block is called with."""
+
+    training: _BlockTraining
+    population: Population
+    rows: list[int]
+    places: Sequence[int]
+
+    def on_check(self, check: Check) -> None:
+        self.training.note(self.population, self.rows, self.places, check)
+
+    def should_stop(self) -> bool:
+        return self.training.should_stop()

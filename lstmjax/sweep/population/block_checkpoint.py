@@ -1,4 +1,4 @@
-"""A block's population on disk, so that a block that was cut off goes on where it was."""
+"""Checkpoints of a block, so that a block that was interrupted resumes where it was."""
 
 import hashlib
 import json
@@ -9,53 +9,48 @@ from typing import Any
 import numpy as np
 
 from lstmjax.errors import CheckpointError
-from lstmjax.forecaster.checkpoint import check_resumable
+from lstmjax.forecaster.checkpoints import check_resumable
 from lstmjax.storage import checkpoint
-from lstmjax.sweep.population.group import Group
+from lstmjax.sweep.population.population import Population
 
-_KEPT = 2  # checkpoints, should the newest turn out to be damaged
-
-
-def identity(description: Mapping[str, Any]) -> str:
-    """What tells a block from every other.
-
-    Args:
-        description: all that its outcomes depend on; anything JSON can hold.
-    """
-    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+_KEPT = 2  # checkpoints, in case the newest is damaged
 
 
-class SavedBlock:
+class BlockCheckpoints:
     """The checkpoints of one block.
 
     Args:
-        directory: where they are; made when the first is written.
-        block: its `identity`.
-        groups: its groups, not begun.
+        directory: their folder, made with the first checkpoint.
+        description: all that the block's outcomes depend on, as JSON can hold it: what tells it from other blocks.
+        populations: the block's populations, not begun; restored if there is a checkpoint.
+
+    Attributes:
+        decisions: those of the newest checkpoint; empty if there is none.
 
     Raises:
-        CheckpointError: another block's are there, or none of them verifies.
+        CheckpointError: the folder holds another block's checkpoints, or none of them verifies.
     """
 
-    def __init__(self, directory: Path, block: str, groups: Sequence[Group]) -> None:
-        self.directory, self.block, self.groups = directory, block, groups
-        checkpoint.remove_unfinished(directory)
+    def __init__(self, directory: Path, description: Mapping[str, Any], populations: Sequence[Population]) -> None:
+        self.directory, self.populations = directory, populations
+        self.block = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         self.decisions: dict[str, Any] = {}
+        checkpoint.remove_unfinished(directory)
         if checkpoint.steps(directory):
             self._restore()
 
     def save(self, decisions: Mapping[str, Any]) -> None:
-        """Writes where every member is.
+        """Writes the state of every member.
 
         Args:
-            decisions: what else the block has to know to go on; JSON-able.
+            decisions: what was pruned, as JSON can hold it.
         """
         arrays: dict[str, Any] = {}
-        for number, group in enumerate(self.groups):
-            if group.state is not None:
-                arrays |= checkpoint.flatten(f"group{number}/state", group.state)
-                arrays |= {f"group{number}/kept": group.kept, f"group{number}/seconds": group.seconds}
-        history = [[list(member.items()) for member in group.history] for group in self.groups]
+        for number, population in enumerate(self.populations):
+            if population.state is not None:
+                arrays |= checkpoint.flatten(f"group{number}/state", population.state)
+                arrays |= {f"group{number}/kept": population.kept, f"group{number}/seconds": population.seconds}
+        history = [[list(member.items()) for member in population.history] for population in self.populations]
         metadata = {"block": self.block, "history": history, "decisions": dict(decisions)}
         earlier = checkpoint.steps(self.directory)
         checkpoint.save(self.directory, earlier[-1] + 1 if earlier else 1, arrays, metadata)
@@ -67,11 +62,13 @@ class SavedBlock:
         check_resumable(stored, self.directory)
         if stored.metadata["block"] != self.block:
             raise CheckpointError(
-                f"{self.directory} holds the population of other trials, or of other data: name another directory"
+                f"{self.directory} holds the checkpoints of other trials, or of other data: name another directory"
             )
         self.decisions = stored.metadata["decisions"]
-        for number, group in enumerate(self.groups):
-            group.history = [dict(member) for member in stored.metadata["history"][number]]
+        for number, population in enumerate(self.populations):
+            population.history = [dict(member) for member in stored.metadata["history"][number]]
             if f"group{number}/kept" in stored.arrays:
-                group.state = checkpoint.unflatten(f"group{number}/state", group.template(), stored.arrays)
-                group.kept, group.seconds = (np.array(stored.arrays[f"group{number}/{a}"]) for a in ("kept", "seconds"))
+                population.state = checkpoint.unflatten(f"group{number}/state", population.template(), stored.arrays)
+                # Copies, as stored arrays cannot be written.
+                population.kept = np.array(stored.arrays[f"group{number}/kept"])
+                population.seconds = np.array(stored.arrays[f"group{number}/seconds"])

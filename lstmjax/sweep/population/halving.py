@@ -1,4 +1,4 @@
-"""When to give up on whom: synchronous successive halving, and Hyperband's brackets of it.
+"""Which trials are pruned and when: synchronous successive halving, and Hyperband's brackets of it.
 
 References:
     Jamieson and Talwalkar, `Non-stochastic Best Arm Identification and Hyperparameter Optimization
@@ -17,19 +17,20 @@ class Bracket(NamedTuple):
     trials: int
     """How many trials begin."""
     steps: tuple[int, ...]
-    """Updates at each rung; the last is the end of training. At every rung but the last the best 1/eta go on."""
+    """Updates at each rung; the last is the end of training. At every rung but the last the best 1/eta continue."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Halving:
-    """Synchronous successive halving: at each rung the best 1/eta of the trials go on, and the others are pruned.
+    """Synchronous successive halving: at each rung the best 1/eta of the trials continue, and the others are pruned.
 
     Rungs lie at ..., 1/eta², 1/eta and all of ``train.max_steps``, rounded to validation checks.
 
     Attributes:
-        eta: one in so many goes on, at least 2.
-        rungs: how often trials are pruned, at most. Default: as often as there are trials, and checks, for it.
-        hyperband: divide the trials among Hyperband's brackets, which prune ever later, in case early values mislead.
+        eta: at each rung the best of every ``eta`` trials continues; at least 2.
+        rungs: how often trials are pruned, at most. Default: as often as the numbers of trials and checks allow.
+        hyperband: divide the trials among Hyperband's brackets, each of which prunes later than the one before, as
+            early values may mislead.
 
     >>> Halving(3).brackets(64, max_steps=810, every=30)
     [Bracket(trials=64, steps=(30, 90, 270, 810))]
@@ -41,20 +42,20 @@ class Halving:
 
     def __post_init__(self) -> None:
         if self.eta < 2:
-            raise ConfigError(f"halving is {self.eta}: expected at least 2, for the best 1/2 to go on")
+            raise ConfigError(f"halving is {self.eta}: expected at least 2, so that at most the best half continues")
         if self.rungs is not None and self.rungs < 1:
             raise ConfigError(f"the number of rungs is {self.rungs}: expected at least 1")
 
     def survivors(self, trials: int) -> int:
-        """How many of the trials at a rung go on."""
+        """How many of the trials at a rung continue."""
         return max(1, trials // self.eta)
 
     def brackets(self, trials: int, max_steps: int, every: int) -> list[Bracket]:
-        """How a number of trials is pruned.
+        """The brackets for a number of trials.
 
         Args:
             trials: how many begin.
-            max_steps: updates of those that go on to the end.
+            max_steps: updates of those that continue to the end.
             every: updates between validation checks.
 
         Returns:
@@ -73,7 +74,7 @@ class Halving:
     def _depth(self, size: int) -> int:
         """How often ``size`` can be divided by eta without falling below 1."""
         depth = 0
-        while self.eta ** (depth + 1) <= size and depth + 1 <= (depth + 1 if self.rungs is None else self.rungs):
+        while self.eta ** (depth + 1) <= size and depth != self.rungs:
             depth += 1
         return depth
 
@@ -84,7 +85,7 @@ class Halving:
 
 
 def _divide(total: int, shares: list[int]) -> list[int]:
-    """A whole number in parts that are in proportion to shares: the largest remainders are rounded up."""
+    """Divides a whole number in proportion to shares: the largest remainders are rounded up."""
     exact = [total * share / sum(shares) for share in shares]
     parts = [int(part) for part in exact]
     by_remainder = sorted(range(len(shares)), key=lambda part: parts[part] - exact[part])

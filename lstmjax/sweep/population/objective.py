@@ -1,7 +1,7 @@
-"""What a sweep ranks its trials by: a metric of the validation windows, in the table's units.
+"""The objective that a sweep ranks its trials by: a metric of the validation windows, in the table's units.
 
-The default is the mean absolute error over the deviation of the training rows: of one meaning for every series, and the
-same whatever scaler, loss or lookback a trial has.
+The default is the mean absolute error over the deviation of the training rows: it means the same for every series, and
+does not depend on a trial's scaler, loss or lookback.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ Weights = Float[np.ndarray, "N C"]
 
 
 def make_objective(metric: str, data: Prepared) -> Objective:
-    """A metric for prepared data.
+    """Makes the objective for prepared data.
 
     Args:
         metric: key of `WEIGHTS`.
         data: split, scaled and windowed; its validation windows are what counts.
 
     Raises:
-        ConfigError: there is no such metric, or none can be made of this data.
+        ConfigError: the metric is unknown, or cannot be computed for this data.
     """
     check_metric(metric)
     shape = (len(data.panel.ids), data.spec.targets)
@@ -35,15 +35,13 @@ def make_objective(metric: str, data: Prepared) -> Objective:
     center, spread = (np.broadcast_to(a, shape).astype(np.float32) for a in (scaling.y_center, scaling.y_scale))
     counts = _observed_targets(data)
     if not counts.any():
-        raise ConfigError(
-            "there is no validation window to rank trials by: give rows to data.val_size (at least data.h of them)"
-        )
-    measure = Measure(metric, data.scaling.transform)
-    return Objective(measure, Units(center, spread, WEIGHTS[metric](data, counts).astype(np.float32)))
+        raise ConfigError("there is no validation window to rank trials by: set data.val_size to at least data.h rows")
+    weights = WEIGHTS[metric](data, counts).astype(np.float32)
+    return Objective(Measure(metric, scaling.transform), Units(center, spread, weights))
 
 
 def check_metric(metric: str) -> None:
-    """Refuses a metric that does not exist."""
+    """Raises `ConfigError` for a metric that does not exist."""
     if metric not in WEIGHTS:
         raise ConfigError(f"metric is {metric!r}: expected one of {', '.join(WEIGHTS)}")
 
@@ -53,7 +51,7 @@ def _one(data: Prepared, counts: Weights) -> Weights:
 
 
 def _by_deviation(data: Prepared, counts: Weights) -> Weights:
-    """One over the deviation of the training rows; one for a series that is constant there, or has none."""
+    """1 / deviation of the training rows; 1 for a series that is constant there, or has no training rows."""
     panel = data.panel
     weights = np.ones(counts.shape)
     for series, (begin, rows) in enumerate(zip(panel.offsets[:-1], data.split.train_end, strict=True)):
@@ -65,14 +63,14 @@ def _by_deviation(data: Prepared, counts: Weights) -> Weights:
 
 
 def _by_season(data: Prepared, counts: Weights) -> Weights:
-    """MASE is a mean over series: each of them counts once, however many its windows."""
+    """For MASE, a mean over series: each counts once, however many windows it has."""
     panel, season = data.panel, data.config.season_length or 1
     begins = zip(panel.offsets[:-1], data.split.train_end, strict=True)
     scale = np.stack([seasonal_scale(panel.y[begin : begin + rows], season) for begin, rows in begins])
     usable = (counts > 0) & (scale > 0)
     if not usable.any():
         raise ConfigError(
-            f"metric is 'mase', but no series has training rows a season ({season} rows) apart that differ: "
+            f"metric is 'mase', but in no series do training rows one season ({season} rows) apart differ: "
             "choose another metric, or a smaller data.season_length"
         )
     return np.where(usable, counts.sum() / usable.sum() / np.where(usable, counts * scale, 1.0), 0.0)
@@ -86,7 +84,7 @@ WEIGHTS: dict[str, Callable[[Prepared, Weights], Weights]] = {
     "smape": _one,
     "mase": _by_season,
 }
-"""How errors are weighted by series and target, given how often each is an observed target, by the metric's name.
+"""The weight of an error by series and target, given how often each is an observed target; by the metric's name.
 `lstmjax.training.METRICS` has the errors. All but scaled_mae are those of `lstmjax.evaluation.metrics`; MASE is
 scaled by the training rows, which are those before the first validation target."""
 

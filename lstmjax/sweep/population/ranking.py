@@ -1,4 +1,4 @@
-"""Where the trials of a block stand: who is still in, who was pruned or failed, and what came of each."""
+"""The ranking of a block's trials: which are running, pruned or failed, what each is worth, and its outcome."""
 
 import dataclasses
 import math
@@ -8,95 +8,93 @@ from typing import Any
 
 import numpy as np
 
-from lstmjax.sweep.population.group import Group, Groups
 from lstmjax.sweep.population.halving import Bracket, Halving
+from lstmjax.sweep.population.population import Population
 from lstmjax.sweep.population.trial import Outcome, Trial
 
 
 @dataclasses.dataclass
-class Standing:
+class Ranking:
     """The trials of a block, by position.
 
     Attributes:
         trials: all of them.
-        groups: where their members are.
+        populations: those that hold their members.
+        refused: why, for each trial that cannot be trained.
         halving: how they are pruned; None: not at all.
-        pruned: why, for each trial that was.
-        lost: those that had failed by their last rung.
-        rungs_done: the rungs that are behind, as pairs of a bracket's number and a step.
+        pruned: why, for each trial that was pruned.
+        lost: trials that had failed by their last rung.
+        rungs_done: the rungs that are finished, as pairs of a bracket's number and a step.
     """
 
     trials: Sequence[Trial]
-    groups: Groups
+    populations: Sequence[Population]
+    refused: dict[int, str]
     halving: Halving | None
     pruned: dict[int, str] = dataclasses.field(default_factory=dict)
     lost: set[int] = dataclasses.field(default_factory=set)
     rungs_done: list[list[int]] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.members: list[list[tuple[Group, int]]] = [[] for _ in self.trials]
-        for group in self.groups.groups:
-            for row, member in enumerate(group.members):
-                self.members[member.trial].append((group, row))
+        self.members: list[list[tuple[Population, int]]] = [[] for _ in self.trials]
+        for population in self.populations:
+            for row, member in enumerate(population.members):
+                self.members[member.trial].append((population, row))
 
     def decisions(self) -> dict[str, Any]:
-        """What was decided so far, as JSON can hold it."""
+        """What was pruned so far, as JSON can hold it."""
         return {"pruned": self.pruned, "lost": sorted(self.lost), "rungs_done": self.rungs_done}
 
     def restore(self, decisions: Mapping[str, Any]) -> None:
-        """Takes up earlier decisions."""
+        """Restores what `decisions` gave."""
         self.pruned = {int(trial): why for trial, why in decisions.get("pruned", {}).items()}
         self.lost = set(decisions.get("lost", []))
         self.rungs_done = decisions.get("rungs_done", [])
 
     def brackets(self, max_steps: int, every: int) -> list[tuple[Bracket, list[int]]]:
-        """The brackets and the trials of each."""
+        """The brackets and the trials of each; arguments as in `Halving.brackets`."""
         if self.halving is None:
             return []
         count = len(self.trials)
         brackets = self.halving.brackets(count, max_steps, every)
-        # Dealt out at random, as neighbours are alike in a grid; each time in the same way.
+        # In random order, as neighbours are alike in a grid; the same order each time.
         order = np.random.default_rng(count).permutation(count) if len(brackets) > 1 else np.arange(count)
-        ends = np.cumsum([bracket.trials for bracket in brackets])
-        return [(b, order[end - b.trials : end].tolist()) for b, end in zip(brackets, ends, strict=True)]
+        parts = np.split(order, np.cumsum([bracket.trials for bracket in brackets])[:-1])
+        return [(bracket, part.tolist()) for bracket, part in zip(brackets, parts, strict=True)]
 
     def failure(self, trial: int) -> str | None:
-        """Why a trial failed, if it did."""
-        if trial in self.groups.refused:
-            return self.groups.refused[trial]
-        for group, row in self.members[trial]:
-            failure = group.failure(row)
+        """Why a trial failed; None if it did not."""
+        if trial in self.refused:
+            return self.refused[trial]
+        for population, row in self.members[trial]:
+            failure = population.failure(row)
             if failure is not None:
-                seed = group.members[row].config.train.seed
+                seed = population.members[row].config.train.seed
                 return failure if len(self.members[trial]) == 1 else f"seed {seed}: {failure}"
         return None
 
-    def going(self) -> list[int]:
+    def running(self) -> set[int]:
         """Trials that are neither pruned nor failed."""
-        return [trial for trial in range(len(self.trials)) if trial not in self.pruned and self.failure(trial) is None]
+        return {trial for trial in range(len(self.trials)) if trial not in self.pruned and self.failure(trial) is None}
 
     def value(self, trial: int) -> float:
         """The objective of a trial's kept weights, mean over its members; infinite before any check."""
-        return float(np.mean([group.kept[row] for group, row in self.members[trial]]))
+        return float(np.mean([population.kept[row] for population, row in self.members[trial]]))
 
     def values(self) -> dict[int, float]:
-        """The same of all trials that have one, by their numbers."""
-        found = {
-            trial.number: self.value(position)
-            for position, trial in enumerate(self.trials)
-            if position not in self.groups.refused
-        }
-        return {number: value for number, value in found.items() if math.isfinite(value)}
+        """The values of all trials that have a finite one, by number."""
+        known = [position for position in range(len(self.trials)) if position not in self.refused]
+        return {self.trials[t].number: value for t in known if math.isfinite(value := self.value(t))}
 
     def prune(self, part: Sequence[int], stop: int) -> str:
-        """Keeps the best of a bracket's trials that came to a rung.
+        """Keeps the best of a bracket's trials at a rung.
 
         Args:
             part: the bracket's trials.
             stop: the rung's step.
 
         Returns:
-            A line that tells it.
+            A line that says what was kept.
         """
         assert self.halving is not None
         entered = [trial for trial in part if trial not in self.pruned and trial not in self.lost]
@@ -105,31 +103,31 @@ class Standing:
         self.lost |= failed
         keep = self.halving.survivors(len(entered))
         for rank, trial in enumerate(ranked[keep:], keep + 1):
-            self.pruned[trial] = f"pruned at step {stop}: {rank}. of {len(entered)}, the best {keep} went on"
-        return f"step {stop}: the best {min(keep, len(ranked))} of {len(entered)} trials go on"
+            self.pruned[trial] = f"pruned at step {stop}: rank {rank} of {len(entered)}, the best {keep} continue"
+        return f"step {stop}: the best {min(keep, len(ranked))} of {len(entered)} trials continue"
 
     def outcome(self, trial: int) -> Outcome:
-        """What came of a trial."""
-        number = self.trials[trial].number
-        members = self.members[trial]
-        failure = self.failure(trial)
+        """The outcome of a trial."""
+        number, members, failure = self.trials[trial].number, self.members[trial], self.failure(trial)
         if not members:
             return Outcome(number, "FAIL", None, None, {}, 0, 0.0, failure, None)
-        histories = [group.history[row] for group, row in members]
-        common = [step for step in histories[0] if all(step in history for history in histories)]
-        means = {step: statistics.fmean(history[step] for history in histories) for step in sorted(common)}
-        told: dict[str, Any] = {
-            "intermediate": {step: mean for step, mean in means.items() if math.isfinite(mean)},
-            "steps": int(sum(group.steps[row] for group, row in members)),
-            "seconds": round(float(sum(group.seconds[row] for group, row in members)), 3),
-        }
-        kept = [float(group.kept[row]) for group, row in members]
+        histories = [population.history[row] for population, row in members]
+        common = sorted(set.intersection(*map(set, histories)))
+        means = {step: statistics.fmean(history[step] for history in histories) for step in common}
+        kept = [float(population.kept[row]) for population, row in members]
         if failure is None and not all(map(math.isfinite, kept)):
             failure = "its objective is not finite: its forecasts are beyond all numbers"
+        state, reason = ("PRUNED", self.pruned[trial]) if trial in self.pruned else ("COMPLETE", None)
         if failure is not None:
-            return Outcome(number, "FAIL", None, None, **told, reason=failure, fitted=None)
-        told |= {"value": statistics.fmean(kept), "value_std": statistics.stdev(kept) if len(kept) > 1 else None}
-        if trial in self.pruned:
-            return Outcome(number, "PRUNED", **told, reason=self.pruned[trial], fitted=None)
-        fitted = tuple(group.fitted(row) for group, row in members)
-        return Outcome(number, "COMPLETE", **told, reason=None, fitted=fitted)
+            state, reason = "FAIL", failure
+        return Outcome(
+            number=number,
+            state=state,  # type: ignore[arg-type]
+            value=None if failure else statistics.fmean(kept),
+            value_std=None if failure or len(kept) == 1 else statistics.stdev(kept),
+            intermediate={step: mean for step, mean in means.items() if math.isfinite(mean)},
+            steps=int(sum(population.steps[row] for population, row in members)),
+            seconds=round(float(sum(population.seconds[row] for population, row in members)), 3),
+            reason=reason,
+            fitted=tuple(p.fitted(row) for p, row in members) if state == "COMPLETE" else None,
+        )

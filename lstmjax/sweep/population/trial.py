@@ -1,4 +1,4 @@
-"""A trial of a sweep, one setting of the searched options, and what came of it."""
+"""A trial of a sweep, one setting of the searched options, and its outcome."""
 
 from typing import Any, Literal, NamedTuple, Self
 
@@ -18,7 +18,7 @@ class Trial(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a trial."""
+    """The result of a trial."""
 
     number: int
     """The trial's number."""
@@ -41,12 +41,12 @@ class Outcome(NamedTuple):
     """What was kept of each member, in the order of their seeds; of complete trials only. ``fitted[0].config`` is the
     trial's whole config, with the member's seed."""
 
-    def plain(self) -> dict[str, Any]:
-        """All of it but the weights, as JSON has it."""
+    def to_json(self) -> dict[str, Any]:
+        """All fields but the weights, for JSON."""
         return self._replace(fitted=None)._asdict()
 
     @classmethod
-    def from_plain(cls, fields: dict[str, Any]) -> Self:
-        """What `plain` gave, also by way of JSON, which makes the steps text."""
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """The outcome that `to_json` gave; in JSON the steps have become text."""
         steps = {int(step): value for step, value in fields["intermediate"].items()}
         return cls(**fields | {"intermediate": steps})

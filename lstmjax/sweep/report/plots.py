@@ -1,7 +1,7 @@
-"""Pictures of a sweep: how it went, which settings were good, which options mattered, how its members learned."""
+"""Plots of a sweep: its history, which settings were good, which options mattered, how its members learned."""
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import optuna
@@ -10,62 +10,60 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 from lstmjax.evaluation.plots import ACCENT, FAINT, GREY, INK, blank_figure
+from lstmjax.sweep.report.table import best_trial
+from lstmjax.sweep.study.quiet_optuna import quiet_optuna
 
 _SHADES = LinearSegmentedColormap.from_list("sweep", [ACCENT, "#d9b08c", "#c9d1d8"])  # the best stands out
-_FEW = 3  # trials from which on a picture says something
-_FOR_IMPORTANCE = 8  # trials that have a value, below which importance would be noise
+_PALE = "#b9c2ca"
+_FEW = 3  # trials with a value that a plot needs
+_FOR_IMPORTANCE = 8  # trials with a value that importance needs; with fewer it would be noise
 
 
 def draw(trials: Sequence[FrozenTrial], metric: str) -> dict[str, Figure]:
-    """All pictures that the trials give something to see on, by name.
+    """All plots for which there are enough trials, by name.
 
     Args:
         trials: finished ones.
         metric: what they are ranked by.
     """
     valued = [trial for trial in trials if trial.value is not None and np.isfinite(trial.value)]
-    pictures: dict[str, Callable[[], Figure | None]] = {
-        "history": lambda: history(valued, metric),
-        "parallel_coordinates": lambda: parallel_coordinates(valued, metric),
-        "importance": lambda: importance(valued),
-        "learning_curves": lambda: learning_curves(trials, metric),
-    }
     if len(valued) < _FEW:
         return {}
-    drawn = {name: picture() for name, picture in pictures.items()}
+    drawn = {
+        "history": history(valued, metric),
+        "parallel_coordinates": parallel_coordinates(valued, metric),
+        "importance": importance(valued),
+        "learning_curves": learning_curves(trials, metric),
+    }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def history(trials: Sequence[FrozenTrial], metric: str) -> Figure:
-    """Each trial's value by its number, and the best of the complete ones so far.
+    """The value of each trial by number, and the best complete one so far.
 
     Args:
         trials: those with a value.
         metric: what they are ranked by.
     """
     figure, (axis,) = blank_figure(1, height=3.6)
-    for state, color, label in ((TrialState.PRUNED, "#b9c2ca", "pruned"), (TrialState.COMPLETE, INK, "complete")):
+    for state, color in ((TrialState.PRUNED, _PALE), (TrialState.COMPLETE, INK)):
         shown = [trial for trial in trials if trial.state == state]
         numbers, values = [trial.number for trial in shown], [trial.value for trial in shown]
-        axis.plot(numbers, values, "o", color=color, markersize=4, label=label)  # type: ignore[arg-type]
+        axis.plot(numbers, values, "o", color=color, markersize=4, label=state.name.lower())  # type: ignore[arg-type]
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if complete:
         best = np.minimum.accumulate([trial.value or np.nan for trial in complete])
         axis.step([trial.number for trial in complete], best, where="post", color=ACCENT, label="best so far")
-    _zoom(axis, [trial.value for trial in trials])
-    axis.set_xlabel("trial", color=GREY)
-    axis.set_ylabel(metric, color=GREY)
-    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+    _finish(figure, axis, [trial.value for trial in trials], "trial", metric)
     return figure
 
 
 def parallel_coordinates(trials: Sequence[FrozenTrial], metric: str) -> Figure | None:
-    """A line a trial through its parameters, coloured by rank; None if there are no two parameters.
+    """One line per trial through its parameters, coloured by rank; None if there are fewer than two parameters.
 
     Args:
         trials: those with a value.
@@ -97,9 +95,9 @@ def parallel_coordinates(trials: Sequence[FrozenTrial], metric: str) -> Figure |
 
 
 def importance(trials: Sequence[FrozenTrial]) -> Figure | None:
-    """How much each option has to do with being among the best; None if the trials are too few to tell.
+    """How much each option decides which trials are among the best; None if the trials are too few to compute it.
 
-    Pruned trials count with the value they had then, which says rightly that they were not among the best.
+    Pruned trials count with the value that they had when they were pruned: they were not among the best.
 
     Args:
         trials: those with a value.
@@ -107,11 +105,21 @@ def importance(trials: Sequence[FrozenTrial]) -> Figure | None:
     References:
         Watanabe, Bansal and Hutter, `PED-ANOVA <https://arxiv.org/abs/2304.10255>`_, 2023
     """
-    shares = importances(trials)
-    if not shares:
+    if len(trials) < _FOR_IMPORTANCE:
         return None
-    figure, (axis,) = blank_figure(1, height=0.8 + 0.35 * len(shares))
-    names = list(shares)[::-1]
+    create = optuna.trial.create_trial
+    copies = [create(params=t.params, distributions=t.distributions, value=t.value) for t in trials]
+    with quiet_optuna():
+        study = optuna.create_study()
+        study.add_trials(copies)
+        try:
+            shares = optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        except (ValueError, RuntimeError):  # no option that all trials have, or no difference between them
+            return None
+    names = [name for name, share in reversed(shares.items()) if np.isfinite(share)]  # the greatest share on top
+    if not names:
+        return None
+    figure, (axis,) = blank_figure(1, height=0.8 + 0.35 * len(names))
     axis.barh(names, [shares[name] for name in names], color=ACCENT, height=0.6)
     axis.set_yticks(range(len(names)), names)  # a name for every bar
     axis.grid(visible=False)
@@ -119,79 +127,49 @@ def importance(trials: Sequence[FrozenTrial]) -> Figure | None:
     return figure
 
 
-def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """The numbers of `importance`, by option, the greatest first; empty if the trials are too few to tell."""
-    if len(trials) < _FOR_IMPORTANCE:
-        return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        study = optuna.create_study()
-        study.add_trials(
-            [
-                optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=trial.value)
-                for trial in trials
-            ]
-        )
-        try:
-            shares = optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-        except (ValueError, RuntimeError):  # no option that all trials have, or no difference between them
-            return {}
-    return {name: float(share) for name, share in shares.items() if np.isfinite(share)}
-
-
 def learning_curves(trials: Sequence[FrozenTrial], metric: str) -> Figure | None:
-    """The value of every trial by step, those that were pruned as well; None if none has two.
+    """The value of every trial by step, pruned ones included; None if no trial has two values.
 
     Args:
         trials: finished ones.
         metric: what they are ranked by.
     """
-    curves = [
-        (trial, pd.Series(trial.intermediate_values, dtype=float).sort_index())
-        for trial in trials
-        if len(trial.intermediate_values) > 1
-    ]
+    curves = [(trial, pd.Series(trial.intermediate_values, dtype=float).sort_index()) for trial in trials]
+    curves = [(trial, curve) for trial, curve in curves if len(curve) > 1]
     if not curves:
         return None
-    best = min(
-        (trial for trial, _ in curves if trial.state == TrialState.COMPLETE),
-        key=lambda trial: trial.value if trial.value is not None else np.inf,
-        default=None,
-    )
+    best = best_trial([trial for trial, _ in curves])
     figure, (axis,) = blank_figure(1, height=3.8)
-    labelled: set[str] = set()
+    labels: set[str] = set()
     for trial, curve in sorted(curves, key=lambda pair: pair[0] is best):
         label = "best" if trial is best else trial.state.name.lower()
-        color = {"best": ACCENT, "complete": INK, "pruned": "#b9c2ca", "fail": "#c2a14d"}[label]
+        color = {"best": ACCENT, "complete": INK, "pruned": _PALE, "fail": "#c2a14d"}[label]
         width = 2.2 if label == "best" else 0.9
-        shown = None if label in labelled else label
+        shown = None if label in labels else label
         axis.plot(curve.index, curve.to_numpy(), color=color, linewidth=width, label=shown)
-        labelled.add(label)
-    _zoom(axis, [value for _, curve in curves for value in curve])
-    axis.set_xlabel("step", color=GREY)
-    axis.set_ylabel(metric, color=GREY)
-    figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=9)
+        labels.add(label)
+    _finish(figure, axis, [value for _, curve in curves for value in curve], "step", metric)
     return figure
 
 
-def _zoom(axis: Axes, values: Sequence[float | None]) -> None:
-    """Leaves out of sight what is far worse than most: one setting that went astray would flatten all others."""
+def _finish(figure: Figure, axis: Axes, values: Sequence[float | None], across: str, metric: str) -> None:
+    """Labels the axes, and hides what is far worse than most: one bad setting would flatten all others."""
     known = np.array([value for value in values if value is not None and np.isfinite(value)])
     low, median = known.min(), np.median(known)
     top = min(known.max(), median + 3 * (median - low) + 1e-12)
     axis.set_ylim(low - 0.05 * (top - low), top + 0.05 * (top - low))
+    axis.set_xlabel(across, color=GREY)
+    axis.set_ylabel(metric, color=GREY)
+    figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=9)
 
 
-Height = Callable[[object], float]
-
-
-def _scale(name: str, trials: Sequence[FrozenTrial]) -> tuple[Height, list[tuple[float, str]]]:
-    """Where a parameter's values stand between 0 and 1, and its labels."""
+def _scale(name: str, trials: Sequence[FrozenTrial]) -> tuple[Callable[[Any], float], list[tuple[float, str]]]:
+    """The height of a parameter's values, between 0 and 1, and its labels."""
     distribution = next(trial.distributions[name] for trial in trials if name in trial.distributions)
     if isinstance(distribution, CategoricalDistribution):
-        choices: Mapping[object, int] = {choice: number for number, choice in enumerate(distribution.choices)}
-        last = max(1, len(choices) - 1)
-        return (lambda value: choices[value] / last), [(place / last, str(value)) for value, place in choices.items()]
+        last = max(1, len(distribution.choices) - 1)
+        heights = {choice: number / last for number, choice in enumerate(distribution.choices)}
+        return heights.__getitem__, [(height, str(choice)) for choice, height in heights.items()]
     low, high = float(distribution.low), float(distribution.high)  # type: ignore[attr-defined]
     of = np.log if distribution.log else np.asarray  # type: ignore[attr-defined]
     span = of(high) - of(low) or 1.0

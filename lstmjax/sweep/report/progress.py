@@ -1,9 +1,8 @@
-"""How a sweep goes, for a person to look at: a live table on a terminal, plain lines elsewhere."""
+"""The progress of a sweep: a live table on a terminal, plain lines elsewhere."""
 
 import math
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from optuna.trial import FrozenTrial, TrialState
@@ -16,15 +15,15 @@ from lstmjax.sweep.population.block import Report
 from lstmjax.sweep.report.table import best_trial
 from lstmjax.sweep.study.study import params_of
 
-_SHOWN = 5  # of the best trials, on a terminal
-_SILENCE = 60.0  # seconds after which there is a line again where there is no terminal
+_SHOWN = 5  # best trials on a terminal
+_SILENCE = 60.0  # seconds between lines where there is no terminal
 
 
 class SweepDisplay:
-    """Shows trials done, the best so far, members per second and the time left.
+    """Shows the trials done, the best so far, members per second and the time left.
 
     Args:
-        total: trials in all.
+        total: number of trials.
         max_steps: updates of a member that is trained to its end.
         console: where to show it. Default: standard error, so that standard output stays clean.
     """
@@ -45,14 +44,12 @@ class SweepDisplay:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
 
     def on_report(self, report: Report) -> None:
-        """Shows how the block at work on goes."""
+        """Shows the progress of the block that is trained."""
         self._report = report
         if report.message:
             self.say(report.message)
@@ -62,7 +59,7 @@ class SweepDisplay:
             self.say("  ".join([f"step {report.step}", *self._line()]))
 
     def on_trials(self, trials: Sequence[FrozenTrial]) -> None:
-        """Shows where the sweep is; to be told at its beginning, and whenever trials have finished."""
+        """Shows the progress of the sweep; to be called at its beginning, and after every block."""
         self._trials, self._report = trials, None
         if self._before is None:
             self._before = self._done()
@@ -87,13 +84,12 @@ class SweepDisplay:
         if best is not None:
             parts.append(f"best {best.value:.5g} (trial {best.number})")
         report = self._report
-        if report is not None and report.member_steps_per_second > 0:
-            rate = report.member_steps_per_second
+        if report is not None and (rate := report.member_steps_per_second) > 0:
             parts.append(f"{rate / self._max_steps:.3g} members/s ({rate:,.0f} steps/s)")
         return parts + self._left()
 
     def _left(self) -> list[str]:
-        """The time left, as far as the trials that were finished since the beginning tell; other workers' count too."""
+        """The time left, estimated from the trials that finished since the beginning, other workers' included."""
         gained = self._done() - (self._before or 0)
         if gained <= 0 or self._done() >= self._total:
             return []
@@ -103,12 +99,11 @@ class SweepDisplay:
         return [f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"]
 
     def _view(self) -> Group:
-        """The line, and under it the best trials; above them those of the block at work on."""
+        """The line, and below it the best trials, with those of the block that is trained."""
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("trial", "value", "state", "parameters"):
             table.add_column(name)
-        valued = [trial for trial in self._trials if trial.value is not None]
-        rows = [(trial.value or 0.0, trial.number, trial.state.name) for trial in valued]
+        rows = [(trial.value, trial.number, trial.state.name) for trial in self._trials if trial.value is not None]
         if self._report is not None:
             rows += [(value, number, "RUNNING") for number, value in self._report.values.items()]
         params = {trial.number: params_of(trial) for trial in self._trials}

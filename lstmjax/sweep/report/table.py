@@ -9,24 +9,24 @@ from optuna.trial import FrozenTrial, TrialState
 from lstmjax.sweep.study.study import params_of
 
 PARAMS = "params."
-"""What the names of the columns of parameters begin with."""
+"""The first part of the names of the columns of parameters."""
 
 _CONFIDENCE = 0.95
 
 
 def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str], seeds: int = 1) -> pd.DataFrame:
-    """One row a trial that was begun, in the order of their numbers.
+    """One row per trial that was begun, in the order of their numbers.
 
     Args:
         trials: from `Study.trials`.
         names: the options of the space.
-        seeds: members of a trial.
+        seeds: members per trial.
 
     Returns:
-        ``number``, ``state``, ``value`` (of a pruned trial, when it was pruned), a column ``params.<dotted name>`` an
-        option (empty where it does not belong to the trial), ``steps``, ``seconds``, ``reason``. With several seeds
-        also ``value_std``, and ``value_low`` and ``value_high``, which enclose the mean over all seeds there could be
-        with 95% confidence (Student's t).
+        ``number``, ``state``, ``value`` (of a pruned trial, when it was pruned), for each option a column
+        ``params.<dotted name>`` (empty where it does not belong to the trial), ``steps``, ``seconds``, ``reason``. With
+        several seeds also ``value_std``, and ``value_low`` and ``value_high``: a 95% confidence interval of the mean
+        over all possible seeds (Student's t).
     """
     rows = []
     for trial in trials:
@@ -43,7 +43,7 @@ def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str], seeds: int
 
 
 def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The complete trial of the least value, of equal ones the first; None if none is complete."""
+    """The complete trial with the least value, the first among equals; None if none is complete."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
     return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
 

@@ -3,74 +3,61 @@
 import json
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from optuna.trial import FrozenTrial
 
 from lstmjax.data.origins import test_windows
-from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import prepare
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.runs.directory import RunDirectory
-from lstmjax.runs.run import conclude
+from lstmjax.runs.outputs import write_outputs
 from lstmjax.storage.files import replace_file
+from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.study import params_of
-from lstmjax.sweep.worker import weights_directory
+from lstmjax.sweep.study.sweep import Sweep
 
 BEST = "best"
-"""The winner's folder, within the sweep's."""
+"""The winner's folder, in the sweep's directory."""
 
 TRIAL_FILE = "trial.json"
 """Which trial it is."""
 
 
-def write_winner(
-    directory: Path, trial: FrozenTrial, panel: Panel, *, data_digest: str, say: Callable[[str], None] = print
-) -> Path:
-    """Makes the winner's run directory, unless it is there.
+def write_winner(sweep: Sweep, trial: FrozenTrial, say: Callable[[str], None]) -> None:
+    """Makes the winner's run directory, unless it exists.
 
-    With several seeds it is the run of the first of them; the others lie in it, and a table of all.
+    With several seeds it is the run of the first seed, and also holds the others' forecasters and a table of all.
 
     Args:
-        directory: the sweep's.
+        sweep: what was searched.
         trial: the winner.
-        panel: the data.
-        data_digest: SHA-256 of it.
-        say: where to tell how it goes, a line at a time.
-
-    Returns:
-        The run directory.
+        say: called with each line that says what happens.
     """
-    target = directory / BEST
-    told = {"number": trial.number, "value": trial.value, "params": params_of(trial)}
-    if _reads(target / TRIAL_FILE) == json.loads(json.dumps(told)):
-        return target
-    folder = weights_directory(directory, trial.user_attrs["block"], trial.number)
-    members = {int(path.name.removeprefix("seed-")): path for path in folder.glob("seed-*")}
-    new = directory / f"{BEST}.new"
+    target, new = sweep.directory / BEST, sweep.directory / f"{BEST}.new"
+    described = target / TRIAL_FILE
+    description = json.dumps({"number": trial.number, "value": trial.value, "params": params_of(trial)}, indent=2)
+    if described.exists() and json.loads(described.read_text()) == json.loads(description):
+        return
     shutil.rmtree(new, ignore_errors=True)
+    weights = BlockDirectory(sweep.directory, trial.user_attrs["block"]).weights(trial.number)
+    members = {int(path.name.removeprefix("seed-")): path for path in weights.glob("seed-*")}
     scores: dict[int, dict[str, Any]] = {}
     for seed, path in sorted(members.items()):
-        forecaster = Forecaster.load(path)
+        forecaster = Forecaster.load(path, network=sweep.network)
         if not scores:
-            prepared = prepare(panel, forecaster.config.data, with_test=True)
-            with RunDirectory.create(new, forecaster.config, data_digest=data_digest) as run:
-                metrics = conclude(run, forecaster, panel, prepared, say=say)
+            prepared = prepare(sweep.panel, forecaster.config.data, with_test=True)
+            with RunDirectory.create(new, forecaster.config, data_digest=sweep.data_digest) as run:
+                _, metrics = write_outputs(run, forecaster, prepared, sweep.data_digest, say=say)
             if len(members) == 1 or not len(test_windows(prepared.split, h=prepared.spec.h).series):
                 break
             scores[seed] = metrics["test"]
         else:
             forecaster.save(new / f"seed-{seed}")
-            scores[seed] = forecaster.evaluate_panel(panel).metrics["test"]
+            scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics["test"]
     if scores:
         pd.DataFrame.from_dict(scores, orient="index").rename_axis("seed").to_csv(new / "seeds.csv")
-    replace_file(new / TRIAL_FILE, json.dumps(told, indent=2) + "\n")
+    replace_file(new / TRIAL_FILE, description + "\n")
     shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
-    return target
-
-
-def _reads(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.exists() else None

@@ -18,7 +18,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "logint": ("low", "high"),
     "fixed": ("value",),
 }
-"""What each kind of distribution is given."""
+"""The keys of each kind of distribution."""
 
 _LOGARITHMIC = ("loguniform", "logint")
 _WHOLE = ("int", "logint")
@@ -34,7 +34,7 @@ class Distribution:
         low: least value; None for choice and fixed.
         high: greatest value; None for choice and fixed.
         values: of choice and fixed; None is a value too.
-        when: the option belongs to a trial only where all these others have one of these values.
+        when: the option belongs to a trial only if each of these other options has one of these values.
 
     >>> Distribution("loguniform", low=1e-4, high=1e-2).at(0.5)
     0.001
@@ -50,18 +50,16 @@ class Distribution:
 
     @classmethod
     def from_value(cls, value: Any, name: str) -> Self:
-        """A distribution as it stands in a file: a table with its ``type``, or a fixed value.
+        """A distribution as it is written in a file: a table with its ``type``, or a fixed value.
 
         Args:
             value: see `Space.from_dict`.
-            name: of the option, for messages.
+            name: the option's name, for messages.
 
         Raises:
-            ConfigError: it is no distribution; the message says what is wrong.
+            ConfigError: it is not a distribution; the message says what is wrong.
         """
-        if not isinstance(value, Mapping):
-            return cls("fixed", values=(_hashable(value),))
-        given = dict(value)
+        given = dict(value) if isinstance(value, Mapping) else {"value": value}
         when = given.pop("when", {})
         if not isinstance(when, Mapping) or not all(isinstance(parent, str) for parent in when):
             raise ConfigError(f'{name}: when is {when!r}, expected a table such as {{"model.name" = "direct"}}')
@@ -73,45 +71,33 @@ class Distribution:
         if kind not in KINDS:
             raise ConfigError(f"{name}: type is {kind!r}, expected one of {', '.join(KINDS)}")
         for key in given:
-            try:
-                check_name(key, [*KINDS[kind], "when"])
-            except ConfigError as error:
-                raise ConfigError(f"{name}: {error}") from None
+            check_name(key, [*KINDS[kind], "when"], name)
         for key in KINDS[kind]:
             if key not in given:
                 raise ConfigError(f"{name}: {kind} needs {key}")
         if kind == "fixed":
-            return cls("fixed", values=(_hashable(given["value"]),), when=conditions)
+            return cls(kind, values=(_hashable(given["value"]),), when=conditions)
         if kind == "choice":
-            return cls("choice", values=_choices(given["values"], name), when=conditions)
+            return cls(kind, values=_choices(given["values"], name), when=conditions)
         _check_range(kind, given["low"], given["high"], name)
         return cls(kind, given["low"], given["high"], when=conditions)
 
     def to_value(self) -> dict[str, Any]:
         """The table that `from_value` reads."""
-        table: dict[str, Any] = {"type": self.kind}
-        if self.kind == "fixed":
-            table["value"] = self.values[0]
-        elif self.kind == "choice":
-            table["values"] = list(self.values)
-        else:
-            table |= {"low": self.low, "high": self.high}
+        known = {"low": self.low, "high": self.high, "values": list(self.values), "value": (*self.values, None)[0]}
+        table = {"type": self.kind} | {key: known[key] for key in KINDS[self.kind]}
         return table | ({"when": {name: list(allowed) for name, allowed in self.when}} if self.when else {})
 
     @property
     def points(self) -> tuple[Any, ...] | None:
         """All its values; None if they cannot be counted."""
-        if self.kind in ("choice", "fixed"):
+        if self.low is None or self.high is None:
             return self.values
-        if self.kind in _WHOLE:
-            assert self.low is not None
-            assert self.high is not None
-            return tuple(range(int(self.low), int(self.high) + 1))
-        return None
+        return tuple(range(int(self.low), int(self.high) + 1)) if self.kind in _WHOLE else None
 
     @property
     def edges(self) -> tuple[Any, ...]:
-        """Its outermost values, or all of a choice: if an option can have these, it can have the others."""
+        """Its least and greatest value, or all of a choice: if an option can have these, it can have the others."""
         return self.values if self.low is None else (self.low, self.high)
 
     @property
@@ -151,13 +137,13 @@ def _check_range(kind: str, low: Any, high: Any, name: str) -> None:
         if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not math.isfinite(bound):
             raise ConfigError(f"{name}: {key} is {bound!r}, expected a finite number")
         if kind in _WHOLE and not isinstance(bound, int):
-            raise ConfigError(f"{name}: {key} is {bound!r}, and {kind} has whole numbers: leave the point out")
+            raise ConfigError(f"{name}: {key} is {bound!r}, and {kind} needs whole numbers: remove the decimal point")
     if low > high:
         raise ConfigError(f"{name}: low ({low}) is above high ({high}): swap them")
     if low == high:
         raise ConfigError(f"{name}: low and high are both {low}: give a fixed value, or widen the range")
     if kind in _LOGARITHMIC and low <= 0:
-        raise ConfigError(f"{name}: {kind} from {low} never gets anywhere on a logarithmic scale: give a low above 0")
+        raise ConfigError(f"{name}: {kind} cannot start at {low} on a logarithmic scale: give a low above 0")
 
 
 def _hashable(value: Any) -> Any:

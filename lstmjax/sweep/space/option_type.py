@@ -1,4 +1,4 @@
-"""What an option's declared type says about its distribution."""
+"""Which distributions an option may have, by its declared type."""
 
 import dataclasses
 import types
@@ -9,12 +9,16 @@ from lstmjax.config import RunConfig, option_names
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.space.distribution import Distribution
 
+_ALLOWED_KINDS: dict[Any, tuple[str, ...]] = {
+    int: ("int", "logint", "choice"),
+    float: ("uniform", "loguniform", "choice"),
+}
+
 
 def _type(name: str) -> tuple[Any, bool]:
     """The declared type of an option, and whether it may also be None."""
     section, option = name.split(".")
-    sections = {field.name: field.type for field in dataclasses.fields(RunConfig)}
-    hint = typing.get_type_hints(sections[section])[option]
+    hint = typing.get_type_hints(type(getattr(RunConfig(), section)))[option]
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         (hint,) = (argument for argument in typing.get_args(hint) if argument is not type(None))
         return hint, True
@@ -22,24 +26,18 @@ def _type(name: str) -> tuple[Any, bool]:
 
 
 def with_none(name: str, distribution: Distribution) -> Distribution:
-    """TOML has no word for None: for an option that may have no value, "none" is one."""
+    """The distribution with None for "none", if the option may be None: TOML has no None."""
     if name not in option_names() or not _type(name)[1] or _type(name)[0] is str:
         return distribution
     values = tuple(None if value == "none" else value for value in distribution.values)
     return dataclasses.replace(distribution, values=values)
 
 
-_ALLOWED_KINDS: dict[Any, tuple[str, ...]] = {
-    int: ("int", "logint", "choice"),
-    float: ("uniform", "loguniform", "choice"),
-}
-
-
 def check_kind(name: str, distribution: Distribution) -> None:
-    """Refuses a distribution of values that its option cannot have.
+    """Validates a distribution against the type of its option.
 
     Raises:
-        ConfigError: such as a range for an option that is one of some names.
+        ConfigError: the option cannot have such values, e.g. a range for an option that is one of some names.
     """
     hint, _ = _type(name)
     allowed = _ALLOWED_KINDS.get(hint, ("choice",))

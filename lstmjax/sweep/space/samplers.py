@@ -1,4 +1,4 @@
-"""Points of a space, each a function of (seed, trial number) alone: a sweep that is restarted draws them again."""
+"""Points of a space, each a function of (seed, trial number) alone, so that a restart draws them again."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -15,21 +15,21 @@ _TRACED, _SHAPE = 0, 1  # streams of random numbers
 
 
 def draw(space: Space, sampler: SamplerName, seed: int, number: int, *, block: int = 1) -> dict[str, Any]:
-    """The setting of one trial.
+    """Draws the parameters of one trial.
 
     Args:
         space: what is searched.
-        sampler: random: independent draws. sobol: evenly spread ones. grid: `Space.grid`, in its order.
-        seed: of the sweep.
-        number: of the trial, from 0.
-        block: trials that are trained together: numbers 0 to block - 1, and so on. The options that are compiled in
-            are drawn once for all of them. Does not matter to a grid, whose order does the same.
+        sampler: random: independent draws. sobol: evenly spread draws. grid: `Space.grid`, in its order.
+        seed: the sweep's seed.
+        number: the trial's number, from 0.
+        block: trials that are trained together: numbers 0 to block - 1, and so on. Options that are compiled in are
+            drawn once for all of them. No effect on a grid, whose order does the same.
 
     Returns:
         Values by dotted name, fixed ones included, without those whose condition is not met.
 
     Raises:
-        IndexError: a grid has no such point.
+        IndexError: the grid has no point of this number.
 
     References:
         Bergstra and Bengio, `Random Search for Hyper-Parameter Optimization
@@ -52,7 +52,7 @@ def draw(space: Space, sampler: SamplerName, seed: int, number: int, *, block: i
     for names, stream, index in ((space.shape_names, _SHAPE, number // block), (space.traced_names, _TRACED, number)):
         for name, quantile in zip(names, quantiles(seed, stream, index, len(names)), strict=True):
             values[name] = space.distribution(name).at(float(quantile))
-    return space.point(values)
+    return space.point(values.__getitem__)
 
 
 @functools.lru_cache(maxsize=4)

@@ -6,7 +6,7 @@ import json
 import math
 import tomllib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ UNSEARCHABLE = {
     if field.name not in ("input_size", "transform", "scaler", "scaler_scope", "step_size")
 } | {
     "model.alias": "it is a name",
-    "train.max_steps": "trials are compared after equally many steps, and halving finds who deserves them",
+    "train.max_steps": "trials are compared after the same number of steps, and halving gives the best ones more",
     "train.val_check_steps": "trials are compared at the same checks",
     "train.chunk_steps": "it changes no trial",
     "train.batch_shards": "in a sweep devices are for members, and batches stay whole",
@@ -39,12 +39,12 @@ class Space:
     """The searched options by dotted name.
 
     Attributes:
-        parameters: pairs of name and distribution, fixed ones included; in the order of their names, but parents of
-            conditional ones first. So the order in which they were given changes no draw.
+        parameters: pairs of name and distribution, fixed ones included; sorted by name, but parents before the options
+            that depend on them. So the order in which they were given changes no draw.
 
     Raises:
-        ConfigError: an option that does not exist or cannot be searched, a distribution that its type refuses, a
-            condition on what is not in the space.
+        ConfigError: an option does not exist or cannot be searched, its type does not allow the distribution, or a
+            condition names an option that is not in the space.
 
     >>> space = Space.from_dict({
     ...     "optimizer.learning_rate": {"type": "loguniform", "low": 1e-4, "high": 1e-2},
@@ -57,7 +57,7 @@ class Space:
     parameters: tuple[tuple[str, Distribution], ...]
 
     def __post_init__(self) -> None:
-        names = [name for name, _ in self.parameters]
+        given = dict(self.parameters)
         for name, distribution in self.parameters:
             check_name(name, option_names())
             if name in UNSEARCHABLE:
@@ -67,17 +67,17 @@ class Space:
             check_kind(name, distribution)
         for name, distribution in self.parameters:
             for parent, allowed in distribution.when:
-                if parent not in names:
-                    raise ConfigError(f"{name}: when names {parent!r}, which is not in the space: add it, or mend it")
-                _check_condition(name, parent, allowed, dict(self.parameters)[parent])
+                if parent not in given:
+                    raise ConfigError(f"{name}: when names {parent!r}, which is not in the space: add or correct it")
+                _check_condition(name, parent, allowed, given[parent])
         object.__setattr__(self, "parameters", _parents_first(self.parameters))
 
     @classmethod
     def from_toml(cls, path: Path | str) -> Self:
-        """A space from a TOML file: a line for each option, as `from_dict` has it; "none" stands for no value.
+        """A space from a TOML file: one line per option, as in `from_dict`; "none" is None.
 
         Raises:
-            ConfigError: there is no such file, it is not TOML, or not a space; the file is named.
+            ConfigError: the file cannot be read, is not TOML, or not a space; the message names the file.
         """
         try:
             mapping = tomllib.loads(Path(path).read_text())
@@ -99,20 +99,16 @@ class Space:
             source: where it came from, for the messages.
 
         Raises:
-            ConfigError: something is not as above.
+            ConfigError: the mapping is not a space; the message says what is wrong.
         """
         try:
-            return cls(
-                tuple(
-                    (name, with_none(name, Distribution.from_value(value, name)))
-                    for name, value in _flat(mapping).items()
-                )
-            )
+            distributions = {name: Distribution.from_value(value, name) for name, value in _flat(mapping).items()}
+            return cls(tuple((name, with_none(name, values)) for name, values in distributions.items()))
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
 
     def to_json(self) -> str:
-        """The space as JSON text in one line, the same for equal spaces: what a study stores and compares."""
+        """The space as one line of JSON, the same for equal spaces: what a study stores and compares."""
         return json.dumps({name: distribution.to_value() for name, distribution in sorted(self.parameters)})
 
     @classmethod
@@ -121,17 +117,17 @@ class Space:
         return cls.from_dict(json.loads(text))
 
     def check(self, base: RunConfig, source: str = "space") -> None:
-        """Refuses a space that cannot be searched from a base config.
+        """Validates a space against a base config.
 
         Args:
             base: the options that the space does not name.
             source: where the space came from, for the messages.
 
         Raises:
-            ConfigError: a value that its option cannot have, or a space with one point.
+            ConfigError: an option cannot have a value of the space, or the space has only one point.
 
         Warns:
-            ConfigWarning: a searched option acts in no trial.
+            ConfigWarning: a searched option has no effect in any trial.
         """
         for name, distribution in self.parameters:
             for value in distribution.edges:
@@ -151,17 +147,17 @@ class Space:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the searched options: those with more than one value."""
+        """The searched options: those with more than one value."""
         return tuple(name for name, distribution in self.parameters if distribution.searched)
 
     @property
     def shape_names(self) -> tuple[str, ...]:
-        """Of `names`, those whose values are compiled in: trials that differ in them make groups."""
+        """The searched options that are compiled in: trials that differ in them belong to different populations."""
         return tuple(name for name in self.names if not is_traced(name, self.distribution(name)))
 
     @property
     def traced_names(self) -> tuple[str, ...]:
-        """Of `names`, the others: a new value compiles nothing."""
+        """The searched options that are traced: a new value compiles nothing."""
         return tuple(name for name in self.names if is_traced(name, self.distribution(name)))
 
     def distribution(self, name: str) -> Distribution:
@@ -172,27 +168,31 @@ class Space:
         """Whether an option belongs to a trial, given the values of its parents.
 
         Args:
-            name: of the option.
-            point: values by name of at least the options before it; a parent that is itself not active is missing.
+            name: the option's name.
+            point: values by name of at least the options before it, without those that are not active.
         """
         conditions = self.distribution(name).when
         return all(parent in point and point[parent] in allowed for parent, allowed in conditions)
 
-    def point(self, values: Mapping[str, Any]) -> Point:
-        """A trial's parameters from a value for each of `names`: with fixed ones, without those not active."""
+    def point(self, value: Callable[[str], Any]) -> Point:
+        """A trial's parameters: those of the active options, fixed ones included.
+
+        Args:
+            value: gives the value of a searched option by name; called in the order of `parameters`.
+        """
         point: Point = {}
         for name, distribution in self.parameters:
             if self.active(name, point):
-                point[name] = values[name] if distribution.searched else distribution.edges[0]
+                point[name] = value(name) if distribution.searched else distribution.edges[0]
         return point
 
     def longest_lookback(self, base: RunConfig) -> int:
-        """The most rows that a forecast of any trial looks back upon."""
+        """The longest lookback of any trial, in rows."""
         searched = [max(distribution.edges) for name, distribution in self.parameters if name == "data.input_size"]
         return max([base.data.input_size, *searched])
 
     def grid_size(self) -> int:
-        """How many points `grid` has at most, conditions left aside.
+        """How many points `grid` has, if conditions are ignored.
 
         Raises:
             ConfigError: an option has no finite number of values.
@@ -200,34 +200,29 @@ class Space:
         return math.prod(len(points) for points in self._grid_points())
 
     def grid(self) -> list[Point]:
-        """Every point, those that share a compiled program side by side; of choices and whole numbers only.
+        """Every point, those that share a compiled program next to each other; for choices and whole numbers only.
 
         Raises:
             ConfigError: an option has no finite number of values.
         """
-        names = self.names
-        found = [
-            self.point(dict(zip(names, values, strict=True))) for values in itertools.product(*self._grid_points())
-        ]
+        rows = (dict(zip(self.names, values, strict=True)) for values in itertools.product(*self._grid_points()))
         # Points that differ only in options that are not active are one.
-        distinct = {tuple(point.items()): point for point in found}.values()
-        shapes = self.shape_names
-        groups: dict[tuple, list[Point]] = {}
-        for point in distinct:
-            groups.setdefault(tuple(point.get(name) for name in shapes), []).append(point)
-        return [point for group in groups.values() for point in group]
+        distinct = {tuple(point.items()): point for point in map(self.point, (row.__getitem__ for row in rows))}
+        shapes, programs = self.shape_names, dict[tuple, int]()  # compiled programs, in the order of their first points
+        return sorted(
+            distinct.values(),
+            key=lambda point: programs.setdefault(tuple(point.get(name) for name in shapes), len(programs)),
+        )
 
     def _grid_points(self) -> list[tuple[Any, ...]]:
-        every = []
-        for name in self.names:
-            distribution = self.distribution(name)
-            if distribution.points is None:
+        points = {name: self.distribution(name).points for name in self.names}
+        for name, values in points.items():
+            if values is None:
                 raise ConfigError(
-                    f"{name}: a grid has no {distribution.kind}: name the values "
+                    f"{name}: a grid has no {self.distribution(name).kind}: name the values "
                     '(type = "choice"), or choose another sampler'
                 )
-            every.append(distribution.points)
-        return every
+        return [values for values in points.values() if values is not None]
 
 
 def _flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,7 +233,7 @@ def _flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
         grouped = name in sections and isinstance(value, Mapping)
         entries = {f"{name}.{option}": entry for option, entry in value.items()} if grouped else {name: value}
         for twice in flat.keys() & entries.keys():
-            raise ConfigError(f"{twice} stands there twice: leave one out")
+            raise ConfigError(f"{twice} is given twice: remove one")
         flat |= entries
     return flat
 
@@ -252,7 +247,7 @@ def _check_condition(name: str, parent: str, allowed: tuple[Any, ...], distribut
     for value in allowed:
         if value not in points:
             raise ConfigError(
-                f"{name}: when wants {parent} to be {value!r}, which is not among its values {list(points)}"
+                f"{name}: when names {value!r} for {parent}, which is not among its values {list(points)}"
             )
 
 
@@ -260,7 +255,7 @@ def _parents_first(parameters: tuple[tuple[str, Distribution], ...]) -> tuple[tu
     ordered: dict[str, Distribution] = {}
     left = dict(sorted(parameters, key=lambda parameter: parameter[0]))
     if len(left) < len(parameters):
-        raise ConfigError("an option stands in the space twice")
+        raise ConfigError("an option is in the space twice")
     while left:
         ready = [name for name, d in left.items() if all(parent in ordered for parent, _ in d.when)]
         if not ready:

@@ -1,7 +1,8 @@
-"""Which options are traced, and which make groups: the one place that says what trials can share a program.
+"""Which options are traced and which are compiled in: the one place that says which trials can share a program.
 
-Traced options only scale arithmetic. Their values are inputs of the compiled program, one a member, so that a new
-value compiles nothing. All other options are compiled in: trials that differ in them belong to different groups.
+Traced options only scale arithmetic. Their values are inputs of the compiled program, one per member, so that a
+new value compiles nothing. All other options are compiled in: trials that differ in them belong to different
+populations.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,26 +20,26 @@ TRACED = frozenset(OPTIONS) | frozenset(NETWORK_OPTIONS)
 """Dotted names of the options that are traced."""
 
 _STAND_IN = dict.fromkeys(NETWORK_OPTIONS, 0.5)
-"""What a network is built with where its own number is traced: one for which the number is compiled in as a variable,
-while a rate of 0 would be compiled in as no dropout at all, and a forget bias of 1 as nothing to set."""
+"""The values that a network is built with where they are traced: with 0.5 the network holds a variable, while a dropout
+of 0 would be compiled in as no dropout at all, and a forget bias of 1 as nothing to set."""
 
 
 def is_traced(name: str, distribution: Distribution) -> bool:
     """Whether trials that differ only in this option share a compiled program.
 
     Args:
-        name: of the option.
+        name: the option's name.
         distribution: its values. Where an option may also be switched off (no clipping: None), programs differ.
     """
     return name in TRACED and None not in distribution.values
 
 
 def static_part(config: RunConfig, searched: Collection[str]) -> RunConfig:
-    """A config in which all that is traced has one value: equal for trials that share a compiled program.
+    """A config in which every traced option has one fixed value: equal for trials that share a compiled program.
 
     Args:
-        config: of a trial.
-        searched: names of the sweep's searched options. A network's own number is compiled in if it is not searched.
+        config: a trial's config.
+        searched: names of the sweep's searched options. An option of the network is compiled in if it is not searched.
     """
     defaults = RunConfig()
     values: dict[str, Any] = {}
@@ -54,12 +55,12 @@ def static_part(config: RunConfig, searched: Collection[str]) -> RunConfig:
 
 
 def numbers(config: RunConfig, searched: Collection[str], *, seed: int) -> Hyperparameters:
-    """What is traced of one member.
+    """The traced options of one member.
 
     Args:
-        config: of its trial.
+        config: its trial's config.
         searched: as for `static_part`.
-        seed: of the member.
+        seed: the member's seed.
     """
     network: Mapping[str, float] = {
         variable: getattr(config.model, name.split(".")[1])

@@ -1,76 +1,73 @@
-"""Who is at work: workers show that they live, and see which others do not any more."""
+"""Which workers are alive: each shows it by a locked file and by a counter that it raises in the storage.
 
+POSIX only: file locks are those of `fcntl.flock`.
+"""
+
+import contextlib
 import fcntl
 import os
 import socket
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 
-class Presence:
-    """A worker's sign of life on its own host: a locked file, which the kernel unlocks when the process is gone.
+@contextlib.contextmanager
+def worker_lock(folder: Path) -> Iterator[str]:
+    """Shows the workers on this host that this one is alive, by a locked file: the kernel unlocks it at its death.
 
     Args:
-        folder: where all workers of a sweep leave theirs.
+        folder: where all workers of a sweep keep their files.
+
+    Yields:
+        The worker's name, different for every process.
     """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.name = f"{host()}_{uuid.uuid4().hex[:12]}"
-        """The worker's name, different for every process."""
-        self._path = folder / f"{self.name}.lock"
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")  # for people
-        self._file.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._path.unlink(missing_ok=True)
-        self._file.close()
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{host()}_{uuid.uuid4().hex[:12]}"
+    path = folder / f"{name}.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")  # for people
+        file.flush()
+        try:
+            yield name
+        finally:
+            path.unlink(missing_ok=True)
 
 
-class Obituaries:
+class WorkerMonitor:
     """Tells which workers are dead.
 
-    One on this host is dead when its file is unlocked: known at once. One on another host is dead when its pulse, a
-    number it raises again and again, rests for a while by the clock of whoever watches; no two clocks are compared.
+    A worker on this host is dead when its file is unlocked, which is known at once. A worker on another host is dead
+    when its count of heartbeats does not change for a while, by the clock of this host: clocks are never compared.
 
     Args:
-        folder: where the workers leave their files.
-        grace: seconds without a beat after which a worker counts as dead.
+        folder: where the workers keep their files.
+        grace: seconds without a heartbeat after which a worker counts as dead.
     """
 
     def __init__(self, folder: Path, grace: float) -> None:
         self.folder, self.grace = folder, grace
         self._seen: dict[str, tuple[int, float]] = {}
 
-    def dead(self, worker: str, pulse: int) -> bool:
-        """Whether a worker is dead, as far as can be known by now.
+    def is_dead(self, worker: str, beats: int) -> bool:
+        """Whether a worker is dead, as far as is known now.
 
         Args:
             worker: its name.
-            pulse: its latest.
+            beats: its latest count of heartbeats.
         """
         if worker.split("_")[0] == host() and _unlocked(self.folder / f"{worker}.lock"):
             return True
         now = time.monotonic()
         last, since = self._seen.get(worker, (None, now))
-        if pulse != last:
-            since = now
-        self._seen[worker] = (pulse, since)
-        return now - since > self.grace
+        self._seen[worker] = (beats, since if beats == last else now)
+        return now - self._seen[worker][1] > self.grace
 
 
 def host() -> str:
-    """This machine since it was started: after a restart, or in another container, it is another."""
+    """Name of this machine since it was started: after a restart, or in another container, it is another name."""
     try:
         started = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
     except OSError:
@@ -82,8 +79,8 @@ def _unlocked(path: Path) -> bool:
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
     except BlockingIOError:
         return False
     except FileNotFoundError:
-        return True
+        pass
+    return True

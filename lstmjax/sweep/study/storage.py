@@ -1,21 +1,22 @@
-"""Where a study is kept: any relational database that Optuna knows, and the lock under which workers share it."""
+"""The database of a study: any relational one that Optuna knows, and the lock under which workers share it.
+
+POSIX only: the lock beside an SQLite file is that of `fcntl.flock`.
+"""
 
 import contextlib
 import fcntl
-import logging
 import os
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from lstmjax.errors import ConfigError
+from lstmjax.sweep.study.quiet_optuna import quiet_optuna
 
 SERVERS = ("postgresql", "mysql", "mariadb")
 """Databases that workers on several hosts may share."""
@@ -25,26 +26,24 @@ _PAUSES = (0.1, 0.5, 1.0, 3.0, 10.0)  # seconds between attempts
 
 
 class StorageError(ConfigError):
-    """The database cannot be reached, or not be used."""
+    """The database cannot be reached or used."""
 
 
 class Storage:
     """A database of studies.
 
-    Whatever takes several steps, such as claiming a block of trials, is done under `exclusive`, so that no two workers
-    ever see half of each other's work. The lock dies with the process that holds it: a file lock beside an SQLite file,
-    a row lock in a server.
+    What takes several steps, such as claiming a block of trials, is done under `exclusive`, so that no worker sees half
+    of another's work. The lock ends with the process that holds it: a file lock beside an SQLite file, a row lock in a
+    server.
 
     Args:
-        url: address of the database, as SQLAlchemy has it: ``sqlite:///study.db``, ``postgresql://user@host/name``.
+        url: address of the database, as SQLAlchemy writes it: ``sqlite:///study.db``, ``postgresql://user@host/name``.
 
     Raises:
-        ConfigError: there is no such database, it cannot be reached, or it is of a kind that is not supported.
+        ConfigError: the database does not exist, cannot be reached, or is of a kind that is not supported.
     """
 
     def __init__(self, url: str) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
             parsed = sqlalchemy.make_url(url)
         except ArgumentError:
@@ -58,7 +57,7 @@ class Storage:
         if self.kind not in (*SERVERS, "sqlite"):
             raise ConfigError(f"--storage is {self.name!r}: expected sqlite, postgresql or mysql")
         if self._file is not None and parsed.database in (None, "", ":memory:"):
-            raise ConfigError(f"--storage is {self.name!r}: name a file, for what is in memory dies with the process")
+            raise ConfigError(f"--storage is {self.name!r}: name a file, as a database in memory ends with the process")
         arguments = {"connect_timeout": round(_WAIT)} if self._file is None else {"timeout": _WAIT}
         with self._reached():
             _probe(url, arguments)
@@ -70,22 +69,22 @@ class Storage:
         return self._file is None
 
     def close(self) -> None:
-        """Closes the connections that wait to be used again."""
+        """Closes its connections."""
         self.rdb.engine.dispose()
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """No other process is in here at the same time. Not to be nested.
+        """Locks the database for this process alone. Cannot be nested.
 
         Raises:
-            StorageError: the database cannot be reached (any more).
+            StorageError: the database cannot be reached (anymore).
         """
         with self._reached(), self._row_lock() if self._file is None else self._file_lock():
             yield
 
     @contextlib.contextmanager
     def _reached(self) -> Iterator[None]:
-        """Says in the user's words what is wrong with the database."""
+        """Turns errors of the database into one line for the user."""
         try:
             yield
         except ImportError as error:
@@ -99,20 +98,19 @@ class Storage:
             raise StorageError(f"--storage is {self.name!r}, which cannot be used: {reason}") from None
 
     def _open(self, url: str, engine: dict) -> RDBStorage:
-        """Makes the tables where they are not there yet; workers that do so at once get into each other's way."""
-        for pause in _PAUSES:
+        """Makes the tables unless they exist; when several workers do so at once, all but one fail and try again."""
+        pauses = iter(_PAUSES)
+        while True:
             try:
-                if self._file is None:
-                    return _rdb(url, engine)
-                with self._file_lock():
-                    return _rdb(url, engine)
+                with contextlib.nullcontext() if self._file is None else self._file_lock(), quiet_optuna():
+                    return RDBStorage(url, engine_kwargs=engine)
             except (IntegrityError, ProgrammingError, OperationalError) as error:
-                if isinstance(error, OperationalError) and "already exists" not in str(error):
+                pause = next(pauses, None)
+                if pause is None or (isinstance(error, OperationalError) and "already exists" not in str(error)):
                     raise
                 time.sleep(pause)
-            except RuntimeError as error:  # made by another version of Optuna: its own words say what to do
+            except RuntimeError as error:  # made by another version of Optuna, whose message says what to do
                 raise ConfigError(f"--storage is {self.name!r}: {error}") from None
-        return _rdb(url, engine)
 
     @contextlib.contextmanager
     def _file_lock(self) -> Iterator[None]:
@@ -128,7 +126,7 @@ class Storage:
 
     @contextlib.contextmanager
     def _row_lock(self) -> Iterator[None]:
-        """Locks the one row of Optuna's table of versions, which nothing else ever does."""
+        """Locks the one row of Optuna's table of versions, which nothing else locks."""
         version = sqlalchemy.table("version_info", sqlalchemy.column("schema_version"))
         with self.rdb.engine.begin() as connection:
             connection.execute(sqlalchemy.select(version.c.schema_version).with_for_update())
@@ -136,15 +134,9 @@ class Storage:
 
 
 def _probe(url: str, arguments: dict) -> None:
-    """Fails where the database cannot be reached, and closes what was opened, which Optuna does not then."""
+    """Raises if the database cannot be reached, and closes its connection, which Optuna would not do."""
     engine = sqlalchemy.create_engine(url, connect_args=arguments)
     try:
         sqlalchemy.inspect(engine).get_table_names()
     finally:
         engine.dispose()
-
-
-def _rdb(url: str, engine: dict) -> RDBStorage:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return RDBStorage(url, engine_kwargs=engine)

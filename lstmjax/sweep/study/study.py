@@ -1,39 +1,53 @@
-"""The study: every trial of a sweep, who is at work on which, and what came of them, in Optuna's storage.
+"""The study: every trial of a sweep in Optuna's storage, the worker that trains it, and its outcome.
 
-Trials are made, claimed and finished a block at a time, under the storage's lock. A block's trials are made with all
-their parameters, in the order of their numbers; the first of them, the leader, carries the name of the block's owner
-and the owner's pulse. Whoever owns a block when it is finished records its outcomes, once; an owner that was taken for
-dead and comes back finds another name there, and what it did is dropped.
+Trials are made, claimed and finished by blocks, under the storage's lock. A block's trials are made with all their
+parameters, in the order of their numbers; the first of them, the leader, holds the name of the block's owner and the
+owner's count of heartbeats. The worker that owns a block when it is finished records its outcomes, once. If an owner
+was taken for dead and comes back, it finds another name there, and its outcomes are dropped.
 """
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.population.trial import Outcome, Trial
+from lstmjax.sweep.space.space import Space
+from lstmjax.sweep.study.distributions import distributions, stored_value
 from lstmjax.sweep.study.heartbeat import host
+from lstmjax.sweep.study.quiet_optuna import quiet_optuna
 from lstmjax.sweep.study.storage import Storage
 
 DESCRIPTION = "lstmjax"
 """Name of the study's attribute that says what it searches, and how."""
 
 # Attributes of trials that only this file reads.
-_BLOCK, _PARAMS, _OWNER, _PULSE = "lstmjax:block", "lstmjax:params", "lstmjax:owner", "lstmjax:pulse"
+_BLOCK, _PARAMS, _OWNER, _BEATS = "lstmjax:block", "lstmjax:params", "lstmjax:owner", "lstmjax:pulse"
 
-Ask = Callable[[optuna.Study, int, Sequence[Trial]], dict[str, Any]]
+Suggest = Callable[[optuna.Study, int, Sequence[Trial]], dict[str, Any]]
 """The parameters of a new trial, given the study, the trial's number and the trials of its block before it."""
 
-Dead = Callable[[str, int], bool]
-"""Whether the worker of some name and pulse is dead."""
+IsDead = Callable[[str, int], bool]
+"""Whether the worker with some name and count of heartbeats is dead."""
 
 
-class Block(NamedTuple):
-    """Trials that are trained together."""
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How many trials a study gets, and how their parameters are drawn."""
+
+    total: int
+    size: int
+    """Trials per block, at most."""
+    suggest: Suggest
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Trials that one worker trains together."""
 
     number: int
     """Number of the block, from 0."""
@@ -44,16 +58,25 @@ class Block(NamedTuple):
     trials: tuple[Trial, ...] = ()
     """The trials, in the order of their numbers."""
 
+    def to_json(self) -> list[Any]:
+        """The block as a list for JSON."""
+        return [self.number, self.first, self.size, self.trials]
+
+    @classmethod
+    def from_json(cls, stored: Sequence[Any]) -> Self:
+        """The block that `to_json` gave."""
+        number, first, size, trials = stored
+        return cls(number, first, size, tuple(Trial(*trial) for trial in trials))
+
 
 class Study:
     """A sweep's trials.
 
     Args:
         storage: where they are kept.
-        name: of the study, among others in the same storage.
-        description: what is searched, and how: a study is only ever gone on with as it was begun.
-        distributions: what Optuna is told of each searched option.
-        encode: a trial's parameters as Optuna's distributions have them.
+        name: name of the study, among others in the same storage.
+        description: what is searched, and how: a study is only continued with an equal description.
+        space: the searched options.
         coordinated: whether this process alone uses the storage, on behalf of workers on any host.
 
     Raises:
@@ -61,21 +84,13 @@ class Study:
     """
 
     def __init__(
-        self,
-        storage: Storage,
-        name: str,
-        description: Mapping[str, Any],
-        distributions: Mapping[str, BaseDistribution],
-        encode: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
-        *,
-        coordinated: bool = False,
+        self, storage: Storage, name: str, description: Mapping[str, Any], space: Space, *, coordinated: bool = False
     ) -> None:
-        self.storage = storage
+        self.storage, self.name, self.space = storage, name, space
         self._for_all_hosts = coordinated or storage.shared_by_hosts
-        self.name = name
-        self._distributions, self._encode = distributions, encode
-        self._foreign: dict[str, int] = {}  # the first pulses seen of workers on other hosts
-        with storage.exclusive():
+        self._distributions = distributions(space)
+        self._first_beats: dict[str, int] = {}  # the first counts seen of workers on other hosts
+        with storage.exclusive(), quiet_optuna():
             self.optuna = optuna.create_study(
                 storage=storage.rdb, study_name=name, direction="minimize", load_if_exists=True
             )
@@ -86,90 +101,86 @@ class Study:
         return self.optuna.get_trials(deepcopy=False)
 
     def finished(self, total: int) -> bool:
-        """Whether there are so many trials, and all of them are finished."""
+        """Whether there are at least ``total`` trials, and all are finished."""
         trials = self.trials()
         return len(trials) >= total and all(trial.state.is_finished() for trial in trials)
 
-    def claim(self, worker: str, dead: Dead, ask: Ask, *, total: int, size: int) -> Block | None:
-        """Takes a block that nobody is at work on: a released one, a dead worker's, or a new one.
+    def claim(self, worker: str, is_dead: IsDead, plan: Plan) -> Block | None:
+        """Takes a block that no living worker owns: a released one, a dead worker's, or a new one.
 
         Args:
-            worker: who takes it.
-            dead: tells whether the owner of a block is dead.
-            ask: draws the parameters of new trials.
-            total: how many trials the study gets.
-            size: trials in a new block, at most.
+            worker: name of the worker that takes it.
+            is_dead: tells whether the owner of a block is dead.
+            plan: how many trials the study gets, and how they are drawn.
 
         Returns:
-            The block, now the worker's; None if others are at work on all there is.
+            The block, now the worker's; None if living workers own all that is left.
 
         Raises:
-            ConfigError: another host is at work on the study, and its storage is not for several hosts.
+            ConfigError: a worker on another host uses the study, and the storage does not serve several hosts.
         """
         with self.storage.exclusive():
             trials = self.trials()
-            if self._elsewhere(trials, dead):
+            if self._may_be_used_elsewhere(trials, is_dead):
                 return None
             blocks: dict[Block, list[FrozenTrial]] = {}
             for trial in trials:
-                blocks.setdefault(_block(trial), []).append(trial)
+                blocks.setdefault(Block(*trial.system_attrs[_BLOCK]), []).append(trial)
             for block, begun in blocks.items():
-                whole = len(begun) == block.size
-                if whole and all(trial.state.is_finished() for trial in begun):
+                if len(begun) == block.size and all(trial.state.is_finished() for trial in begun):
                     continue
                 owner = begun[0].system_attrs.get(_OWNER)
-                if owner in (None, worker) or dead(owner, begun[0].system_attrs.get(_PULSE, 0)):
+                if owner in (None, worker) or is_dead(owner, begun[0].system_attrs.get(_BEATS, 0)):
                     self._set(begun[0], _OWNER, worker)
-                    return self._complete(block, begun, worker, ask)
+                    return self._complete(block, begun, worker, plan.suggest)
             first = sum(block.size for block in blocks)
-            if first >= total:
+            if first >= plan.total:
                 return None
-            return self._complete(Block(len(blocks), first, min(size, total - first)), [], worker, ask)
+            block = Block(len(blocks), first, min(plan.size, plan.total - first))
+            return self._complete(block, [], worker, plan.suggest)
 
-    def beat(self, block: Block, worker: str, pulse: int) -> bool:
+    def beat(self, block: Block, worker: str, beats: int) -> bool:
         """Shows that a worker is alive.
 
         Args:
-            block: what it is at work on.
+            block: the block that it trains.
             worker: its name.
-            pulse: a number that it raises with every beat.
+            beats: a count that it raises with every heartbeat.
 
         Returns:
-            False if the block is another's by now.
+            False if the block has another owner now.
         """
-        rdb = self.storage.rdb
-        leader = rdb.get_trial(self._id(block.first))
+        leader = self._trial(block.first)
         if leader.system_attrs.get(_OWNER) != worker or leader.state.is_finished():
             return False
-        rdb.set_trial_system_attr(leader._trial_id, _PULSE, pulse)
+        self._set(leader, _BEATS, beats)
         return True
 
     def release(self, block: Block, worker: str) -> None:
-        """Gives a block back unfinished."""
+        """Gives a block back unfinished, if the worker still owns it."""
         with self.storage.exclusive():
-            leader = self.storage.rdb.get_trial(self._id(block.first))
+            leader = self._trial(block.first)
             if leader.system_attrs.get(_OWNER) == worker:
                 self._set(leader, _OWNER, None)
 
     def finish(self, block: Block, worker: str, outcomes: Sequence[Outcome]) -> bool:
-        """Records what came of a block.
+        """Records the outcomes of a block.
 
         Args:
-            block: which.
-            worker: who trained it.
+            block: the block.
+            worker: name of the worker that trained it.
             outcomes: one for each of its trials.
 
         Returns:
-            False if the block is another's by now; then nothing is recorded.
+            False if the block has another owner now; then nothing is recorded.
         """
         if sorted(outcome.number for outcome in outcomes) != [trial.number for trial in block.trials]:
             raise ValueError("outcomes must hold one outcome for each trial of the block")
         with self.storage.exclusive():
-            rdb = self.storage.rdb
-            trials = {outcome.number: rdb.get_trial(self._id(outcome.number)) for outcome in outcomes}
+            trials = {outcome.number: self._trial(outcome.number) for outcome in outcomes}
             if trials[block.first].system_attrs.get(_OWNER) != worker:
                 return False
-            # The leader last: as long as it runs, whoever takes the block over knows that some may be missing.
+            # The leader last: while it is running, the next owner knows that outcomes may be missing.
             for outcome in sorted(outcomes, key=lambda outcome: outcome.number, reverse=True):
                 if not trials[outcome.number].state.is_finished():
                     self._record(trials[outcome.number], outcome)
@@ -184,58 +195,51 @@ class Study:
         if theirs is None:
             raise ConfigError(f"{where} that is not of lstmjax: name another --storage or --run-dir")
         ours = json.loads(json.dumps(description))
-        if ours.keys() != theirs.keys():  # each version has its own, as they are compared in its own way
+        elsewhere = "or name another --run-dir (and --study, if there is a --storage)"
+        if ours.keys() - {"network"} != theirs.keys() - {"network"}:  # each version compares in its own way
             raise ConfigError(
-                f"{where} that another version of lstmjax began: go on with that version, or name another --run-dir "
-                "(and --study, if there is a --storage)"
+                f"{where} that another version of lstmjax began: continue it with that version, {elsewhere}"
             )
-        for part in sorted(ours):
-            if ours[part] != theirs[part]:
-                raise ConfigError(
-                    f"{where} of another {part}: go on with the command it was begun with, or name another "
-                    "--run-dir (and --study, if there is a --storage)"
-                )
+        for part in sorted(ours | theirs):
+            if ours.get(part) != theirs.get(part):
+                raise ConfigError(f"{where} of another {part}: continue it with the command that began it, {elsewhere}")
 
-    def _elsewhere(self, trials: Sequence[FrozenTrial], dead: Dead) -> bool:
-        """Whether a worker of another host may be at work on a study that hosts cannot share."""
+    def _may_be_used_elsewhere(self, trials: Sequence[FrozenTrial], is_dead: IsDead) -> bool:
+        """Whether a worker on another host may use a study that hosts cannot share."""
         if self._for_all_hosts:
             return False
-        may_be = False
+        maybe = False
         for leader in trials:
-            owner, pulse = leader.system_attrs.get(_OWNER), leader.system_attrs.get(_PULSE, 0)
+            owner, beats = leader.system_attrs.get(_OWNER), leader.system_attrs.get(_BEATS, 0)
             if owner is None or leader.state.is_finished() or owner.split("_")[0] == host():
                 continue
-            known = self._foreign.setdefault(owner, pulse)
-            if pulse != known:
+            if beats != self._first_beats.setdefault(owner, beats):
                 raise ConfigError(
                     f"{self.storage.name} is in use on the host {owner.split('_')[0]}, and SQLite cannot be shared by "
                     "several hosts: use a server, such as --storage postgresql://user@host/name, or one coordinator "
                     "(scripts/launch_sweep.py --coordinate)"
                 )
-            may_be = may_be or not dead(owner, pulse)
-        return may_be
+            maybe = maybe or not is_dead(owner, beats)
+        return maybe
 
-    def _complete(self, block: Block, begun: Sequence[FrozenTrial], worker: str, ask: Ask) -> Block:
-        """The block with its trials; those not made yet are."""
+    def _complete(self, block: Block, begun: Sequence[FrozenTrial], worker: str, suggest: Suggest) -> Block:
+        """The block with its trials; those that are missing are made."""
         trials = [Trial(trial.number, params_of(trial)) for trial in begun]
         for number in range(block.first + len(trials), block.first + block.size):
-            params = ask(self.optuna, number, trials)
-            self._add(block, number, params, worker if not trials else None)
+            params = suggest(self.optuna, number, trials)
+            searched = {name: stored_value(value) for name, value in params.items() if name in self._distributions}
+            attributes: dict[str, Any] = {_BLOCK: [block.number, block.first, block.size], _PARAMS: json.dumps(params)}
+            trial = optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=searched,
+                distributions={name: self._distributions[name] for name in searched},
+                user_attrs={"block": block.number},
+                system_attrs=attributes | ({_OWNER: worker, _BEATS: 0} if number == block.first else {}),
+            )
+            self.optuna.add_trial(trial)
+            assert self._trial(number)  # it has the number that it was drawn for: the lock is held
             trials.append(Trial(number, params))
-        return block._replace(trials=tuple(trials))
-
-    def _add(self, block: Block, number: int, params: Mapping[str, Any], owner: str | None) -> None:
-        searched = self._encode({name: value for name, value in params.items() if name in self._distributions})
-        attributes: dict[str, Any] = {_BLOCK: [block.number, block.first, block.size], _PARAMS: json.dumps(params)}
-        template = optuna.trial.create_trial(
-            state=TrialState.RUNNING,
-            params=searched,
-            distributions={name: self._distributions[name] for name in searched},
-            user_attrs={"block": block.number},
-            system_attrs=attributes | ({} if owner is None else {_OWNER: owner, _PULSE: 0}),
-        )
-        self.optuna.add_trial(template)
-        assert self._id(number) >= 0  # it has the number it was drawn for: the lock is held
+        return dataclasses.replace(block, trials=tuple(trials))
 
     def _record(self, trial: FrozenTrial, outcome: Outcome) -> None:
         rdb, trial_id = self.storage.rdb, trial._trial_id
@@ -247,17 +251,14 @@ class Study:
         values = None if outcome.value is None else [outcome.value]
         rdb.set_trial_state_values(trial_id, TrialState[outcome.state], values)
 
+    def _trial(self, number: int) -> FrozenTrial:
+        rdb = self.storage.rdb
+        return rdb.get_trial(rdb.get_trial_id_from_study_id_trial_number(self.optuna._study_id, number))
+
     def _set(self, trial: FrozenTrial, name: str, value: Any) -> None:
         self.storage.rdb.set_trial_system_attr(trial._trial_id, name, value)
 
-    def _id(self, number: int) -> int:
-        return self.storage.rdb.get_trial_id_from_study_id_trial_number(self.optuna._study_id, number)
-
-
-def _block(trial: FrozenTrial) -> Block:
-    return Block(*trial.system_attrs[_BLOCK])
-
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's parameters by dotted name, as the engine takes them: fixed ones included, lists as lists."""
+    """A trial's parameters by dotted name, as training takes them: fixed ones included, lists as lists."""
     return json.loads(trial.system_attrs[_PARAMS])

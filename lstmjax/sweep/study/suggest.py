@@ -1,50 +1,48 @@
-"""The parameters of the next trial: drawn by number, or asked of Optuna's TPE, which learns from finished trials."""
+"""The parameters of the next trial: drawn by number, or by Optuna's TPE, which learns from finished trials."""
 
 import functools
-import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.config import SearchName, SweepConfig
 from lstmjax.sweep.population.trial import Trial
-from lstmjax.sweep.space.distribution import Distribution, Kind
 from lstmjax.sweep.space.samplers import draw
 from lstmjax.sweep.space.space import Space
-from lstmjax.sweep.study.study import Ask
+from lstmjax.sweep.study.distributions import distributions, original_value
+from lstmjax.sweep.study.study import Suggest
 
 STARTUP = 10
-"""Trials that TPE wants finished before it learns from them; until then it draws at random."""
+"""Finished trials that TPE needs before it learns from them; until then it draws at random."""
 
 _COUNTABLE = 100_000
 
 
-def asker(space: Space, sampler: SearchName, seed: int, block: int) -> Ask:
-    """What draws the parameters of new trials.
+def make_suggest(space: Space, sampler: SearchName, seed: int, block: int) -> Suggest:
+    """The function that draws the parameters of new trials.
 
     Args:
         space: what is searched.
-        sampler: random, sobol and grid are functions of the seed and the trial's number; tpe is one of these and of the
-            trials finished or running by then, the running ones taken for bad so that a block spreads out.
-        seed: of the sweep.
-        block: trials in a block; what changes the compiled program is drawn once for all of them.
+        sampler: random, sobol and grid depend on the seed and the trial's number alone; tpe also on the trials that
+            are finished or running by then; it takes the running ones for bad, so that a block spreads out.
+        seed: the sweep's seed.
+        block: trials per block; options that change the compiled program are drawn once per block.
     """
     if sampler == "tpe":
-        return functools.partial(_ask_tpe, space, seed, block)
+        return functools.partial(_suggest_tpe, space, seed, block)
     return lambda study, number, before: draw(space, sampler, seed, number, block=block)
 
 
 def number_of_trials(settings: SweepConfig, space: Space) -> int:
-    """How many trials a sweep gets: as many as it is told, or all points of a grid.
+    """How many trials a sweep gets: ``trials``, or all points of a grid.
 
     Raises:
-        ConfigError: the grid has more points than there are trials.
+        ConfigError: the grid has more points than ``trials``.
     """
     if settings.sampler != "grid":
         return settings.trials
@@ -59,55 +57,23 @@ def number_of_trials(settings: SweepConfig, space: Space) -> int:
     return points
 
 
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The searched options as Optuna has them."""
-    return {name: _OPTUNA[values.kind](values) for name, values in space.parameters if values.searched}
-
-
-def encode(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as Optuna stores them: lists as JSON text."""
-    return {name: _stored(value) for name, value in params.items()}
-
-
-_OPTUNA: Mapping[Kind, Callable[[Distribution], BaseDistribution]] = {
-    "choice": lambda values: CategoricalDistribution([_stored(value) for value in values.values]),
-    "uniform": lambda values: FloatDistribution(values.low, values.high),  # type: ignore[arg-type]
-    "loguniform": lambda values: FloatDistribution(values.low, values.high, log=True),  # type: ignore[arg-type]
-    "int": lambda values: IntDistribution(values.low, values.high),  # type: ignore[arg-type]
-    "logint": lambda values: IntDistribution(values.low, values.high, log=True),  # type: ignore[arg-type]
-}
-
-
-def _stored(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (list, tuple)) else value
-
-
-def _ask_tpe(
+def _suggest_tpe(
     space: Space, seed: int, block: int, study: optuna.Study, number: int, before: Sequence[Trial]
 ) -> dict[str, Any]:
-    """TPE, one option after the other, each seeded by the trial's number: a restart forgets who was asked before."""
+    """TPE, one option after the other, each seeded by the trial's number: so a restart suggests the same again."""
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     if len(finished) < STARTUP:
         return draw(space, "random", seed, number, block=block)
-    told = distributions(space)
+    in_optuna = distributions(space)
     frozen = optuna.trial.create_trial(state=TrialState.RUNNING)
     frozen.number = number
     shared = {name: before[0].params[name] for name in space.shape_names if before and name in before[0].params}
-    params: dict[str, Any] = {}
-    for name, values in space.parameters:
-        if not space.active(name, params):
-            continue
-        if not values.searched:
-            params[name] = values.edges[0]
-        elif name in shared:
-            params[name] = shared[name]
-        else:
-            sampler = TPESampler(seed=zlib.crc32(f"{seed} {number} {name}".encode()), n_startup_trials=STARTUP)
-            value = sampler.sample_independent(study, frozen, name, told[name])
-            params[name] = _chosen(values, value)
-    return params
 
+    def value(name: str) -> Any:
+        if name in shared:
+            return shared[name]
+        sampler = TPESampler(seed=zlib.crc32(f"{seed} {number} {name}".encode()), n_startup_trials=STARTUP)
+        stored = sampler.sample_independent(study, frozen, name, in_optuna[name])
+        return original_value(space.distribution(name), stored)
 
-def _chosen(values: Distribution, value: Any) -> Any:
-    """The value itself, where Optuna knows its JSON text."""
-    return next((choice for choice in values.values if _stored(choice) == value), value)
+    return space.point(value)

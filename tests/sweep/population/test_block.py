@@ -1,4 +1,4 @@
-"""Blocks of trials: each member as if it were alone, whoever is trained beside it, pruned, out of memory or cut off."""
+"""Blocks of trials: each member is as if trained alone, despite neighbours, pruning, lack of memory or interruption."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from lstmjax.data.windows import Windows
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.sweep import Halving, Interrupted, Space, Trial, draw
-from lstmjax.sweep.population import block, lanes
-from lstmjax.sweep.population.group import make_groups
+from lstmjax.sweep.population import block, slots
+from lstmjax.sweep.population.population import make_populations
 
 RATES = [0.001, 0.01, 0.03, 0.1, 0.3, 0.0003, 0.02, 0.003, 0.0001]
 
@@ -42,7 +42,7 @@ def alike(ours, theirs, small):
         assert small.same_bytes(*weights)
 
 
-def test_every_trial_comes_to_an_outcome(whole):
+def test_every_trial_has_an_outcome(whole):
     outcomes, reports = whole
     assert [outcome.number for outcome in outcomes] == list(range(9))
     assert {outcome.state for outcome in outcomes} == {"COMPLETE"}
@@ -62,7 +62,7 @@ def test_the_objective_is_that_of_the_kept_weights(whole, panel):
     origins = np.arange(first, last - 1, dtype=np.int32)
     truth = np.stack([panel.y[origin : origin + 2] for origin in origins])
     for outcome in whole[0][::4]:
-        forecaster = Forecaster(outcome.fitted[0].config).with_fitted(outcome.fitted[0])
+        forecaster = Forecaster.of(outcome.fitted[0])
         forecast = forecaster.forecast_windows(panel, Windows(np.zeros_like(origins), origins))
         assert outcome.value == pytest.approx(np.abs(forecast - truth).mean() / panel.y[:first].std(), rel=1e-5)
 
@@ -76,13 +76,13 @@ def test_for_every_traced_option_a_member_is_what_it_would_be_alone(panel, small
     outcomes = small.train(panel, [*trials, Trial(99, {})])
     usual = outcomes.pop()
     for trial, outcome in zip(trials, outcomes, strict=True):
-        (group,) = make_groups(small.base, panel, small.space, [trial], seeds=1, metric="scaled_mae").groups
+        (population,), _ = make_populations(small.base, panel, small.space, [trial], seeds=1, metric="scaled_mae")
         alone = training.train(
-            group.network,
-            group.data,
-            group.config.optimizer,
-            group.config.train,
-            hyperparameters=[group.members[0].numbers],
+            population.network,
+            population.data,
+            population.config.optimizer,
+            population.config.train,
+            hyperparameters=[population.members[0].numbers],
         )
         assert small.same_bytes(alone.weights(), outcome.fitted[0].weights), trial
         assert outcome.intermediate != usual.intermediate, f"{trial} has no part in the program"
@@ -93,17 +93,17 @@ def test_pruning_changes_no_survivor(halved, whole, small):
     alike([best], [whole[0][best.number]], small)
 
 
-def test_the_best_of_each_rung_go_on(halved, whole):
+def test_the_best_of_each_rung_continue(halved, whole):
     outcomes, reports = halved
     assert sorted(outcome.steps for outcome in outcomes) == [3] * 6 + [9] * 2 + [27]
     for stop, entered, kept in ((3, 9, 3), (9, 3, 1)):
         (rung,) = [report for report in reports if report.message and report.message.startswith(f"step {stop}:")]
-        assert rung.message == f"step {stop}: the best {kept} of {entered} trials go on"
+        assert rung.message == f"step {stop}: the best {kept} of {entered} trials continue"
         ranked = sorted((o.number for o in outcomes if o.steps >= stop), key=rung.values.get)
         assert {o.number for o in outcomes if o.steps > stop} == set(ranked[:kept])
     last = max((o for o in outcomes if o.steps == 3), key=lambda outcome: outcome.value)
     assert (last.state, last.fitted) == ("PRUNED", None)
-    assert last.reason == "pruned at step 3: 9. of 9, the best 3 went on"
+    assert last.reason == "pruned at step 3: rank 9 of 9, the best 3 continue"
     assert last.value == whole[0][last.number].intermediate[3]
 
 
@@ -164,18 +164,18 @@ def test_without_validation_windows_there_is_nothing_to_rank_by(panel, small):
         small.train(panel, small.trials_at(RATES), metric="accuracy")
 
 
-# --- cut off
+# --- interruption
 
 
-def test_a_block_that_is_cut_off_goes_on(halved, panel, small, tmp_path):
+def test_a_block_that_is_interrupted_resumes(halved, panel, small, tmp_path):
     trials, options = small.trials_at(RATES), {"halving": Halving(3), "state_dir": tmp_path / "state"}
     done = []
     for patience in (2, 4, 6, 100):
-        asked, reports = [], []
+        calls, reports = [], []
 
-        def stop(asked=asked, patience=patience):
-            asked.append(1)
-            return len(asked) > patience
+        def stop(calls=calls, patience=patience):
+            calls.append(1)
+            return len(calls) > patience
 
         try:
             outcomes = small.train(
@@ -191,7 +191,7 @@ def test_a_block_that_is_cut_off_goes_on(halved, panel, small, tmp_path):
         raise AssertionError("it was trained again")
 
     alike(small.train(panel, trials, should_stop=lambda: True, on_report=untouched, **options), outcomes, small)
-    with pytest.raises(CheckpointError, match="holds the population of other trials"):
+    with pytest.raises(CheckpointError, match="holds the checkpoints of other trials"):
         small.train(panel, trials[:3], **options)
 
 
@@ -200,34 +200,36 @@ def test_a_block_that_is_cut_off_goes_on(halved, panel, small, tmp_path):
 
 def test_a_population_that_does_not_fit_is_trained_in_parts(whole, panel, small, monkeypatch):
     monkeypatch.setattr(parallel, "available_bytes", lambda: 250_000_000)
-    monkeypatch.setattr(lanes, "training_bytes", lambda *plan, **options: 100_000_000 * len(plan[-1]))
+    monkeypatch.setattr(slots, "training_bytes", lambda *plan, **options: 100_000_000 * len(plan[-1]))
     messages = []
     outcomes = small.train(
         panel, small.trials_at(RATES), population=10, on_report=lambda report: messages.append(report.message)
     )
     assert [message for message in messages if message] == [
-        "10 members together need 1000 MB a device, which has 250 MB left: they are trained 2 at a time",
+        "10 members together need 1000 MB per device, which has 250 MB left: training 2 at a time",
     ]
     alike(outcomes, whole[0], small)
 
 
 def test_the_need_is_that_of_the_compiled_programs(whole, panel, small, compilations):
-    (group,) = make_groups(small.base, panel, small.space, small.trials_at([0.1]), seeds=1, metric="scaled_mae").groups
+    (population,), _ = make_populations(
+        small.base, panel, small.space, small.trials_at([0.1]), seeds=1, metric="scaled_mae"
+    )
     before = len(compilations)
+    config, hyperparameters = population.config, [population.members[0].numbers] * 2
     needed = training.training_bytes(
-        group.network, group.data, group.config.optimizer, group.config.train, [group.members[0].numbers] * 2,
-        mapping="map",
-    )  # fmt: skip
+        population.network, population.data, config.optimizer, config.train, hyperparameters, mapping="map"
+    )
     assert len(compilations) == before
     state, panel_arrays = (
         sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-        for tree in (group.template(), group.data.arrays)
+        for tree in (population.template(), population.data.arrays)
     )
     # On each of two devices a member's state before and after, and the panel once.
     assert 2 * state + panel_arrays < needed < 2 * state + panel_arrays + 100_000
 
 
-def test_out_of_memory_halves_the_population_and_goes_on(whole, panel, small, monkeypatch):
+def test_out_of_memory_halves_the_members_at_a_time(whole, panel, small, monkeypatch):
     monkeypatch.setattr(parallel, "available_bytes", lambda: None)
     monkeypatch.setattr(block, "make_train", scarce(most=2))
     messages = []
@@ -235,8 +237,8 @@ def test_out_of_memory_halves_the_population_and_goes_on(whole, panel, small, mo
         panel, small.trials_at(RATES), population=10, on_report=lambda report: messages.append(report.message)
     )
     assert [message for message in messages if message] == [
-        "out of memory with 10 members at a time: going on with 4",
-        "out of memory with 4 members at a time: going on with 2",
+        "out of memory with 10 members at a time: continuing with 4",
+        "out of memory with 4 members at a time: continuing with 2",
     ]
     alike(outcomes, whole[0], small)
 

@@ -63,7 +63,7 @@ def test_64_trials_cost_less_than_a_quarter():
     assert total / (64 * 810) < 0.11
 
 
-def test_what_is_no_halving():
+def test_invalid_halvings():
     with pytest.raises(ConfigError, match="halving is 1: expected at least 2"):
         Halving(1)
     with pytest.raises(ConfigError, match="the number of rungs is 0: expected at least 1"):

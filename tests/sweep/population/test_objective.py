@@ -12,8 +12,8 @@ from lstmjax.data.scaling import unscale
 from lstmjax.data.transform import TRANSFORMS
 from lstmjax.data.windows import Windows, gather
 from lstmjax.evaluation import metrics
-from lstmjax.sweep.population.group import common_windows
 from lstmjax.sweep.population.objective import WEIGHTS, make_objective
+from lstmjax.sweep.population.population import common_windows
 from lstmjax.training import METRICS
 from lstmjax.training.objective import INVERSES
 

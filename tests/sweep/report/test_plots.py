@@ -1,10 +1,10 @@
-"""Pictures of a sweep."""
+"""Plots of a sweep."""
 
 import numpy as np
 import optuna
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lstmjax.sweep.report import plots as pictures
+from lstmjax.sweep.report import plots
 
 
 def test_every_option_has_its_bar_and_its_name() -> None:
@@ -19,7 +19,7 @@ def test_every_option_has_its_bar_and_its_name() -> None:
         )
         for _ in range(40)
     ]
-    figure = pictures.importance(trials)
+    figure = plots.importance(trials)
     assert figure is not None
     FigureCanvasAgg(figure).draw()
     (axis,) = figure.axes

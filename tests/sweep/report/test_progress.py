@@ -1,4 +1,4 @@
-"""How a sweep goes, where there is no terminal."""
+"""The progress of a sweep, where there is no terminal."""
 
 import io
 
@@ -15,7 +15,7 @@ REPORT = Report(
 
 
 @pytest.mark.parametrize(("silence", "lines"), [(0.0, 2), (3600.0, 0)])
-def test_a_line_comes_now_and_then_where_there_is_no_terminal(monkeypatch, silence, lines):
+def test_there_is_a_line_from_time_to_time_without_a_terminal(monkeypatch, silence, lines):
     monkeypatch.setattr(display, "_SILENCE", silence)
     file = io.StringIO()
     with SweepDisplay(64, 800, Console(file=file, width=200)) as shown:

@@ -48,7 +48,7 @@ def test_equal_spaces_have_equal_text_whatever_their_order():
     assert Space.from_dict(one).to_json() == Space.from_dict(other | one).to_json()
 
 
-def test_what_changes_shapes_is_told_from_what_is_traced():
+def test_options_that_are_compiled_in_are_distinguished_from_traced_ones():
     found = space(
         optimizer__learning_rate=RATE,
         model__hidden_size=SIZE,
@@ -134,13 +134,13 @@ def test_quantiles_of_distributions(distribution, values):
         ({"optimizer.learning_rate": {"type": "uniform", "low": 0.1, "high": 0.01}},
          "optimizer.learning_rate: low (0.1) is above high (0.01): swap them"),
         ({"optimizer.learning_rate": {"type": "loguniform", "low": 0, "high": 0.01}},
-         "optimizer.learning_rate: loguniform from 0 never gets anywhere on a logarithmic scale: give a low above 0"),
+         "optimizer.learning_rate: loguniform cannot start at 0 on a logarithmic scale: give a low above 0"),
         ({"optimizer.learning_rate": {"type": "uniform", "low": 0.1, "high": 0.1}},
          "optimizer.learning_rate: low and high are both 0.1: give a fixed value, or widen the range"),
         ({"optimizer.learning_rate": {"type": "uniform", "low": "0.1", "high": 1}},
          "optimizer.learning_rate: low is '0.1', expected a finite number"),
         ({"model.hidden_size": {"type": "int", "low": 8.5, "high": 64}},
-         "model.hidden_size: low is 8.5, and int has whole numbers: leave the point out"),
+         "model.hidden_size: low is 8.5, and int needs whole numbers: remove the decimal point"),
         ({"optimizer.learning_rate": {"type": "normal", "mean": 1}},
          "optimizer.learning_rate: type is 'normal', expected one of choice, uniform, loguniform, int, logint, fixed"),
         ({"optimizer.learning_rate": {"type": "uniform", "low": 1}}, "optimizer.learning_rate: uniform needs high"),
@@ -153,18 +153,18 @@ def test_quantiles_of_distributions(distribution, values):
          "data.h cannot be part of a space, as every trial is ranked on the same targets: give it among the run's"),
         ({"train.max_steps": {"type": "int", "low": 1, "high": 9}}, "train.max_steps cannot be part of a space, as"),
         ({"model.dropout": {"value": 0.1, "when": {"model.name": "direct"}}},
-         "model.dropout: when names 'model.name', which is not in the space: add it, or mend it"),
+         "model.dropout: when names 'model.name', which is not in the space: add or correct it"),
         ({"model.dropout": {"value": 0.1, "when": {"model.name": "tft"}}, "model.name": "direct"},
-         "model.dropout: when wants model.name to be 'tft', which is not among its values ['direct']"),
+         "model.dropout: when names 'tft' for model.name, which is not among its values ['direct']"),
         ({"model.dropout": {"value": 0.1, "when": {"optimizer.learning_rate": 0.1}}, "optimizer.learning_rate": RATE},
          "model.dropout: when names 'optimizer.learning_rate', which is loguniform: only a choice can be a condition"),
         ({"model.num_layers": {"type": "choice", "values": [1, 2], "when": {"model.hidden_size": 8}},
           "model.hidden_size": {"type": "choice", "values": [8, 9], "when": {"model.num_layers": 1}}},
          "model.hidden_size, model.num_layers: each is conditional on another: remove one of the conditions"),
-        ({"model.num_layers": 1, "model": {"num_layers": 2}}, "model.num_layers stands there twice: leave one out"),
+        ({"model.num_layers": 1, "model": {"num_layers": 2}}, "model.num_layers is given twice: remove one"),
     ],
 )  # fmt: skip
-def test_what_is_no_space(mapping, message):
+def test_invalid_spaces(mapping, message):
     with pytest.raises(ConfigError) as caught:
         Space.from_dict(mapping, "space.toml")
     assert str(caught.value).startswith(f"space.toml: {message}")

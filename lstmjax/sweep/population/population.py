@@ -1,0 +1,223 @@
+"""Populations: members that share a compiled program, what they are trained on, and the state of each."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from flax import nnx
+
+from lstmjax import models
+from lstmjax.config import DataConfig, RunConfig
+from lstmjax.data.panel import Panel
+from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.windows import Windows
+from lstmjax.errors import ConfigError, DataError
+from lstmjax.forecaster.checkpoints import state_template, training_summary
+from lstmjax.forecaster.fitted import Fitted, Trained
+from lstmjax.models.user_network import NetworkMaker, OwnBuilder, own_name
+from lstmjax.sweep.population.objective import make_objective
+from lstmjax.sweep.population.trial import Trial
+from lstmjax.sweep.space.space import Space
+from lstmjax.sweep.space.traced import numbers, static_part
+from lstmjax.training import Hyperparameters, TrainingData, TrainResult, TrainState, functional
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One model: a trial trained from one seed."""
+
+    trial: int
+    """Position of its trial in the block."""
+    config: RunConfig
+    """All options of its trial, with its own seed."""
+    numbers: Hyperparameters
+    """Its traced options."""
+
+
+@dataclasses.dataclass
+class Population:
+    """Members that share a compiled program.
+
+    Attributes:
+        config: the options that are compiled in.
+        prepared: the data, prepared as these options say.
+        data: what the members are trained on.
+        network: draws the networks.
+        network_name: what their checkpoints call them.
+        members: M members.
+        state: of all members, NumPy arrays with a leading axis of M; None before they are begun.
+        kept: (M,) the objective of each member's kept weights; infinite before any check.
+        history: for each member the objective at each check, by step.
+        seconds: (M,) each member's share of the time.
+        slots: members trained at once, at most; None before that is known.
+    """
+
+    config: RunConfig
+    prepared: Prepared
+    data: TrainingData
+    network: models.Builder | OwnBuilder
+    network_name: str
+    members: list[Member]
+    state: TrainState | None = None
+    slots: int | None = None
+
+    def __post_init__(self) -> None:
+        self.kept = np.full(len(self.members), np.inf)
+        self.history: list[dict[int, float]] = [{} for _ in self.members]
+        self.seconds = np.zeros(len(self.members))
+
+    @property
+    def steps(self) -> np.ndarray:
+        """(M,) updates of each member."""
+        return np.zeros(len(self.members), np.int32) if self.state is None else np.asarray(self.state.step)
+
+    def is_active(self, row: int) -> bool:
+        """Whether a member would be trained further: it neither stopped early nor failed."""
+        return self.state is None or not (self.state.stopped[row] or self.state.failed_step[row] >= 0)
+
+    def failure(self, row: int) -> str | None:
+        """One line on why a member failed; None if it did not."""
+        return None if self.state is None else self._result().failure(row)
+
+    def take(self, rows: Sequence[int]) -> TrainState:
+        """The state of some members."""
+        assert self.state is not None
+        return jax.tree.map(lambda leaf: leaf[list(rows)], self.state)
+
+    def put(self, rows: Sequence[int], state: TrainState, slots: Sequence[int]) -> None:
+        """Stores the new state of some members.
+
+        Args:
+            rows: the members.
+            state: of all that were trained at once.
+            slots: for each of ``rows`` its place in that state.
+        """
+        if self.state is None:
+            self.state = jax.tree.map(
+                lambda leaf: np.zeros((len(self.members), *np.shape(leaf)[1:]), np.asarray(leaf).dtype), state
+            )
+        for whole, part in zip(jax.tree.leaves(self.state), jax.tree.leaves(jax.device_get(state)), strict=True):
+            whole[list(rows)] = np.asarray(part)[list(slots)]
+
+    def template(self) -> TrainState:
+        """The shapes of the state."""
+        return state_template(self.network, self.config.optimizer, self.config.train, len(self.members))
+
+    def fitted(self, row: int) -> Fitted:
+        """The trained forecaster of a member."""
+        member, result = self.members[row], self._result()
+        resolved = dataclasses.replace(member.config, data=self.prepared.config)
+        trained = Trained.of(
+            self.prepared,
+            # A copy, as a view of one member's weights would keep those of all in memory.
+            jax.tree.map(np.array, result.weights(row)),
+            training_summary(result, row, seconds=float(self.seconds[row])),
+        )
+        return Fitted.of(resolved, self.network_name, self.prepared, trained)
+
+    def _result(self) -> TrainResult:
+        assert self.state is not None
+        structure, _ = functional(self.network)
+        return TrainResult(structure, self.state, False, 0.0, self.config.train.batch_size, 1)
+
+
+def make_populations(
+    base: RunConfig,
+    panel: Panel,
+    space: Space,
+    trials: Sequence[Trial],
+    *,
+    seeds: int,
+    metric: str,
+    network: NetworkMaker | None = None,
+) -> tuple[list[Population], dict[int, str]]:
+    """Divides trials into populations, by the options that are compiled in, and prepares the data of each.
+
+    Args:
+        base: the options that the trials do not name.
+        panel: the data.
+        space: what is searched.
+        trials: the trials.
+        seeds: members per trial.
+        metric: what trials are ranked by.
+        network: see `train_block`.
+
+    Returns:
+        The populations, in the order of their first trials; and for each trial that cannot be trained, by its position,
+        why: its options contradict each other, or its data cannot be prepared.
+
+    Raises:
+        ConfigError: the metric is unknown, or cannot be computed for this data; or as in `check_network`.
+        DataError: the base config's data cannot be used.
+    """
+    check_network(network, space)
+    longest = space.longest_lookback(base)
+
+    @functools.cache
+    def prepared_as(config: DataConfig) -> tuple[Prepared, TrainingData]:
+        prepared = prepare(panel, config, with_test=True)
+        prepared = prepared._replace(validation=common_windows(prepared.validation, longest))
+        objective = make_objective(metric, prepared)
+        return prepared, TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec, objective)
+
+    prepared_as(base.data)  # an error here is an error of every trial
+    refused: dict[int, str] = {}
+    members_of: dict[RunConfig, list[Member]] = {}
+    for position, trial in enumerate(trials):
+        try:
+            config = base.replace({**trial.params, "train.batch_shards": 1})
+        except ConfigError as error:
+            refused[position] = str(error)
+            continue
+        members = members_of.setdefault(static_part(config, space.names), [])
+        for seed in range(config.train.seed, config.train.seed + seeds):
+            own = config.replace({"train.seed": seed})
+            members.append(Member(position, own, numbers(own, space.names, seed=seed)))
+    populations = []
+    for config, members in members_of.items():
+        try:
+            prepared, data = prepared_as(config.data)
+            spec, model = prepared.spec, config.model
+            builder = models.Builder(spec, model) if network is None else OwnBuilder(network, spec)
+            functional(builder)  # raises where options contradict each other
+            name = model.name if network is None else own_name(network)
+            populations.append(Population(config, prepared, data, builder, name, members))
+        except (ConfigError, DataError) as error:
+            refused |= {member.trial: str(error) for member in members}
+    return populations, refused
+
+
+def check_network(network: NetworkMaker | None, space: Space, source: str = "space") -> None:
+    """Validates a network of the user's own.
+
+    Args:
+        network: makes the networks; None for that of ``config.model``, which is always valid.
+        space: what is searched.
+        source: where the space came from, for the messages.
+
+    Raises:
+        ConfigError: the network is a module, or the space has options of ``config.model``.
+    """
+    if isinstance(network, nnx.Module):
+        raise ConfigError(
+            f"network is a module ({own_name(network)}): give the class or function (spec, *, rngs) that makes it, as "
+            "every member draws its own weights"
+        )
+    for name, _ in space.parameters if network is not None else ():
+        if name.startswith("model."):
+            raise ConfigError(f"{source}: {name} has no effect on a network of your own: remove it from the space")
+
+
+def common_windows(windows: Windows, longest: int) -> Windows:
+    """The windows that all trials are validated on: those whose longest lookback lies within the series.
+
+    So no trial is judged by a window that is padded for others. Where every window would be, all of them count.
+
+    Args:
+        windows: those whose targets lie in validation rows.
+        longest: the longest lookback of any trial, in rows.
+    """
+    whole = np.asarray(windows.origin) >= longest
+    return Windows(*(np.asarray(column)[whole] for column in windows)) if whole.any() else windows

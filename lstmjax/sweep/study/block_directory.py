@@ -1,0 +1,88 @@
+"""What a block of trials leaves in the sweep's directory: checkpoints, outcomes, and its best trial's weights."""
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lstmjax.errors import ConfigError
+from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.storage import checkpoint
+from lstmjax.storage.files import replace_file
+from lstmjax.sweep.population.trial import Outcome
+from lstmjax.sweep.study.study import Block
+
+MAX_DEATHS = 3
+"""Workers in a row that may die while they train a block, without a checkpoint in between."""
+
+
+class BlockDirectory:
+    """The folder of one block, such as ``blocks/0003``.
+
+    Args:
+        sweep: the sweep's directory.
+        number: the block's number.
+
+    Attributes:
+        path: the folder.
+        state: folder of the checkpoints, while the block is trained.
+        best: folder of the best trial's weights.
+    """
+
+    def __init__(self, sweep: Path, number: int) -> None:
+        self.path = sweep / "blocks" / f"{number:04d}"
+        self.state, self.best = self.path / "state", self.path / "best"
+        self._outcomes = self.path / "outcomes.jsonl"
+
+    def weights(self, trial: int) -> Path:
+        """Folder of the members of a trial, if it is the block's best."""
+        return self.best / f"trial-{trial:04d}"
+
+    def save(self, outcomes: Sequence[Outcome]) -> None:
+        """Writes the best trial's weights, and then the outcomes, for the case that this process dies before recording.
+
+        Args:
+            outcomes: of all trials of the block.
+        """
+        complete = [outcome for outcome in outcomes if outcome.state == "COMPLETE" and outcome.fitted]
+        if complete:
+            best = min(complete, key=lambda o: (math.inf if o.value is None else o.value, o.number))
+            for fitted in best.fitted or ():
+                folder = self.weights(best.number) / f"seed-{fitted.config.train.seed}"
+                Forecaster.of(fitted).save(folder, overwrite=True)
+        replace_file(self._outcomes, "".join(json.dumps(outcome.to_json()) + "\n" for outcome in outcomes))
+
+    def load(self) -> list[Outcome] | None:
+        """The outcomes that `save` wrote; None if the block is not trained yet."""
+        if not self._outcomes.exists():
+            return None
+        return [Outcome.from_json(json.loads(line)) for line in self._outcomes.read_text().splitlines()]
+
+    @contextlib.contextmanager
+    def attempt(self, block: Block, worker: str) -> Iterator[None]:
+        """Notes that a worker trains the block, until the worker leaves it, finished or not, and is still alive.
+
+        So a block that kills every worker is not trained again and again.
+
+        Args:
+            block: the block.
+            worker: name of the worker.
+
+        Raises:
+            ConfigError: `MAX_DEATHS` workers died while they trained the block, since its last checkpoint.
+        """
+        path, saved = self.path / "attempts.json", checkpoint.steps(self.state)
+        earlier = json.loads(path.read_text()) if path.exists() else {}
+        workers = earlier["workers"] if earlier.get("saved") == saved else []
+        if len(workers) >= MAX_DEATHS:
+            raise ConfigError(
+                f"the last {len(workers)} workers on trials {block.first} to {block.first + block.size - 1} were "
+                f"killed before they saved a checkpoint, perhaps out of memory: fix that, remove {path}, and run the "
+                "same command again"
+            )
+        replace_file(path, json.dumps({"saved": saved, "workers": [*workers, worker]}) + "\n")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
