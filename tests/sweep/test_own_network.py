@@ -69,7 +69,7 @@ def test_a_finished_sweep_is_of_its_network(swept, base, tmp_path):
 def test_every_member_draws_its_own_weights(small, panel):
     trials = [Trial(0, {"optimizer.learning_rate": 1e-6})]
     (outcome,) = train_block(small.base, panel, RATES, trials, seeds=2, population=2, network=Linear)
-    first, second = ([*fitted.weights.params.values()] for fitted in outcome.fitted)
+    first, second = ([*fitted.selected.weights.params.values()] for fitted in outcome.fitted)
     assert [array.shape for array in first] == [array.shape for array in second]
     assert any(jnp.abs(jnp.asarray(a) - jnp.asarray(b)).max() > 0.01 for a, b in zip(first, second, strict=True))
 

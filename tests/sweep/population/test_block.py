@@ -38,7 +38,7 @@ def halved(panel, small):
 def alike(ours, theirs, small):
     for one, other in zip(ours, theirs, strict=True):
         assert one._replace(seconds=0, fitted=None) == other._replace(seconds=0, fitted=None)
-        weights = [[fitted.weights for fitted in outcome.fitted or ()] for outcome in (one, other)]
+        weights = [[fitted.selected.weights for fitted in outcome.fitted or ()] for outcome in (one, other)]
         assert small.same_bytes(*weights)
 
 
@@ -84,7 +84,7 @@ def test_for_every_traced_option_a_member_is_what_it_would_be_alone(panel, small
             population.config.train,
             hyperparameters=[population.members[0].numbers],
         )
-        assert small.same_bytes(alone.weights(), outcome.fitted[0].weights), trial
+        assert small.same_bytes(alone.weights(), outcome.fitted[0].selected.weights), trial
         assert outcome.intermediate != usual.intermediate, f"{trial} has no part in the program"
 
 
@@ -154,7 +154,7 @@ def test_seeds_are_members_of_their_trial(whole, panel, small):
     assert [outcome.steps for outcome in outcomes if outcome.state == "PRUNED"] == [2 * 9] * 2
     alone = [whole[0][best.number], others[best.number]]
     for fitted, single in zip(best.fitted, alone, strict=True):
-        assert small.same_bytes(fitted.weights, single.fitted[0].weights)
+        assert small.same_bytes(fitted.selected.weights, single.fitted[0].selected.weights)
 
 
 def test_without_validation_windows_there_is_nothing_to_rank_by(panel, small):
