@@ -72,6 +72,7 @@ SHARED: dict[str, Any] = {
     "model.hidden_size": 96,
     "model.dropout": 0.2,
     "data.transform": "log",
+    "optimizer.learning_rate": 6e-3,
     "optimizer.schedule": "cosine",
     "train.loss": "mae",
     "train.batch_size": 256,

@@ -137,7 +137,7 @@ def test_of_four_workers_one_is_killed_while_all_hold_running_trials(workers, tm
 
 
 def test_a_sweep_killed_at_random_moments_ends_like_an_uninterrupted_one(workers, tmp_path, alone):
-    moments = random.Random(5)
+    moments, killed = random.Random(5), set()
     for attempt in range(5):
         pid = workers.start(0.3)
         if attempt:  # the first is killed before, or while, it makes the study
@@ -145,12 +145,21 @@ def test_a_sweep_killed_at_random_moments_ends_like_an_uninterrupted_one(workers
         time.sleep(moments.uniform(0.0, 0.7))
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
         workers.wait(pid)
     workers.wait(workers.start(0.0))
     log = workers.log()
-    assert_each_block_ended_once(log)
+    # A worker that was killed between the end of a block and the record of it leaves the block to be trained again.
+    lost = [line for line in last_lines(log) if line[0] == "ended" and line[2] in killed]
+    again = [line for line in lost if [(what, block) for what, block, _ in log].count(line[:2]) > 1]
+    assert_each_block_ended_once([line for line in log if line not in again])
     assert len({pid for _, _, pid in log}) > 2
     assert table(cheap.open_study(tmp_path, storage(tmp_path))) == alone
+
+
+def last_lines(log):
+    """The last line of each worker."""
+    return list({pid: (what, block, pid) for what, block, pid in log}.values())
 
 
 def test_a_block_that_kills_three_workers_before_a_checkpoint_is_not_given_to_a_fourth(workers, tmp_path, alone):
