@@ -100,7 +100,7 @@ def recipe(h: int) -> RunConfig:
             "model.instance_norm": "last",
             "optimizer.learning_rate": 3e-4 if long else 1.2e-3,
             "optimizer.schedule": "step",
-            "optimizer.decay_rate": 0.8 if long else 0.7,
+            "optimizer.decay_rate": 0.5,
             "optimizer.decay_start_epoch": 3,
             "train.loss": "mae",
             "train.batch_size": 448,  # 64 windows of each of seven columns
