@@ -23,6 +23,7 @@ from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
 
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script ``lstmjax``.
 

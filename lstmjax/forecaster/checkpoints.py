@@ -13,7 +13,7 @@ from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.data.panel import Panel
 from lstmjax.errors import CheckpointError
 from lstmjax.storage import checkpoint
-from lstmjax.storage.background import Saver
+from lstmjax.storage.checkpoint_saver import Saver
 from lstmjax.storage.metrics_log import MetricsLog
 from lstmjax.training import (
     Callback,

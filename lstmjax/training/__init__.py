@@ -8,8 +8,8 @@ from lstmjax.training.functional import Weights as Weights
 from lstmjax.training.functional import functional as functional
 from lstmjax.training.functional import widest as widest
 from lstmjax.training.hyperparameters import Hyperparameters as Hyperparameters
+from lstmjax.training.loop import make_train as make_train
 from lstmjax.training.loop import train as train
-from lstmjax.training.make import make_train as make_train
 from lstmjax.training.memory import training_bytes as training_bytes
 from lstmjax.training.objective import METRICS as METRICS
 from lstmjax.training.objective import Measure as Measure

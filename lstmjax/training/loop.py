@@ -3,6 +3,7 @@
 It knows nothing of files, terminals or signals: these are callbacks.
 """
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -114,6 +115,30 @@ def train(
     if called.error is not None:
         raise called.error
     return result
+
+
+def make_train(
+    network: Network,
+    data: TrainingData,
+    optimizer: OptimizerConfig,
+    config: TrainConfig,
+    *,
+    mapping: parallel.MappingName | None = None,
+) -> Callable[..., TrainResult]:
+    """Fixes what is compiled in.
+
+    Args:
+        network: see `train`.
+        data: what all members are trained on.
+        optimizer: of it, what is compiled in: the names, and whether gradients are clipped.
+        config: how long to train, and of it what is compiled in: the loss, the batch size and its shards.
+        mapping: see `parallel.over_members`.
+
+    Returns:
+        ``train(hyperparameters=[...], state=None, until=None, ...) -> TrainResult``: a function of what differs by
+        member, the seed included, so that new values compile nothing; the other arguments as for `train`.
+    """
+    return functools.partial(train, network, data, optimizer, config, mapping=mapping)
 
 
 class _Pace:

@@ -14,12 +14,12 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from lstmjax.data.windows import PanelArrays, Rescaling, Windows, gather
+from lstmjax.training.batch_order import batch_positions
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.losses import LOSSES
 from lstmjax.training.objective import Measure, Units
 from lstmjax.training.optimizer import OPTIMIZERS, clip
-from lstmjax.training.order import batch_positions
 from lstmjax.training.schedules import learning_rate
 from lstmjax.training.state import TrainState, is_active, noise_key
 from lstmjax.window import WindowSpec

@@ -42,7 +42,7 @@ def test_a_disk_that_stays_full_ends_with_a_line_and_the_run_goes_on_elsewhere(
 FORBIDDEN = """
 import numpy as np
 from pathlib import Path
-from lstmjax.storage.background import Saver
+from lstmjax.storage.checkpoint_saver import Saver
 
 directory = Path({directory!r})
 with Saver(directory, say=print) as saver:

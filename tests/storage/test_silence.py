@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lstmjax.storage import checkpoint
-from lstmjax.storage.background import Saver
+from lstmjax.storage.checkpoint_saver import Saver
 from lstmjax.storage.silence import silenced
 
 

@@ -8,8 +8,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lstmjax.training.batch_order import batch_positions, permuted
 from lstmjax.training.hyperparameters import seed_words
-from lstmjax.training.order import batch_positions, permuted
 
 whole_order = jax.jit(
     lambda key, count, size: permuted(jnp.arange(size, dtype=jnp.int32), key, count), static_argnums=2

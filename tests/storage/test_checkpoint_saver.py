@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lstmjax.storage import checkpoint
-from lstmjax.storage.background import Saver
 from lstmjax.storage.checkpoint import CheckpointWarning
+from lstmjax.storage.checkpoint_saver import Saver
 
 
 def saved_in_turn(saver, losses):
