@@ -3,9 +3,14 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from lstmjax.config import RunConfig
-from lstmjax.data.prepare import Prepared
+from lstmjax.data.build import panel_from_table
+from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.errors import ConfigError
 from lstmjax.forecaster.checkpoints import (
     MetricsLogs,
@@ -17,6 +22,7 @@ from lstmjax.forecaster.checkpoints import (
 )
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
+from lstmjax.forecaster.resume import new_run
 from lstmjax.training import Callback, TrainingData, TrainResult, Weights, functional, resolve_batch, train, widest
 
 
@@ -91,6 +97,34 @@ def train_members(
         )
         for member, seed in enumerate(seeds)
     ]
+
+
+def train_one(config: RunConfig, network: UserNetwork | None, prepared: Prepared, **options: Any) -> Fitted:
+    """Trains one member from the seed ``train.seed``; arguments as in `train_members`, with options to be resolved."""
+    resolved = resolved_config(config, prepared, network)
+    (fitted,) = train_members(resolved, network, prepared, [config.train.seed], **options)
+    return fitted
+
+
+def fit_table(
+    config: RunConfig,
+    network: UserNetwork | None,
+    df: pd.DataFrame,
+    *,
+    val_size: int | None,
+    futr_df: pd.DataFrame | None,
+    directory: Path | str | None,
+    callbacks: Sequence[Callback],
+    start: Weights | None = None,
+) -> Fitted:
+    """Trains one forecaster on a table; arguments and errors as in `Forecaster.fit` and `Forecaster.finetune`."""
+    data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
+    prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
+    config = resolved_config(config, prepared, network)
+    with new_run(directory, config, prepared.panel) as store:
+        seeds, asked = [config.train.seed], {"start": start, "store": store, "callbacks": callbacks}
+        (fitted,) = train_members(config, network, prepared, seeds, **asked)  # type: ignore[arg-type]
+        return fitted
 
 
 def resolved_config(

@@ -51,6 +51,13 @@ class Trained:
             summary=summary or {},
         )
 
+    def parameters_table(self) -> str:
+        """The trained arrays by name, with their shapes and numbers of parameters, one per line, and the total."""
+        rows = [(name, str(np.shape(leaf)), f"{np.size(leaf):,}") for name, leaf in self.weights.params.items()]
+        rows.append(("total", "", f"{sum(np.size(leaf) for leaf in self.weights.params.values()):,}"))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows)
+
 
 @dataclass(frozen=True)
 class Fitted:

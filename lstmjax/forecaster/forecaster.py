@@ -1,32 +1,35 @@
 """`Forecaster`: the one class that joins data, network, training and checkpoint."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from flax import nnx
-from jax import tree
 from jaxtyping import Float
 
 from lstmjax.config import RunConfig
-from lstmjax.data.build import panel_from_table
 from lstmjax.data.future import with_future
-from lstmjax.data.panel import Panel, check_compatible
-from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.panel import Panel
+from lstmjax.data.prepare import Prepared
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.windows import Evaluation
-from lstmjax.forecaster.fit import resolved_config, train_members
+from lstmjax.forecaster.fit import fit_table, train_one
 from lstmjax.forecaster.fitted import Fitted
-from lstmjax.forecaster.network import UserNetwork, network_for, network_name
-from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values
-from lstmjax.forecaster.resume import new_run, old_run
+from lstmjax.forecaster.network import UserNetwork, network_name
+from lstmjax.forecaster.predict import (
+    aligned,
+    compatible_panel,
+    evaluate_unseen,
+    forecast_future,
+    forecast_values,
+    trained_network,
+)
+from lstmjax.forecaster.resume import old_run
 from lstmjax.forecaster.saved import load_fitted, save_fitted
-from lstmjax.training import Callback, Weights, functional
+from lstmjax.training import Callback
 
 
 class Forecaster:
@@ -81,25 +84,12 @@ class Forecaster:
         return f"Forecaster({name}, input_size={data.input_size}, h={data.h}; {state})"
 
     def summary(self) -> str:
-        """The trained network's arrays by name, with their shapes and numbers of parameters, one per line.
-
-        Raises:
-            CheckpointError: nothing was trained or loaded yet.
-        """
-        params = self.fitted.forecasting.weights.params
-        rows = [(name, str(tuple(np.shape(leaf))), f"{np.size(leaf):,}") for name, leaf in params.items()]
-        rows.append(("total", "", f"{sum(np.size(leaf) for leaf in params.values()):,}"))
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = (f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {count:>{widths[2]}}" for name, shape, count in rows)
-        return "\n".join([repr(self), *lines])
+        """The trained network's arrays by name, with their shapes and numbers of parameters, one per line."""
+        return f"{self!r}\n{self.fitted.forecasting.parameters_table()}"
 
     def module(self) -> nnx.Module:
         """The trained network, with the weights that `predict` uses, for a model of your own."""
-        fitted = self.fitted
-        structure, _ = functional(network_for(self.network, fitted.config, fitted.spec))
-        network = structure.merge(tree.map(jnp.asarray, fitted.forecasting.weights))
-        network.eval()
-        return network
+        return trained_network(self.fitted, self.network)
 
     def fit(
         self,
@@ -129,7 +119,8 @@ class Forecaster:
             ConfigError: an option does not fit the table.
             CheckpointError: the folder is in use, holds a run already, or cannot be written.
         """
-        return self._fit(self.config, df, val_size, futr_df, directory, callbacks)
+        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory}
+        return self._commit(self.config, fit_table(self.config, self.network, df, callbacks=callbacks, **asked))
 
     def resume(
         self,
@@ -148,16 +139,15 @@ class Forecaster:
             callbacks: as in `fit`.
 
         Returns:
-            The forecaster itself, which takes the run's config: its own must be the same, or `RunConfig()`. After an
-            error it is as it was before.
+            The forecaster itself, which takes the run's config: its own must be the same, or `RunConfig()`.
 
         Raises:
             CheckpointError: there is no run, its checkpoints do not verify, or the table is another.
             ConfigError: this forecaster's config is another; names the options.
         """
         with old_run(directory, self.config, df, futr_df) as (config, prepared, store):
-            resolved = resolved_config(config, prepared, self.network)
-            return self._commit(config, self._train(resolved, prepared, store=store, callbacks=callbacks))
+            asked: dict[str, Any] = {"store": store, "callbacks": callbacks}
+            return self._commit(config, train_one(config, self.network, prepared, **asked))
 
     def finetune(
         self,
@@ -182,15 +172,13 @@ class Forecaster:
             directory: as in `fit`.
             callbacks: as in `fit`.
 
-        Returns:
-            The forecaster itself. After an error it is as it was before.
-
         Raises:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
         """
         start = self.fitted.forecasting.weights
         config = self.fitted.config.replace({"train.batch_shards": None} | dict(options or {}))
-        return self._fit(config, df, val_size, futr_df, directory, callbacks, start)
+        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "start": start}
+        return self._commit(config, fit_table(config, self.network, df, callbacks=callbacks, **asked))
 
     def fit_prepared(self, prepared: Prepared, *, until: int | None = None, callbacks: Sequence[Callback] = ()) -> Self:
         """`fit` on data that is split, scaled and windowed already.
@@ -200,8 +188,8 @@ class Forecaster:
             until: stop at this step, short of ``train.max_steps``; the schedule is that of the whole run.
             callbacks: as in `fit`.
         """
-        config = resolved_config(self.config, prepared, self.network)
-        return self._commit(self.config, self._train(config, prepared, until=until, callbacks=callbacks))
+        fitted = train_one(self.config, self.network, prepared, until=until, callbacks=callbacks)
+        return self._commit(self.config, fitted)
 
     def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
         """Forecasts the ``h`` rows after the last observation of every series.
@@ -277,13 +265,7 @@ class Forecaster:
         Raises:
             DataError: the table cannot be used, or its columns or frequency are others.
         """
-        fitted = self.fitted
-        # A table without an id column is the one series there was, or else one that training did not see.
-        only = str(fitted.tail.ids[0]) if len(fitted.tail.ids) == 1 else "series"
-        data = dataclasses.replace(fitted.config.data, weight_col=None)  # weights matter to training only
-        panel = panel_from_table(df, data, source=source, futr=futr_df, series_id=only)
-        check_compatible(fitted.tail.schema, panel.schema, source=source)
-        return panel
+        return compatible_panel(self.fitted, df, futr_df, source)
 
     def save(self, directory: Path | str, *, overwrite: bool = False) -> None:
         """Writes the trained forecaster: its config as JSON, and checkpoints of all that `load` needs.
@@ -311,26 +293,6 @@ class Forecaster:
                 several.
         """
         return cls.of(load_fitted(directory, network, member), network)
-
-    def _fit(
-        self,
-        config: RunConfig,
-        df: pd.DataFrame,
-        val_size: int | None,
-        futr_df: pd.DataFrame | None,
-        directory: Path | str | None,
-        callbacks: Sequence[Callback],
-        start: Weights | None = None,
-    ) -> Self:
-        data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
-        prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
-        resolved = resolved_config(config, prepared, self.network)
-        with new_run(directory, resolved, prepared.panel) as store:
-            return self._commit(config, self._train(resolved, prepared, store=store, start=start, callbacks=callbacks))
-
-    def _train(self, config: RunConfig, prepared: Prepared, **options: Any) -> Fitted:
-        (fitted,) = train_members(config, self.network, prepared, [config.train.seed], **options)
-        return fitted
 
     def _commit(self, config: RunConfig, fitted: Fitted) -> Self:
         """Takes what was trained; nothing before it changes the forecaster."""

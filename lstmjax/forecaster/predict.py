@@ -2,14 +2,18 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from flax import nnx
 from jaxtyping import Float
 
+from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import forecast_frame
 from lstmjax.data.future import require_future
 from lstmjax.data.origins import forecast_windows, test_windows
-from lstmjax.data.panel import Panel
+from lstmjax.data.panel import Panel, check_compatible
 from lstmjax.data.scaling import align, scale, unscale
 from lstmjax.data.split import Split
 from lstmjax.data.windows import PanelArrays, Windows
@@ -43,6 +47,24 @@ def forecast_values(
     arrays = scale(panel, trained.scaling) if scaled is None else scaled
     values = predict(structure, trained.weights, arrays, windows, fitted.spec)
     return unscale(values, np.asarray(windows.series), trained.scaling)
+
+
+def trained_network(fitted: Fitted, network: UserNetwork | None) -> nnx.Module:
+    """The network with the weights that forecast the future, in evaluation mode; see `Forecaster.module`."""
+    structure, _ = functional(network_for(network, fitted.config, fitted.spec))
+    module = structure.merge(jax.tree.map(jnp.asarray, fitted.forecasting.weights))
+    module.eval()
+    return module
+
+
+def compatible_panel(fitted: Fitted, df: pd.DataFrame, futr_df: pd.DataFrame | None, source: str) -> Panel:
+    """A new table as a panel, checked against the training data; see `Forecaster.panel`."""
+    # A table without an id column is the one series there was, or else one that training did not see.
+    only = str(fitted.tail.ids[0]) if len(fitted.tail.ids) == 1 else "series"
+    data = dataclasses.replace(fitted.config.data, weight_col=None)  # weights matter to training only
+    panel = panel_from_table(df, data, source=source, futr=futr_df, series_id=only)
+    check_compatible(fitted.tail.schema, panel.schema, source=source)
+    return panel
 
 
 def aligned(fitted: Fitted, trained: Trained, panel: Panel) -> Trained:
