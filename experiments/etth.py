@@ -24,13 +24,13 @@ evaluates its winner on them once, at h = 96 (0.366 / 0.384), and the settings o
     + a lookback of 512; of 720 rows                                0.6456 / 0.5281; 0.6512 / 0.5342
     + relative to the window's mean                                                   0.6551 / 0.5337
     + dropout 0.3                                                                     0.6350 / 0.5229
-    the winner of eighteen settings of `sweep_etth.py` (segments of 48): the recipe        - / 0.5217
+    the winner of eighteen settings of `sweep_etth.py`, as it then ran (segments of 48)    - / 0.5217
     h = 720, segments of 48, dropout 0.5, learning rate 3e-4                          1.5156 / 0.8394
     + a linear highway: the recipe                                                    1.4608 / 0.8232
     + segments of 24, learning rate 1e-3                                              1.4575 / 0.8257
 
 These rows were trained while validation checks lowered the learning rate of every schedule, on top of its formula.
-Since it is that of its formula, the decay was chosen again: MAE, mean of three seeds, at each horizon and over the four:
+Since it is that of its formula, the decay was chosen again: MAE, mean of three seeds, by horizon and over the four:
 
     0.7 per epoch after the third (0.8 at h = 720)        0.5215  0.6312  0.7343  0.8234  0.6776
     0.5: the recipe                                       0.5222  0.6313  0.7330  0.8233  0.6774
