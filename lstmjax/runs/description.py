@@ -70,6 +70,12 @@ def check_kind(path: Path | str, kind: Kind) -> None:
         raise CheckpointError(f"{path} holds {KINDS[found]}, not {KINDS[kind]}: resume it with {_RESUMED_BY[found]}")
 
 
+def number_of_seeds(path: Path | str) -> int:
+    """How many seeds the runs of several seeds are trained from; those of earlier versions have a folder each."""
+    folders = len(list(Path(path).glob(f"seed-*/{CONFIG_FILE}")))
+    return len(read_description(Path(path)).get("seeds", [])) or folders
+
+
 def read_description(path: Path) -> dict[str, Any]:
     """What run.json says; empty where it cannot be read."""
     try:

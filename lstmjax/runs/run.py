@@ -23,7 +23,7 @@ from lstmjax.forecaster.fit import train_members
 from lstmjax.forecaster.network import UserNetwork, check_start, network_for
 from lstmjax.forecaster.resume import agreed_config, check_data, check_members, newest_checkpoint
 from lstmjax.forecaster.saved import CONFIG_FILE, read_config
-from lstmjax.runs.description import Kind, check_kind, kind_of
+from lstmjax.runs.description import Kind, check_kind, kind_of, number_of_seeds
 from lstmjax.runs.directory import RunDirectory, write_table
 from lstmjax.runs.job import Job, make_job
 from lstmjax.runs.outputs import write_outputs
@@ -138,7 +138,7 @@ def resume_run(
     stored = read_config(directory)
     config = stored if config is None else agreed_config(stored, config, directory)
     if kind == "seeds" and seeds is None:
-        seeds = len(list(Path(directory).glob(f"seed-*/{CONFIG_FILE}")))
+        seeds = number_of_seeds(directory)
     job = make_job(config, seeds, network)
     with RunDirectory.reopen(directory, kind, into=into) as run:
         check_data(run.description.get("data_sha256"), job.data_sha256, directory, job.source)

@@ -1,6 +1,7 @@
 """Several seeds from the command line: a run directory each, a table of all, stopped and resumed."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError, Interrupted
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.runs.description import number_of_seeds
 from lstmjax.runs.run import resume_run, train_run
 from lstmjax.runs.signals import Signals
 from lstmjax.training import Callback
@@ -127,6 +129,11 @@ def test_the_seeds_of_a_run_are_known_when_it_is_resumed(runs, tmp_path, capsys)
     main(["train", "--resume", str(runs)])
     assert "resuming after step 20 of 20" in capsys.readouterr().out
     assert (runs / "seeds.csv").read_bytes() == before
+    shutil.copytree(runs, tmp_path / "r")
+    shutil.rmtree(tmp_path / "r" / "seed-4")  # as if killed before it was made
+    assert number_of_seeds(tmp_path / "r") == 2
+    (tmp_path / "r" / "run.json").unlink()  # as an earlier version, which did not say it
+    assert number_of_seeds(tmp_path / "r") == 1
 
 
 @pytest.mark.parametrize(
