@@ -23,7 +23,7 @@ def test_a_full_disk_costs_checkpoints_and_nothing_else(start, options, whole, a
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.prlimit(command.pid, resource.RLIMIT_FSIZE, (hard, hard))  # there is room again
     assert command.wait() == 0, command.stderr
-    assert "training goes on" in command.stderr
+    assert "training continues" in command.stderr
     assert_same_files(directory)
 
 
@@ -69,7 +69,7 @@ def test_checkpoints_that_may_not_be_written(start, options, whole, after, asser
     after(command, directory, 4, 0.1)
     (directory / "checkpoints").chmod(0o500)
     assert "Permission denied" in command.error()
-    assert "training goes on" in command.stderr
+    assert "training continues" in command.stderr
     (directory / "checkpoints").chmod(0o700)
     resumed = start("train", "--resume", directory)
     assert resumed.wait() == 0, resumed.stderr

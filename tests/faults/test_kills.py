@@ -38,7 +38,7 @@ def test_one_run_killed_five_times_and_asked_to_end_three_times(start, options, 
         else:
             command.signal(number)
             assert command.wait(10) == 128 + number, command.stderr
-            assert f"go on with: lstmjax train --resume {directory}" in command.stderr
+            assert f"resume with: lstmjax train --resume {directory}" in command.stderr
             assert "Traceback" not in command.stderr
             if "interrupted after" in command.stderr:  # what was done is saved, not only what the last check saved
                 step = checkpoint.steps(directory / "checkpoints")[-1]
