@@ -54,7 +54,7 @@ def train_members(
 
     Raises:
         CheckpointError: the last state cannot be saved, or the stored one is of another network.
-        DataError: there is no window to train on.
+        DataError: no window to train on.
         ConfigError: the start weights do not fit the network.
         Exception: what a callback raised; the state is saved.
     """

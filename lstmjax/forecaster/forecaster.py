@@ -142,7 +142,7 @@ class Forecaster:
             The forecaster itself, which takes the run's config: its own must be the same, or `RunConfig()`.
 
         Raises:
-            CheckpointError: there is no run, its checkpoints do not verify, or the table is another.
+            CheckpointError: no run is found, its checkpoints do not verify, or the table is another.
             ConfigError: this forecaster's config is another; names the options.
         """
         with old_run(directory, self.config, df, futr_df) as (config, prepared, store):

@@ -88,7 +88,7 @@ def old_run(
         The options, the data, and where to continue from.
 
     Raises:
-        CheckpointError: there is no run, its checkpoints do not verify, or the data are others.
+        CheckpointError: no run is found, its checkpoints do not verify, or the data are others.
         ConfigError: the options are others.
     """
     stored = read_config(directory)

@@ -21,7 +21,7 @@ def read_config(directory: Path | str) -> RunConfig:
     """The options of a run.
 
     Raises:
-        CheckpointError: there is no run.
+        CheckpointError: no run is found.
         ConfigError: its config cannot be read.
     """
     path = Path(directory) / CONFIG_FILE

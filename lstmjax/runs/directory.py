@@ -162,7 +162,7 @@ class RunDirectory:
             into: a new folder to continue in, from a copy. Default: the run's own.
 
         Raises:
-            CheckpointError: there is no run of this kind, or it is in use, or the new folder holds something already.
+            CheckpointError: no run of this kind is found, or it is in use, or the new folder holds something already.
         """
         check_kind(path, kind)  # before a lock file is made in a folder of somebody else
         run = cls._held(path)

@@ -129,7 +129,7 @@ def resume_run(
         The run.
 
     Raises:
-        CheckpointError: there is no run, it is in use, its checkpoints do not verify, or the data are others.
+        CheckpointError: no run is found, it is in use, its checkpoints do not verify, or the data are others.
         ConfigError: other options than the run's.
         Interrupted: a signal came again.
     """

@@ -57,7 +57,7 @@ def member_windows(data: TrainingData | Sequence[TrainingData], members: int) ->
     if len(each) != members:
         raise ValueError(f"data must hold one for each of {members} members, got {len(each)}")
     if any(len(one.train.series) == 0 for one in each):
-        raise DataError("there is no window to train on: give more rows, or a smaller data.input_size or data.h")
+        raise DataError("no window to train on: give more rows, or a smaller data.input_size or data.h")
     first = each[0]
     if any(one.arrays is not first.arrays or one.spec != first.spec for one in each):
         raise ValueError("the members' data must have one panel and one size of windows in common")

@@ -66,7 +66,7 @@ def train(
         `TrainResult.failure`.
 
     Raises:
-        DataError: there is no window to train on.
+        DataError: no window to train on.
         ConfigError: the shards asked for do not divide the batch.
         ValueError: ``state`` has another number of members, or members at different steps; the members' data have no
             panel in common, or call for batches of different sizes.

@@ -75,7 +75,7 @@ def make_plan(
         widest: size of the network's largest array, in bytes.
 
     Raises:
-        DataError: there is no window to train on.
+        DataError: no window to train on.
         ConfigError: the shards asked for do not divide the batch.
         ValueError: the members' data cannot be trained on together.
     """

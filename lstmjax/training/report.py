@@ -55,7 +55,7 @@ class Check:
     """Rate of the last chunk; 0 before it is known."""
 
     def metrics(self, member: int = 0) -> dict[str, float | int | None]:
-        """One member's numbers, for a line of JSON; None where there is no number."""
+        """One member's numbers, for a line of JSON; None where it is NaN or infinite."""
         line: dict[str, float | int | None] = {"step": self.step}
         for name in ("train_loss", "val_loss", "val_mae", "val_mse", "learning_rate"):
             value = float(getattr(self, name)[member])

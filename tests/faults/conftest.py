@@ -148,7 +148,7 @@ def after():
 
     def moment(command, directory, checks, seconds=0.0):
         def there():
-            held = directory / "lock"  # and config.json, so that there is something to go on with
+            held = directory / "lock"  # and config.json, so that there is something to resume
             if not (directory / "config.json").exists() or f"process {command.pid} " not in held.read_text():
                 return False
             log = directory / "metrics.jsonl"
