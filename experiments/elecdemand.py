@@ -69,6 +69,7 @@ COVARIATES: dict[str, dict[str, Any]] = {
 FIXED = {
     **dict.fromkeys(("data.futr_exog", "data.hist_exog", "data.futr_path"), "the two variants differ in it"),
     "train.seed": "give --seeds",
+    "train.refit_all": "only the selected weights forecast",
 }
 """Options that the script sets, and why or what to give instead."""
 

@@ -90,7 +90,11 @@ table 2. PatchTST/42: `A Time Series is Worth 64 Words <https://arxiv.org/abs/22
 come from code that dropped the last batch of them; so do those of DLinear, NLinear and PatchTST)."""
 
 
-FIXED = {"data.h": "give --horizons", "train.seed": "the seeds are 0, 1, ...: give --seeds"}
+FIXED = {
+    "data.h": "give --horizons",
+    "train.refit_all": "only test rows are forecast",
+    "train.seed": "the seeds are 0, 1, ...: give --seeds",
+}
 """Options that the script sets, and what to give instead."""
 
 

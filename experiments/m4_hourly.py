@@ -110,7 +110,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 """What differs between the two: the length of a season. The weekly series were not tuned on."""
 
 
-FIXED = {"train.seed": "the seeds are 0, 1, ...: give --seeds"}
+FIXED = {"train.refit_all": "only test rows are forecast", "train.seed": "the seeds are 0, 1, ...: give --seeds"}
 """Options that the script sets, and what to give instead."""
 
 

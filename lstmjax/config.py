@@ -354,7 +354,7 @@ class TrainConfig:
     """What training minimises and validation watches, in scaled units."""
     huber_delta: float = option(1.0, above=0.0, only={"loss": ("huber",)})
     """huber: where the loss turns from quadratic to linear."""
-    seed: int = option(0, low=0)
+    seed: int = option(0, low=0, high=2**64 - 1)
     """Seed of the initial weights, the order of the windows and the dropout masks."""
     batch_shards: int | None = option(None, low=1)
     """Devices over which a batch is split. Resolved once and stored: equal values give equal bytes."""

@@ -1,5 +1,6 @@
 """The package as it is installed: light to import, typed, and of one version."""
 
+import importlib
 import importlib.metadata
 import subprocess
 import sys
@@ -55,3 +56,23 @@ def test_constraints_pin_every_dependency():
     wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
     names = {requirement.split(">")[0].split("[")[0] for requirement in wanted} - {"lstmjax"}
     assert names <= pinned
+
+
+def test_old_paths_of_public_names_work_and_name_the_new_one():
+    from lstmjax.evaluation import plots
+    from lstmjax.forecaster.resume import take_member
+
+    with pytest.warns(DeprecationWarning, match=r"lstmjax.evaluation.plots"):
+        old = importlib.import_module("lstmjax.plots")
+    assert old.forecasts is plots.forecasts
+    with pytest.warns(DeprecationWarning, match=r"lstmjax.forecaster.resume"):
+        old = importlib.import_module("lstmjax.resume")
+    assert old.take_member is take_member
+
+
+def test_the_top_level_holds_what_the_design_names():
+    package = Path(lstmjax.__file__).parent
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    assert modules == {"config", "errors", "parallel", "version", "window", "plots", "resume"}
+    for old in ("plots", "resume"):
+        assert len((package / f"{old}.py").read_text().splitlines()) <= 15

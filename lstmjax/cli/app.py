@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import tyro
 
 from lstmjax.cli.commands import Evaluate, Export, NewData, Predict, Sweep, Train
-from lstmjax.config import RunConfig
+from lstmjax.config import RunConfig, controllers
 from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
@@ -131,8 +131,10 @@ def sweep(command: Sweep) -> None:
         from lstmjax.sweep.space import Space
 
         parallel.configure_devices()
-        searched = dict.fromkeys(Space.from_toml(command.space).names, "it is searched")
-        check_typed(sys.argv[1:], inert=command.options.inert() | searched)
+        space = Space.from_toml(command.space)
+        given = {name for name, _ in space.parameters}
+        inert = {name: why for name, why in command.options.inert().items() if given.isdisjoint(controllers(name))}
+        check_typed(sys.argv[1:], inert=inert | dict.fromkeys(space.names, "it is searched"))
         directory = directory or default_path()
         signals.arm()
         try:

@@ -120,10 +120,12 @@ def check_resumable(stored: checkpoint.Checkpoint, directory: Path | str) -> Non
         CheckpointError: the checkpoint's format is an earlier one.
     """
     if stored.format_version < checkpoint.FORMAT_VERSION:
+        seeds = stored.metadata.get("seeds", [])
+        source = Path(directory) / f"seed-{seeds[0]}" if len(seeds) > 1 else directory
         raise CheckpointError(
             f"{directory} was begun by an earlier lstmjax, which drew batches in another order and lowered the "
             "learning rate at validation checks under every schedule: it still forecasts, but cannot be resumed; "
-            f"start a new run from its weights: lstmjax train --finetune-from {directory}"
+            f"start a new run from its weights: lstmjax train --finetune-from {source}"
         )
 
 

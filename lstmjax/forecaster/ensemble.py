@@ -43,6 +43,7 @@ class Ensemble:
     """
 
     def __init__(self, members: Sequence[Forecaster]) -> None:
+        members = list(members)
         if not members:
             raise ConfigError("an ensemble has no members: give at least one trained forecaster")
         first = members[0].fitted
@@ -58,7 +59,7 @@ class Ensemble:
             ):
                 if one != other:
                     raise ConfigError(f"the members of an ensemble must agree on {name}: {one} and {other}")
-        self.members = list(members)
+        self.members = members
 
     def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
         """As `Forecaster.predict`: the mean forecast, and one more column, named ``lstm-std``, of the deviation."""

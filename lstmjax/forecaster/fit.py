@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.errors import ConfigError
+from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.forecaster.checkpoints import (
     MetricsLogs,
     SaveCheckpoints,
@@ -121,10 +122,24 @@ def fit_table(
     data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
     prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
     config = resolved_config(config, prepared, network)
+    warn_of_refit(config)
+    if start is not None:
+        check_start(start, network_for(network, config, prepared.spec))
     with new_run(directory, config, prepared.panel) as store:
         seeds, asked = [config.train.seed], {"start": start, "store": store, "callbacks": callbacks}
         (fitted,) = train_members(config, network, prepared, seeds, **asked)  # type: ignore[arg-type]
         return fitted
+
+
+def warn_of_refit(config: RunConfig) -> None:
+    """Warns that a refit is the last part of a run of ``lstmjax train``, not of training alone."""
+    if config.train.refit_all:
+        warnings.warn(
+            "train.refit_all has no effect here: it belongs to lstmjax train and lstmjax.runs.run.train_run; fit with "
+            "val_size=0 to train on all rows",
+            ConfigWarning,
+            stacklevel=4,
+        )
 
 
 def resolved_config(

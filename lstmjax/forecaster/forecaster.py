@@ -145,7 +145,7 @@ class Forecaster:
             CheckpointError: no run is found, its checkpoints do not verify, or the table is another.
             ConfigError: this forecaster's config is another; names the options.
         """
-        with old_run(directory, self.config, df, futr_df) as (config, prepared, store):
+        with old_run(directory, self.config, df, futr_df, network=self.network) as (config, prepared, store):
             asked: dict[str, Any] = {"store": store, "callbacks": callbacks}
             return self._commit(config, train_one(config, self.network, prepared, **asked))
 
@@ -176,7 +176,8 @@ class Forecaster:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
         """
         start = self.fitted.forecasting.weights
-        config = self.fitted.config.replace({"train.batch_shards": None} | dict(options or {}))
+        unset = {"train.batch_shards": None, "train.refit_all": False}
+        config = self.fitted.config.replace(unset | dict(options or {}))
         asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "start": start}
         return self._commit(config, fit_table(config, self.network, df, callbacks=callbacks, **asked))
 

@@ -16,6 +16,8 @@ from lstmjax.data.source import load_source
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, PREFIX, Store, check_resumable, panel_digest
 from lstmjax.forecaster.fitted import versions
+from lstmjax.forecaster.network import UserNetwork, check_network
+from lstmjax.forecaster.run_kind import check_kind
 from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
@@ -60,7 +62,8 @@ def new_run(directory: Path | str | None, config: RunConfig, panel: Panel, membe
         yield None
         return
     with DirectoryLock(directory):
-        if (Path(directory) / CONFIG_FILE).exists() or checkpoint.steps(Path(directory) / CHECKPOINTS):
+        taken = any((Path(directory) / name).exists() for name in (CONFIG_FILE, LOG_FILE))
+        if taken or checkpoint.steps(Path(directory) / CHECKPOINTS):
             raise CheckpointError(f"{directory} holds a run already: resume it, or name another folder")
         write_config(directory, config)
         yield Store(Path(directory), panel_digest(panel), logs=_logs(directory, members))
@@ -74,6 +77,7 @@ def old_run(
     futr_df: pd.DataFrame | None,
     *,
     seeds: Sequence[int] | None = None,
+    network: UserNetwork | None = None,
 ) -> Iterator[tuple[RunConfig, Prepared, Store]]:
     """A run to resume, for this process alone.
 
@@ -83,6 +87,7 @@ def old_run(
         df: its table. Default: what its config names.
         futr_df: its known-future covariates.
         seeds: those of a population. Default: ``train.seed``.
+        network: the network of the user's own that it was begun with.
 
     Yields:
         The options, the data, and where to continue from.
@@ -92,6 +97,7 @@ def old_run(
         ConfigError: the options are others.
     """
     stored = read_config(directory)
+    check_kind(directory, "run", "seeds")
     with DirectoryLock(directory):
         agreed = stored if config == RunConfig() else agreed_config(stored, config, directory)
         if df is None:
@@ -104,6 +110,7 @@ def old_run(
         if found is not None:
             check_members(found, seeds)
             check_data(found.metadata["data_sha256"], digest, directory, name)
+            check_network(found, network, agreed, directory)
         write_config(directory, agreed)
         store = Store(Path(directory), digest, found, _logs(directory, len(seeds)))
         yield agreed, prepare(panel, agreed.data, with_test=False), store
@@ -190,7 +197,7 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
 def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfig) -> checkpoint.Checkpoint | None:
     """The checkpoint to resume from; None where nothing was saved yet: the run starts from the beginning.
 
-    Of a run that is given more steps, a checkpoint that they make wrong is deleted: hold the directory's lock.
+    Of a run that is given more steps, a checkpoint that they make wrong is passed over.
 
     Args:
         directory: the run's.
@@ -201,13 +208,14 @@ def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfi
         CheckpointError: no checkpoint verifies, or an earlier version trained otherwise.
     """
     folder = Path(directory) / CHECKPOINTS
-    if config.train.max_steps > stored.train.max_steps and stored.train.max_steps % stored.train.val_check_steps:
-        # The run's last check was one that a longer run does not make there.
-        checkpoint.remove(folder, stored.train.max_steps)
-    if not checkpoint.steps(folder):
+    last = stored.train.max_steps
+    if config.train.max_steps > last and last % stored.train.val_check_steps:
+        last -= 1  # the run's last check was one that a longer run does not make there
+    if checkpoint.steps(folder):
+        check_resumable(checkpoint.load(folder), directory)
+    if not any(step <= last for step in checkpoint.steps(folder)):
         return None
-    found = checkpoint.load(folder)
-    check_resumable(found, directory)
+    found = checkpoint.load(folder, upto=last)
     _warn_of_other_versions(found.metadata.get("versions", {}), directory)
     return found
 

@@ -51,12 +51,15 @@ def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> No
     before = checkpoint.steps(folder)
     if before and not overwrite:
         raise CheckpointError(f"{directory} holds a trained forecaster: name another folder, or say overwrite=True")
+    if not before and (Path(directory) / CONFIG_FILE).exists():
+        read_config(directory)  # raises where it is not of lstmjax
     step = fitted.summary["steps"]
     checkpoint.save(folder, step, *fitted.to_arrays())
     for other in set(before) - {step}:
         checkpoint.remove(folder, other)
     write_config(directory, fitted.config)
-    shutil.rmtree(Path(directory) / REFIT, ignore_errors=True)
+    if before:
+        shutil.rmtree(Path(directory) / REFIT, ignore_errors=True)
     if fitted.refit is not None:
         refit = fitted.replace(selected=fitted.refit, refit=None)
         save_fitted(refit, Path(directory) / REFIT, overwrite=True)
@@ -64,6 +67,8 @@ def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> No
 
 def load_fitted(directory: Path | str, network: UserNetwork | None, member: int | None = None) -> Fitted:
     """A trained forecaster from a directory; see `Forecaster.load`."""
+    if (Path(directory) / "sweep.json").exists():
+        raise CheckpointError(f"{directory} holds a sweep: name its winner, {Path(directory) / 'best'}")
     stored = checkpoint.load(Path(directory) / CHECKPOINTS)
     seeds = stored.metadata.get("seeds", [])
     if member is None and len(seeds) > 1:

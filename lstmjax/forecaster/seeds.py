@@ -9,7 +9,8 @@ import pandas as pd
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.forecaster.fit import resolved_config, train_members
+from lstmjax.errors import ConfigError
+from lstmjax.forecaster.fit import resolved_config, train_members, warn_of_refit
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.network import UserNetwork
 from lstmjax.forecaster.resume import new_run, old_run
@@ -42,7 +43,13 @@ def fit_seeds(
 
     Returns:
         One trained forecaster per seed, in their order.
+
+    Raises:
+        ConfigError: there are no seeds. Otherwise as in `Forecaster.fit`.
     """
+    if not seeds:
+        raise ConfigError("fit_seeds was given no seeds: give at least one")
+    warn_of_refit(config)
     if isinstance(df, pd.DataFrame):
         data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
         prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
@@ -64,7 +71,7 @@ def resume_seeds(
     callbacks: Sequence[Callback] = (),
 ) -> list[Forecaster]:
     """Continues what `fit_seeds` began, as `Forecaster.resume` does with a single run; arguments as there."""
-    with old_run(directory, RunConfig(), df, futr_df, seeds=seeds) as (config, prepared, store):
+    with old_run(directory, RunConfig(), df, futr_df, seeds=seeds, network=network) as (config, prepared, store):
         resolved = resolved_config(config, prepared, network, len(seeds))
         fitted = train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks)
         return [Forecaster.of(member, network) for member in fitted]

@@ -1,4 +1,4 @@
-"""run.json: what kind of run a folder holds, and how it came about."""
+"""run.json: how a run came about."""
 
 import json
 import math
@@ -7,82 +7,13 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 
 from lstmjax import parallel
 from lstmjax.config import RunConfig
-from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.fitted import versions
-from lstmjax.forecaster.saved import CONFIG_FILE
-
-RUN_FILE = "run.json"
-
-Kind = Literal["run", "seeds", "sweep", "backtest"]
-
-KINDS: dict[Kind, str] = {
-    "run": "a run",
-    "seeds": "the runs of several seeds",
-    "sweep": "a sweep",
-    "backtest": "a backtest",
-}
-"""What a folder may hold, by the ``kind`` that its run.json says, in words."""
-
-_RESUMED_BY: dict[Kind, str] = {
-    "run": "lstmjax train --resume",
-    "seeds": "lstmjax train --resume --seeds",
-    "sweep": "the command of the sweep",
-    "backtest": "lstmjax backtest --resume",
-}
-
-
-def kind_of(path: Path | str) -> Kind | None:
-    """What kind of run a folder holds; None where it holds none.
-
-    Runs of earlier versions do not say it; it follows from what else is there.
-    """
-    path = Path(path)
-    description = read_description(path)
-    if description.get("kind") in KINDS:
-        return description["kind"]
-    try:
-        config = json.loads((path / CONFIG_FILE).read_text())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(config, dict) or "format_version" not in config or "train" not in config:
-        return None
-    if (path / "sweep.json").exists():
-        return "sweep"
-    return "seeds" if any(path.glob("seed-*/config.json")) else "run"
-
-
-def check_kind(path: Path | str, kind: Kind) -> None:
-    """Refuses a folder that holds no run of a kind.
-
-    Raises:
-        CheckpointError: says what it holds, and how that is resumed.
-    """
-    found = kind_of(path)
-    if found is None:
-        raise CheckpointError(f"{path} is not a run directory: name one that lstmjax wrote")
-    if found != kind:
-        raise CheckpointError(f"{path} holds {KINDS[found]}, not {KINDS[kind]}: resume it with {_RESUMED_BY[found]}")
-
-
-def number_of_seeds(path: Path | str) -> int:
-    """How many seeds the runs of several seeds are trained from; those of earlier versions have a folder each."""
-    folders = len(list(Path(path).glob(f"seed-*/{CONFIG_FILE}")))
-    return len(read_description(Path(path)).get("seeds", [])) or folders
-
-
-def read_description(path: Path) -> dict[str, Any]:
-    """What run.json says; empty where it cannot be read."""
-    try:
-        found = json.loads((path / RUN_FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def describe_process(config: RunConfig, members: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ R/metrics.json            mean and deviation (ddof = 1) over the seeds
 R/checkpoints/            the states of all of them while they are trained
 """
 
+import contextlib
 import gzip
 import shutil
 from collections.abc import Mapping, Sequence
@@ -35,17 +36,9 @@ from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation import plots
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, START
+from lstmjax.forecaster.run_kind import KINDS, RUN_FILE, Kind, check_kind, kind_of, read_description, seed_directories
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
-from lstmjax.runs.description import (
-    KINDS,
-    RUN_FILE,
-    Kind,
-    as_json,
-    check_kind,
-    describe_process,
-    kind_of,
-    read_description,
-)
+from lstmjax.runs.description import as_json, describe_process
 from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import LOCK_FILE, DirectoryLock
 from lstmjax.storage.metrics_log import MetricsLog
@@ -58,7 +51,9 @@ _WRITTEN = (
     "test_forecasts.csv.gz",
     "forecast.csv",
     "seeds.csv",
-    "plots",
+    "plots/learning_curve.png",
+    "plots/test_forecasts.png",
+    "plots/forecast.png",
     CHECKPOINTS,
     START,
     REFIT,
@@ -123,6 +118,7 @@ class RunDirectory:
         seeds: Sequence[int] = (),
         data_digest: str,
         overwrite: bool = False,
+        nested: bool = False,
         finetuned_from: Path | None = None,
     ) -> Self:
         """Makes the folder and says in it what is run.
@@ -134,18 +130,24 @@ class RunDirectory:
             seeds: of the members, where there are several.
             data_digest: SHA-256 of the data.
             overwrite: whether to replace a run of the same kind that is there; files that no run writes are left.
+            nested: whether the folder is that of a seed, in a run's that is held and was checked.
             finetuned_from: the run whose weights this one starts with.
 
         Raises:
             CheckpointError: the folder holds something already, is in use, or cannot be written.
         """
-        cls.check_free(path, kind, overwrite=overwrite)
+        if not nested:
+            cls.check_free(path, kind, overwrite=overwrite)
         run = cls._held(path)
         try:
-            cls.check_free(path, kind, overwrite=overwrite)  # again, now that nobody else can write
-            seed_runs = (config_file.parent for config_file in run.path.glob(f"seed-*/{CONFIG_FILE}"))
-            for entry in [*(run.path / name for name in _WRITTEN), *seed_runs]:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+            if not nested:
+                cls.check_free(path, kind, overwrite=overwrite)  # again, now that nobody else can write
+            _remove_written(run.path)
+            for seed in seed_directories(run.path) if kind == "seeds" else []:
+                _remove_written(seed)
+                (seed / LOCK_FILE).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # it holds files of the user's
+                    seed.rmdir()
             run.describe(config, kind=kind, seeds=seeds, data_digest=data_digest, finetuned_from=finetuned_from)
         except OSError as error:
             run.close()
@@ -178,6 +180,8 @@ class RunDirectory:
         for name in (CONFIG_FILE, RUN_FILE, "metrics.json", "test_forecasts.csv.gz", "forecast.csv"):
             for unfinished in run.path.glob(f".{name}.*"):
                 unfinished.unlink()
+        for unfinished in run.path.glob("plots/.*.png.*"):
+            unfinished.unlink()
         return run
 
     @classmethod
@@ -251,6 +255,14 @@ class RunDirectory:
 
     def _write(self, name: str, text: str) -> None:
         replace_file(self.path / name, text)
+
+
+def _remove_written(path: Path) -> None:
+    """Deletes what a run wrote into its folder; a link is deleted, not what it leads to."""
+    for entry in (path / name for name in _WRITTEN):
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it holds pictures of the user's, or is a link
+        (path / "plots").rmdir()
 
 
 def default_path() -> Path:

@@ -21,7 +21,7 @@ from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, stored_
 from lstmjax.forecaster.fit import resolved_config, train_members
 from lstmjax.forecaster.network import network_for
 from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values
-from lstmjax.forecaster.saved import REFIT, write_config
+from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.storage import checkpoint
 
@@ -35,6 +35,7 @@ def write_outputs(
     prepared: Prepared,
     data_sha256: str,
     *,
+    trained_here: bool = False,
     say: Callable[[str], None] = print,
 ) -> tuple[Forecaster, dict[str, Any]]:
     """Evaluates a trained forecaster, forecasts, draws, and leaves all of it and the forecaster in a run directory.
@@ -44,6 +45,7 @@ def write_outputs(
         forecaster: what was trained.
         prepared: the data as it was trained on.
         data_sha256: digest of the data.
+        trained_here: whether the directory has the checkpoints of its training; else the forecaster is saved in it.
         say: where to report, one line at a time.
 
     Returns:
@@ -53,8 +55,8 @@ def write_outputs(
     config = fitted.config
     if fitted.summary["failure"]:
         say(fitted.summary["failure"])
-    if not checkpoint.steps(run.path / CHECKPOINTS):
-        forecaster.save(run.path)
+    if not trained_here and checkpoint.steps(run.path / CHECKPOINTS) != [fitted.summary["steps"]]:
+        forecaster.save(run.path, overwrite=True)
     metrics: dict[str, Any] = {}
     tested = test_windows(prepared.split, h=config.data.h)
     if len(tested.series):
@@ -128,10 +130,11 @@ def _refit(
     start = stored_start(run.path, network_for(network, config, prepared.spec))
     folder = run.path / REFIT
     folder.mkdir(exist_ok=True)
+    (folder / CONFIG_FILE).unlink(missing_ok=True)  # which says that a refit is whole
     found = checkpoint.load(folder / CHECKPOINTS, upto=steps) if checkpoint.steps(folder / CHECKPOINTS) else None
     store = Store(folder, data_sha256, found, (folder / LOG_FILE,))
     (again,) = train_members(config, network, prepared, [config.train.seed], until=steps, start=start, store=store)
-    write_config(folder, again.config)  # says that it is whole
+    write_config(folder, again.config)
     return Forecaster.of(fitted.replace(refit=again.selected), network), prepared.arrays
 
 

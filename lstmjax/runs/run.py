@@ -20,10 +20,11 @@ from lstmjax.errors import CheckpointError, ConfigError, Interrupted
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import LOG_FILE, START, Store
 from lstmjax.forecaster.fit import train_members
-from lstmjax.forecaster.network import UserNetwork, check_start, network_for
+from lstmjax.forecaster.fitted import Fitted
+from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for
 from lstmjax.forecaster.resume import agreed_config, check_data, check_members, newest_checkpoint
-from lstmjax.forecaster.saved import CONFIG_FILE, read_config
-from lstmjax.runs.description import Kind, check_kind, kind_of, number_of_seeds
+from lstmjax.forecaster.run_kind import Kind, check_kind, kind_of, read_description, seeds_of
+from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, read_config
 from lstmjax.runs.directory import RunDirectory, write_table
 from lstmjax.runs.job import Job, make_job
 from lstmjax.runs.outputs import write_outputs
@@ -138,17 +139,16 @@ def resume_run(
     stored = read_config(directory)
     config = stored if config is None else agreed_config(stored, config, directory)
     if kind == "seeds" and seeds is None:
-        seeds = number_of_seeds(directory)
+        seeds = len(seeds_of(directory))
     job = make_job(config, seeds, network)
+    if into is not None:
+        _checkpoint_to_resume(directory, stored, config, job)  # before anything is copied
     with RunDirectory.reopen(directory, kind, into=into) as run:
-        check_data(run.description.get("data_sha256"), job.data_sha256, directory, job.source)
-        found = newest_checkpoint(run.path, stored, config)
-        if found is not None:
-            check_members(found, job.seeds)
-        _check_origin(run, found, config)
+        found = _checkpoint_to_resume(run.path, stored, config, job)
         step = 0 if found is None else found.step
         say(f"{job.sizes()}\nresuming after step {step} of {config.train.max_steps}")
-        run.record_resume(config, step, len(job.seeds))
+        with _outputs_written(run.path):
+            run.record_resume(config, step, len(job.seeds))
         with _old_directories(run, job, step) as members:
             return _carry_out(run, members, job, found, None, callbacks, signals or Signals(), say)
 
@@ -170,7 +170,9 @@ def _new_directories(
         yield (
             run,
             [
-                stack.enter_context(RunDirectory.create(_seed_path(run, seed), _seed_config(job, seed), **create))
+                stack.enter_context(
+                    RunDirectory.create(_seed_path(run, seed), _seed_config(job, seed), nested=True, **create)
+                )
                 for seed in job.seeds
             ],
         )
@@ -187,7 +189,7 @@ def _old_directories(run: RunDirectory, job: Job, step: int) -> Iterator[list[Ru
                 members.append(stack.enter_context(RunDirectory.reopen(path)))
                 members[-1].record_resume(own, step)
             else:
-                made = RunDirectory.create(path, own, data_digest=job.data_sha256, overwrite=True)
+                made = RunDirectory.create(path, own, data_digest=job.data_sha256, nested=True)
                 members.append(stack.enter_context(made))
         yield members
 
@@ -212,6 +214,9 @@ def _carry_out(
 ) -> Run:
     """Trains all members, and writes the outputs of each."""
     store = Store(run.path, job.data_sha256, stored, tuple(member.path / LOG_FILE for member in members))
+    if store.step < job.config.train.max_steps:
+        for member in members:  # a refit of an earlier end is not that of this one
+            (member.path / REFIT / CONFIG_FILE).unlink(missing_ok=True)
     with ProgressDisplay() as display:
         called = [_StopAtSignal(signals), display, *callbacks]
         fitted = train_members(
@@ -220,11 +225,19 @@ def _carry_out(
     if signals.requested():
         raise Interrupted(f"interrupted after step {max(member.summary['steps'] for member in fitted)}")
     signals.disarm()  # all is saved
+    with _outputs_written(run.path):
+        return _write_all(run, members, job, fitted, say)
+
+
+def _write_all(
+    run: RunDirectory, members: Sequence[RunDirectory], job: Job, fitted: Sequence[Fitted], say: Callable[[str], None]
+) -> Run:
+    """Writes the outputs of each member, and of several seeds their table."""
     forecasters, metrics = [], {}
     for seed, member, trained in zip(job.seeds, members, fitted, strict=True):
         forecaster = Forecaster.of(trained, job.network)
-        told = say if job.alone else _only_remarks(say, seed)
-        forecaster, metrics[seed] = write_outputs(member, forecaster, job.prepared, job.data_sha256, say=told)
+        asked: dict[str, Any] = {"trained_here": job.alone, "say": say if job.alone else _only_remarks(say, seed)}
+        forecaster, metrics[seed] = write_outputs(member, forecaster, job.prepared, job.data_sha256, **asked)
         forecasters.append(forecaster)
     if job.alone:
         say(f"run directory: {run.path}")
@@ -236,6 +249,17 @@ def _carry_out(
     say(render_seeds(table))
     say(f"run directory: {run.path}")
     return Run(run.path, forecasters, job.prepared.panel, summary, table)
+
+
+@contextlib.contextmanager
+def _outputs_written(directory: Path) -> Iterator[None]:
+    """Turns a full disk, or one that may not be written, into one line; the state of training is safe."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{directory}: the outputs cannot be written ({error.strerror or error}): make room, and resume the run"
+        ) from None
 
 
 class _StopAtSignal(Callback):
@@ -262,19 +286,36 @@ def _starting_weights(directory: Path, job: Job) -> Weights:
     return weights
 
 
-def _check_origin(run: RunDirectory, found: checkpoint.Checkpoint | None, config: RunConfig) -> None:
+def _checkpoint_to_resume(
+    directory: Path | str, stored: RunConfig, config: RunConfig, job: Job
+) -> checkpoint.Checkpoint | None:
+    """The checkpoint that a run is resumed from, None for its beginning; refuses what cannot be resumed."""
+    described = read_description(Path(directory))
+    check_data(described.get("data_sha256"), job.data_sha256, directory, job.source)
+    found = newest_checkpoint(directory, stored, config)
+    if found is not None:
+        check_members(found, job.seeds)
+        check_network(found, job.network, config, directory)
+    elif not job.alone and seeds_of(directory) != list(job.seeds):
+        raise CheckpointError(
+            f"the run's seeds are {seeds_of(directory)}, not {list(job.seeds)}: resume it with the same"
+        )
+    _check_origin(Path(directory), described.get("finetuned_from"), found, config)
+    return found
+
+
+def _check_origin(directory: Path, origin: str | None, found: checkpoint.Checkpoint | None, config: RunConfig) -> None:
     """Refuses to resume a fine-tuned run where the weights it began with are needed and missing."""
-    origin = run.description.get("finetuned_from")
     if origin is None:
         return
     if found is None:
         raise CheckpointError(
-            f"{run.path} was killed before the weights it starts with were saved: begin again with "
+            f"{directory} was killed before the weights it starts with were saved: begin again with "
             f"--overwrite --finetune-from {origin}"
         )
-    if config.train.refit_all and not checkpoint.steps(run.path / START):
+    if config.train.refit_all and not checkpoint.steps(directory / START):
         raise CheckpointError(
-            f"{run.path} was fine-tuned by an lstmjax that did not keep the weights it began with, with which "
+            f"{directory} was fine-tuned by an lstmjax that did not keep the weights it began with, with which "
             "train.refit_all begins again: leave that out with --train.no-refit-all, or begin again with "
             f"--overwrite --finetune-from {origin}"
         )

@@ -337,3 +337,9 @@ def test_a_searched_option_that_acts_in_no_trial_is_one_line(csv, tmp_path, caps
     monkeypatch.setattr(sys, "argv", ["lstmjax", *arguments[:-1]])
     main(arguments[:-1])
     assert "no effect" not in capsys.readouterr().err
+    # Fixed, but acting in those trials that draw the loss it belongs to.
+    space.write_text('"train.loss" = { type = "choice", values = ["mse", "huber"] }\n')
+    arguments[3] = str(tmp_path / "fixed")
+    monkeypatch.setattr(sys, "argv", ["lstmjax", *arguments])
+    main(arguments)
+    assert "no effect" not in capsys.readouterr().err

@@ -11,7 +11,7 @@ from flax import nnx
 
 import lstmjax
 from lstmjax import Forecaster, RunConfig
-from lstmjax.errors import CheckpointError, ConfigError, DataError
+from lstmjax.errors import CheckpointError, ConfigError, ConfigWarning, DataError
 from lstmjax.window import Forecast
 
 CONFIG = RunConfig().replace(
@@ -192,3 +192,39 @@ def test_refit_weights_go_through_a_file_and_are_used_where_they_belong(trained,
         np.testing.assert_allclose(tuned[name], leaf, atol=1e-6)
     trained.save(tmp_path / "saved", overwrite=True)  # the earlier refit goes
     pd.testing.assert_frame_equal(Forecaster.load(tmp_path / "saved").predict(), trained.predict())
+
+
+def test_saving_touches_nothing_that_is_not_a_forecaster_s(trained, tmp_path):
+    (tmp_path / "refit").mkdir()
+    (tmp_path / "refit" / "mine.txt").write_text("mine")
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    with pytest.raises((ConfigError, CheckpointError)):
+        trained.save(tmp_path)
+    assert (tmp_path / "config.json").read_text() == '{"mine": 1}'
+    (tmp_path / "config.json").unlink()
+    trained.save(tmp_path)
+    assert (tmp_path / "refit" / "mine.txt").read_text() == "mine"
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / "metrics.jsonl").write_text("mine")
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        Forecaster(CONFIG).fit(sine(), directory=log)
+    assert (log / "metrics.jsonl").read_text() == "mine"
+
+
+def test_a_refused_finetuning_leaves_no_folder_behind(trained, tmp_path):
+    with pytest.raises(ConfigError, match="has shape"):
+        copy.copy(trained).finetune(sine(), options={"model.hidden_size": 5}, directory=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_refit_belongs_to_runs_and_fit_says_so():
+    refitting = CONFIG.replace({"train.refit_all": True})
+    with pytest.warns(ConfigWarning, match="train.refit_all has no effect here"):
+        forecaster = Forecaster(refitting).fit(sine())
+    assert forecaster.fitted.refit is None
+    forecaster.finetune(sine())  # which does not inherit it, and warns of nothing
+    with pytest.warns(ConfigWarning, match="train.refit_all has no effect here"):
+        lstmjax.fit_seeds(refitting, sine(), [0])
+    with pytest.raises(ConfigError, match="no seeds"):
+        lstmjax.fit_seeds(CONFIG, sine(), [])

@@ -17,12 +17,13 @@ from lstmjax.data import prepare as prepare_module
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster import predict as predict_module
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.forecaster.run_kind import kind_of
 from lstmjax.forecaster.saved import REFIT
 from lstmjax.runs import job as job_module
-from lstmjax.runs.description import kind_of
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.run import resume_run, train_run
 from lstmjax.storage import checkpoint
+from lstmjax.training import Callback
 
 ROWS, TEST = 300, 60
 
@@ -223,7 +224,7 @@ def test_a_stranger_s_folder_with_a_file_of_our_names_is_no_run(name, config, tm
     ("kind", "files", "words"),
     [
         ("sweep", {"sweep.json": "{}", "study.db": "trials"}, "a sweep"),
-        ("seeds", {"seed-0/config.json": "{}"}, "the runs of several seeds"),
+        ("seeds", {"seed-0/config.json": RunConfig().to_json()}, "the runs of several seeds"),
     ],
 )
 @pytest.mark.parametrize("version", ["now", "before"])
@@ -307,3 +308,79 @@ def test_a_run_that_goes_on_with_fewer_devices_tells_how_it_is_split(tmp_path):
     with RunDirectory.create(tmp_path / "run", config, data_digest="") as run:
         run.record_resume(config, 0)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["batch_shards"] == 2
+
+
+def test_a_resume_that_is_refused_leaves_every_checkpoint(config, tmp_path, data):
+    """Also of a run whose last check a longer one would not make."""
+    odd = config.replace({"train.max_steps": 30, "train.refit_all": False, "optimizer.schedule": "constant"})
+    train_run(odd, tmp_path / "r", say=lambda _: None)
+    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    longer = RunConfig.from_json((tmp_path / "r" / "config.json").read_text()).replace({"train.max_steps": 50})
+    other = tmp_path / "other.csv"
+    pd.read_csv(data).assign(y=lambda t: t["y"] + 1).to_csv(other, index=False)
+    for attempt in (
+        lambda: resume_run(tmp_path / "r", longer.replace({"data.path": str(other)}), say=lambda _: None),
+        lambda: resume_run(tmp_path / "r", longer, network=lambda spec, *, rngs: None, say=lambda _: None),
+        lambda: resume_run(tmp_path / "r", longer.replace({"data.path": str(other)}), into=tmp_path / "copy"),
+        lambda: Forecaster(longer).resume(tmp_path / "r", pd.read_csv(other, parse_dates=["ds"])),
+    ):
+        with pytest.raises((CheckpointError, TypeError, AttributeError)):
+            attempt()
+        after = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+        assert {path: text for path, text in after.items() if path.name != "lock"} == {
+            path: text for path, text in before.items() if path.name != "lock"
+        }
+    assert not (tmp_path / "copy").exists()
+    resume_run(tmp_path / "r", longer, say=lambda _: None)
+    assert [line["step"] for line in RunDirectory(tmp_path / "r").checks()] == [20, 40, 50]
+
+
+def test_a_sweep_s_folder_is_not_trained_in_from_python_either(config, tmp_path, data):
+    with RunDirectory.create(tmp_path / "s", config, data_digest="") as made:
+        made.describe(config, kind="sweep", data_digest="")
+    with pytest.raises(CheckpointError, match="holds a sweep, not a run"):
+        Forecaster().resume(tmp_path / "s", pd.read_csv(data, parse_dates=["ds"]))
+    assert {path.name for path in (tmp_path / "s").iterdir()} == {"config.json", "run.json", "lock"}
+
+
+def test_a_refit_of_an_earlier_end_is_not_that_of_a_longer_run(run, config, tmp_path):
+    shutil.copytree(run[0].directory, tmp_path / "r")
+    longer = RunConfig.from_json((tmp_path / "r" / "config.json").read_text()).replace({"train.max_steps": 60})
+
+    class Broken(Callback):
+        def on_check(self, check):
+            raise RuntimeError("stopped")
+
+    assert Forecaster.load(tmp_path / "r").fitted.refit is not None
+    with pytest.raises(RuntimeError, match="stopped"):
+        resume_run(tmp_path / "r", longer, callbacks=[Broken()], say=lambda _: None)
+    assert Forecaster.load(tmp_path / "r").fitted.refit is None
+    again = resume_run(tmp_path / "r", longer, say=lambda _: None)
+    assert Forecaster.load(tmp_path / "r").predict().equals(again.forecaster.predict())
+
+
+@pytest.mark.parametrize("method", ["write_metrics", "write_test_forecasts", "write_forecast", "write_plot"])
+def test_a_full_disk_after_training_is_one_line_and_costs_nothing(method, config, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunDirectory, method, full)
+        with pytest.raises(CheckpointError, match=r"No space left on device\): make room, and resume the run"):
+            train_run(config, tmp_path / "r", say=lambda _: None)
+    whole = train_run(config, tmp_path / "whole", say=lambda _: None)
+    resume_run(tmp_path / "r", say=lambda _: None)
+    for name in ("forecast.csv", "test_forecasts.csv.gz"):
+        assert (tmp_path / "r" / name).read_bytes() == (whole.directory / name).read_bytes()
+
+
+def test_overwriting_follows_no_link(config, tmp_path):
+    quick = config.replace({"train.max_steps": 2, "train.refit_all": False, "optimizer.schedule": "constant"})
+    train_run(quick, tmp_path / "r", say=lambda _: None)
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move(tmp_path / "r" / "checkpoints", tmp_path / "elsewhere" / "checkpoints")
+    (tmp_path / "r" / "checkpoints").symlink_to(tmp_path / "elsewhere" / "checkpoints")
+    (tmp_path / "r" / "plots" / "mine.png").write_text("mine")
+    train_run(quick, tmp_path / "r", overwrite=True, say=lambda _: None)
+    assert list((tmp_path / "elsewhere" / "checkpoints").iterdir())
+    assert (tmp_path / "r" / "plots" / "mine.png").read_text() == "mine"

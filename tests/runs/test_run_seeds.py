@@ -9,9 +9,9 @@ import pytest
 
 from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
-from lstmjax.errors import ConfigError, Interrupted
+from lstmjax.errors import CheckpointError, ConfigError, Interrupted
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.runs.description import number_of_seeds
+from lstmjax.forecaster.run_kind import seeds_of
 from lstmjax.runs.run import resume_run, train_run
 from lstmjax.runs.signals import Signals
 from lstmjax.training import Callback
@@ -131,9 +131,9 @@ def test_the_seeds_of_a_run_are_known_when_it_is_resumed(runs, tmp_path, capsys)
     assert (runs / "seeds.csv").read_bytes() == before
     shutil.copytree(runs, tmp_path / "r")
     shutil.rmtree(tmp_path / "r" / "seed-4")  # as if killed before it was made
-    assert number_of_seeds(tmp_path / "r") == 2
+    assert seeds_of(tmp_path / "r") == [3, 4]
     (tmp_path / "r" / "run.json").unlink()  # as an earlier version, which did not say it
-    assert number_of_seeds(tmp_path / "r") == 1
+    assert seeds_of(tmp_path / "r") == [3]
 
 
 @pytest.mark.parametrize(
@@ -176,3 +176,43 @@ def test_other_seeds_are_not_resumed(config, runs, capsys):
 def test_a_run_of_no_seeds_is_refused(config, tmp_path):
     with pytest.raises(ConfigError, match="seeds is 0"):
         train_run(config, tmp_path / "r", seeds=0)
+
+
+def test_after_more_steps_each_seed_s_directory_holds_its_new_weights(runs, config, tmp_path, capsys):
+    shutil.copytree(runs, tmp_path / "r")
+    longer = RunConfig.from_json((runs / "config.json").read_text()).replace({"train.max_steps": 30})
+    result = resume_run(tmp_path / "r", longer, say=lambda _: None)
+    for seed, forecaster in zip((3, 4), result.forecasters, strict=True):
+        folder = tmp_path / "r" / f"seed-{seed}"
+        capsys.readouterr()
+        main(["evaluate", str(folder), "--json"])
+        stored = json.loads((folder / "metrics.json").read_text())
+        assert json.loads(capsys.readouterr().out)["test"] == stored["test"]
+        assert stored["steps"] == 30
+        assert Forecaster.load(folder).predict().equals(forecaster.predict())
+
+
+def test_seeds_that_were_never_begun_are_not_lost(runs, tmp_path):
+    """Killed while the directories are made: run.json says which seeds there are."""
+    shutil.copytree(runs, tmp_path / "r")
+    shutil.rmtree(tmp_path / "r" / "seed-4")
+    shutil.rmtree(tmp_path / "r" / "checkpoints")
+    (tmp_path / "r" / "seed-bank").mkdir()
+    (tmp_path / "r" / "seed-bank" / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"seeds are \[3, 4\], not \[3, 4, 5\]"):
+        resume_run(tmp_path / "r", seeds=3, say=lambda _: None)
+    result = resume_run(tmp_path / "r", say=lambda _: None)
+    assert result.table.index.tolist() == [3, 4]
+    assert (tmp_path / "r" / "seed-4" / "forecast.csv").exists()
+
+
+def test_overwriting_several_seeds_leaves_what_is_not_theirs(runs, config, tmp_path):
+    shutil.copytree(runs, tmp_path / "r")
+    for name in ("seed-0x/config.json", "seed-3/notes.txt", "seed-3/plots/mine.png"):
+        (tmp_path / "r" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "r" / name).write_text("mine")
+    quick = config.replace({"train.max_steps": 2})
+    train_run(quick, tmp_path / "r", seeds=1, overwrite=True, say=lambda _: None)
+    for name in ("seed-0x/config.json", "seed-3/notes.txt", "seed-3/plots/mine.png"):
+        assert (tmp_path / "r" / name).read_text() == "mine"
+    assert not (tmp_path / "r" / "seed-4").exists()
