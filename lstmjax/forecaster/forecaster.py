@@ -111,8 +111,7 @@ class Forecaster:
                 nothing is written.
             callbacks: called as training goes, see `lstmjax.training.Callback`.
 
-        Returns:
-            The forecaster itself. After an error it is as it was before.
+        After an error the forecaster is as it was before.
 
         Raises:
             DataError: the table cannot be used.
@@ -282,7 +281,7 @@ class Forecaster:
 
     @classmethod
     def load(cls, directory: Path | str, *, network: UserNetwork | None = None, member: int | None = None) -> Self:
-        """A trained forecaster from what `save`, `fit` or ``lstmjax train`` wrote, refit weights included.
+        """A forecaster from what `save`, `fit` or ``lstmjax train`` wrote, refit weights included.
 
         Args:
             directory: where it was written. Of a run that has not ended, the best weights so far are taken.

@@ -18,16 +18,17 @@ from lstmjax.data.panel import Panel
 from lstmjax.data.source import with_dataset_settings
 from lstmjax.errors import CheckpointError, ConfigError, Interrupted
 from lstmjax.forecaster import Forecaster
-from lstmjax.forecaster.checkpoints import LOG_FILE, START, Store
+from lstmjax.forecaster.checkpoints import LOG_FILE, Store
 from lstmjax.forecaster.fit import train_members
 from lstmjax.forecaster.fitted import Fitted
-from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for
-from lstmjax.forecaster.resume import agreed_config, check_data, check_members, newest_checkpoint
-from lstmjax.forecaster.run_kind import Kind, check_kind, kind_of, read_description, seeds_of
+from lstmjax.forecaster.network import UserNetwork, check_start, network_for
+from lstmjax.forecaster.resume import agreed_config
+from lstmjax.forecaster.run_kind import Kind, check_kind, kind_of, seeds_of
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, read_config
 from lstmjax.runs.directory import RunDirectory, write_table
 from lstmjax.runs.job import Job, make_job
 from lstmjax.runs.outputs import write_outputs
+from lstmjax.runs.resumable import checkpoint_to_resume
 from lstmjax.runs.seeds_table import TABLE_FILE, render_seeds, seeds_table, summarize
 from lstmjax.runs.signals import Signals
 from lstmjax.storage import checkpoint
@@ -142,9 +143,9 @@ def resume_run(
         seeds = len(seeds_of(directory))
     job = make_job(config, seeds, network)
     if into is not None:
-        _checkpoint_to_resume(directory, stored, config, job)  # before anything is copied
+        checkpoint_to_resume(directory, stored, config, job)  # before anything is copied
     with RunDirectory.reopen(directory, kind, into=into) as run:
-        found = _checkpoint_to_resume(run.path, stored, config, job)
+        found = checkpoint_to_resume(run.path, stored, config, job)
         step = 0 if found is None else found.step
         say(f"{job.sizes()}\nresuming after step {step} of {config.train.max_steps}")
         with _outputs_written(run.path):
@@ -167,15 +168,9 @@ def _new_directories(
         if job.alone:
             yield run, [run]
             return
-        yield (
-            run,
-            [
-                stack.enter_context(
-                    RunDirectory.create(_seed_path(run, seed), _seed_config(job, seed), nested=True, **create)
-                )
-                for seed in job.seeds
-            ],
-        )
+        create |= {"nested": True}
+        each = (RunDirectory.create(_seed_path(run, seed), _seed_config(job, seed), **create) for seed in job.seeds)
+        yield run, [stack.enter_context(member) for member in each]
 
 
 @contextlib.contextmanager
@@ -284,38 +279,3 @@ def _starting_weights(directory: Path, job: Job) -> Weights:
     weights = Forecaster.load(directory, network=job.network).fitted.forecasting.weights
     check_start(weights, network_for(job.network, job.config, job.prepared.spec))
     return weights
-
-
-def _checkpoint_to_resume(
-    directory: Path | str, stored: RunConfig, config: RunConfig, job: Job
-) -> checkpoint.Checkpoint | None:
-    """The checkpoint that a run is resumed from, None for its beginning; refuses what cannot be resumed."""
-    described = read_description(Path(directory))
-    check_data(described.get("data_sha256"), job.data_sha256, directory, job.source)
-    found = newest_checkpoint(directory, stored, config)
-    if found is not None:
-        check_members(found, job.seeds)
-        check_network(found, job.network, config, directory)
-    elif not job.alone and seeds_of(directory) != list(job.seeds):
-        raise CheckpointError(
-            f"the run's seeds are {seeds_of(directory)}, not {list(job.seeds)}: resume it with the same"
-        )
-    _check_origin(Path(directory), described.get("finetuned_from"), found, config)
-    return found
-
-
-def _check_origin(directory: Path, origin: str | None, found: checkpoint.Checkpoint | None, config: RunConfig) -> None:
-    """Refuses to resume a fine-tuned run where the weights it began with are needed and missing."""
-    if origin is None:
-        return
-    if found is None:
-        raise CheckpointError(
-            f"{directory} was killed before the weights it starts with were saved: begin again with "
-            f"--overwrite --finetune-from {origin}"
-        )
-    if config.train.refit_all and not checkpoint.steps(directory / START):
-        raise CheckpointError(
-            f"{directory} was fine-tuned by an lstmjax that did not keep the weights it began with, with which "
-            "train.refit_all begins again: leave that out with --train.no-refit-all, or begin again with "
-            f"--overwrite --finetune-from {origin}"
-        )

@@ -1,0 +1,61 @@
+"""Which checkpoint a run is resumed from, and which runs cannot be resumed."""
+
+from pathlib import Path
+
+from lstmjax.config import RunConfig
+from lstmjax.errors import CheckpointError
+from lstmjax.forecaster.checkpoints import START
+from lstmjax.forecaster.network import check_network
+from lstmjax.forecaster.resume import check_data, check_members, newest_checkpoint
+from lstmjax.forecaster.run_kind import read_description, seeds_of
+from lstmjax.runs.job import Job
+from lstmjax.storage import checkpoint
+
+
+def checkpoint_to_resume(
+    directory: Path | str, stored: RunConfig, config: RunConfig, job: Job
+) -> checkpoint.Checkpoint | None:
+    """The checkpoint that a run is resumed from. It changes nothing on disk.
+
+    Args:
+        directory: the run's.
+        stored: its options.
+        config: those it is resumed with.
+        job: what is trained.
+
+    Returns:
+        None where the run starts from its beginning.
+
+    Raises:
+        CheckpointError: the data, the seeds or the network are others; no checkpoint verifies; or the weights that a
+            fine-tuned run began with are missing.
+    """
+    described = read_description(Path(directory))
+    check_data(described.get("data_sha256"), job.data_sha256, directory, job.source)
+    found = newest_checkpoint(directory, stored, config)
+    if found is not None:
+        check_members(found, job.seeds)
+        check_network(found, job.network, config, directory)
+    elif not job.alone and seeds_of(directory) != list(job.seeds):
+        raise CheckpointError(
+            f"the run's seeds are {seeds_of(directory)}, not {list(job.seeds)}: resume it with the same"
+        )
+    _check_origin(Path(directory), described.get("finetuned_from"), found, config)
+    return found
+
+
+def _check_origin(directory: Path, origin: str | None, found: checkpoint.Checkpoint | None, config: RunConfig) -> None:
+    """Refuses to resume a fine-tuned run where the weights it began with are needed and missing."""
+    if origin is None:
+        return
+    if found is None:
+        raise CheckpointError(
+            f"{directory} was killed before the weights it starts with were saved: begin again with "
+            f"--overwrite --finetune-from {origin}"
+        )
+    if config.train.refit_all and not checkpoint.steps(directory / START):
+        raise CheckpointError(
+            f"{directory} was fine-tuned by an lstmjax that did not keep the weights it began with, with which "
+            "train.refit_all begins again: leave that out with --train.no-refit-all, or begin again with "
+            f"--overwrite --finetune-from {origin}"
+        )
