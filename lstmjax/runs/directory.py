@@ -103,7 +103,7 @@ class RunDirectory:
             raise CheckpointError(f"{path} exists and is not a run directory: name another --run-dir")
         if found != kind:
             raise CheckpointError(
-                f"{path} holds {KINDS[found]}, which {KINDS[kind]} does not replace: name another --run-dir"
+                f"{path} holds {KINDS[found]}, which is not replaced by {KINDS[kind]}: name another --run-dir"
             )
         if not overwrite:
             raise CheckpointError(f"{path} holds a run already: name another --run-dir, or replace it with --overwrite")

@@ -241,7 +241,7 @@ def test_a_folder_of_another_kind_is_neither_emptied_nor_trained_in(kind, files,
         (tmp_path / "r" / "run.json").write_text(json.dumps(described))
     assert kind_of(tmp_path / "r") == kind
     before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
-    with pytest.raises(CheckpointError, match=f"holds {words}, which a run does not replace"):
+    with pytest.raises(CheckpointError, match=f"holds {words}, which is not replaced by a run"):
         train_run(config, tmp_path / "r", overwrite=True)
     if kind == "sweep":
         with pytest.raises(CheckpointError, match="holds a sweep, not a run: resume it with the command of the sweep"):
