@@ -129,8 +129,17 @@ def check_members(stored: checkpoint.Checkpoint, seeds: Sequence[int]) -> None:
     theirs = stored.metadata.get("seeds")
     if theirs is None:
         raise CheckpointError("a saved forecaster has no training to resume: finetune its weights (--finetune-from)")
-    if theirs != list(seeds):
-        raise CheckpointError(f"the run's seeds are {theirs}, not {list(seeds)}: resume it with the same")
+    check_seeds(theirs, seeds)
+
+
+def check_seeds(theirs: Sequence[int], seeds: Sequence[int]) -> None:
+    """Refuses to resume a run with other seeds than its own.
+
+    Raises:
+        CheckpointError: names both.
+    """
+    if list(theirs) != list(seeds):
+        raise CheckpointError(f"the run's seeds are {list(theirs)}, not {list(seeds)}: resume it with the same")
 
 
 def take_member(source: Path | str, member: int, target: Path | str) -> None:
@@ -211,11 +220,14 @@ def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfi
     last = stored.train.max_steps
     if config.train.max_steps > last and last % stored.train.val_check_steps:
         last -= 1  # the run's last check was one that a longer run does not make there
-    if checkpoint.steps(folder):
-        check_resumable(checkpoint.load(folder), directory)
-    if not any(step <= last for step in checkpoint.steps(folder)):
+    if not checkpoint.steps(folder):
         return None
-    found = checkpoint.load(folder, upto=last)
+    found = checkpoint.load(folder)
+    check_resumable(found, directory)
+    if found.step > last:
+        if not any(step <= last for step in checkpoint.steps(folder)):
+            return None
+        found = checkpoint.load(folder, upto=last)
     _warn_of_other_versions(found.metadata.get("versions", {}), directory)
     return found
 

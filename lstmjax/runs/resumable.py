@@ -6,7 +6,7 @@ from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import START
 from lstmjax.forecaster.network import check_network
-from lstmjax.forecaster.resume import check_data, check_members, newest_checkpoint
+from lstmjax.forecaster.resume import check_data, check_members, check_seeds, newest_checkpoint
 from lstmjax.forecaster.run_kind import read_description, seeds_of
 from lstmjax.runs.job import Job
 from lstmjax.storage import checkpoint
@@ -36,10 +36,8 @@ def checkpoint_to_resume(
     if found is not None:
         check_members(found, job.seeds)
         check_network(found, job.network, config, directory)
-    elif not job.alone and seeds_of(directory) != list(job.seeds):
-        raise CheckpointError(
-            f"the run's seeds are {seeds_of(directory)}, not {list(job.seeds)}: resume it with the same"
-        )
+    elif not job.alone:
+        check_seeds(seeds_of(directory), job.seeds)
     _check_origin(Path(directory), described.get("finetuned_from"), found, config)
     return found
 
