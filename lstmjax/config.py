@@ -283,7 +283,7 @@ class ModelConfig:
     name: ModelName = option("segment", format_1="direct")
     """Which network."""
     hidden_size: int | None = option(None, low=1, resume="inferred", format_1=128)
-    """Hidden features of the LSTM. Default: 128; 64 where there are fewer than 1,000 windows to train on."""
+    """Hidden features of the LSTM. Default: 128; 32 where there are fewer than 1,000 windows to train on."""
     num_layers: int = option(1, low=1)
     """Stacked LSTM layers."""
     dropout: float = option(0.0, low=0.0, high=1.0, sweep="traced")

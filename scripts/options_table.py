@@ -25,10 +25,10 @@ HEAD = """# Options
 Every option of a run, by the name that sweeps and `RunConfig.replace` use; `--data.input-size 168` is its flag. This
 file is written by `python scripts/options_table.py`.
 
-- **Resume**: whether a resumed run may change it. *same*: no. *more*: it may only grow. *inferred*: no, and the run fills
-  it in where it is not given. *free*: yes, since nothing that is trained depends on it.
-- **Sweep**: how a sweep searches it. *traced*: a new value compiles nothing. *shape*: trials that differ in it
-  are compiled apart. *no*: not at all.
+- **Resume**: whether a resumed run may change it. *same*: no. *more*: it may only grow. *inferred*: no, and the run
+  fills it in where it is not given. *free*: yes, nothing that is trained depends on it.
+- **Sweep**: how a sweep searches it. *traced*: a new value compiles nothing. *shape*: trials that differ in it are
+  compiled apart. *no*: not at all.
 """
 
 

@@ -32,7 +32,7 @@ def hidden_size(config: ModelConfig, windows: int | None = None) -> int:
     """
     if config.hidden_size is not None:
         return config.hidden_size
-    return 64 if windows is not None and windows < FEW_WINDOWS else 128
+    return 32 if windows is not None and windows < FEW_WINDOWS else 128
 
 
 def segment_size(config: ModelConfig, spec: WindowSpec) -> int:
