@@ -183,10 +183,7 @@ def _run_variant(
     """Runs a cell that `lstmjax.ops.lstm` does not know; time first, ``options`` those of `recurrence.recur`."""
     steps, dtype = x.shape[0], cell.compute_dtype(x)
     c, h = cell.initialize_carry(x.shape[1:]) if carry is None else carry
-    valid = None
-    if seq_lengths is not None:
-        valid = recurrence.valid_steps(seq_lengths, steps)
-        x = recurrence.zero_padding(x, valid)
+    x, valid = recurrence.pad(x, seq_lengths)
     keys = None
     if cell.draws(deterministic):
         keys = jax.random.split(draw_key(rngs, "zoneout"), steps)

@@ -1,8 +1,4 @@
-"""The plain LSTM over time, with a hand-written backward pass.
-
-    i, f, g, o = split(x_t W + (m * h_{t-1}) U + b)
-    c_t = σ(f) * c_{t-1} + σ(i) * tanh(g)
-    h_t = σ(o) * tanh(c_t)
+"""The plain LSTM over time, with a hand-written backward pass; `lstmjax.ops.step` has the equations.
 
 Autodiff of a scan sums the weight gradients step by step, with one small product each. Here the reverse scan computes
 only the gradients of the gates; all others are single large products after it. Both passes are ordinary JAX, so that
@@ -18,8 +14,8 @@ from jax.sharding import AxisType
 from jax.typing import DTypeLike
 
 from lstmjax.ops.precision import product, wide
-
-State = tuple[jax.Array, jax.Array]
+from lstmjax.ops.recurrence import hold, zero_padding
+from lstmjax.ops.step import Carry, Gates, masked, next_state, next_state_gradient
 
 
 class Arrays(NamedTuple):
@@ -52,29 +48,10 @@ class Kept(NamedTuple):
 
     c: jax.Array
     h: jax.Array
-    i: jax.Array
-    f: jax.Array
-    g: jax.Array
-    o: jax.Array
+    gates: Gates
 
 
-def project(x: jax.Array, kernel: jax.Array, bias: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """Returns the input's part of the pre-activations, ``x W + b``."""
-    return product(x, kernel, dtype) + jnp.expand_dims(bias, tuple(range(x.ndim - 1)))
-
-
-def gates(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Returns the gates i, f, g, o of the pre-activations (..., 4H)."""
-    i, f, g, o = jnp.split(z, 4, axis=-1)
-    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
-
-
-def masked(h: jax.Array, recurrent_mask: jax.Array | None) -> jax.Array:
-    """Returns the hidden state that the gates read."""
-    return h if recurrent_mask is None else h * jnp.broadcast_to(recurrent_mask, h.shape).astype(h.dtype)
-
-
-def forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple[State, jax.Array | None, Kept | None]:
+def forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple[Carry, jax.Array | None, Kept | None]:
     """Runs the recurrence; returns the last state, the outputs, and with `keep` the values for the backward pass."""
     run = functools.partial(_forward, options, keep=keep)
     if arrays.kernel.shape[0] >= HOIST_FROM:
@@ -99,7 +76,7 @@ where memory is short, `remat` runs whole chunks again.
 
 def _forward(
     options: Options, arrays: Arrays, *, keep: bool, hoist: bool
-) -> tuple[State, jax.Array | None, Kept | None]:
+) -> tuple[Carry, jax.Array | None, Kept | None]:
     kernel, recurrent_kernel, bias, x, c, h, recurrent_mask, valid = arrays
     dtype = options.dtype
     stacked = jnp.concatenate([kernel, recurrent_kernel])  # (I + H, 4H)
@@ -111,38 +88,34 @@ def _forward(
         # One product instead of two: a product of only a few input features would take as long as the other.
         return product(jnp.concatenate([x, h], axis=-1), stacked, dtype) + bias[None]
 
-    def step(carry: State, inputs: tuple) -> tuple[State, tuple]:
+    def step(carry: Carry, inputs: tuple) -> tuple[Carry, tuple]:
         c, h = carry
         x, valid = inputs
-        i, f, g, o = gates(preactivations(x, h))
-        c_new = f * c + i * g
-        h_new = (o * jnp.tanh(c_new)).astype(dtype)
-        y = h_new
-        if valid is not None:
-            c_new, h_new = jnp.where(valid, c_new, c), jnp.where(valid, h_new, h)
-            y = jnp.where(valid, y, jnp.zeros((), dtype))
-        kept = Kept(c, h, *(gate.astype(dtype) for gate in (i, f, g, o))) if keep else None
-        return (c_new, h_new), (y if options.return_sequence else None, kept)
+        (c_new, h_new), gates = next_state(c, preactivations(x, h))
+        h_new = h_new.astype(dtype)
+        after, y = hold(valid, carry, (c_new, h_new), h_new)
+        kept = Kept(c, h, Gates(*(gate.astype(dtype) for gate in gates))) if keep else None
+        return after, (y if options.return_sequence else None, kept)
 
-    xs = (project(x, kernel, bias, dtype) if hoist else x, valid)
+    xs = (product(x, kernel, dtype) + bias[None, None] if hoist else x, valid)
     last, (ys, kept) = jax.lax.scan(step, (c, h), xs, reverse=options.reverse, unroll=options.unroll)
     return last, ys, kept
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def recurrence(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
+def recurrence(options: Options, arrays: Arrays) -> tuple[Carry, jax.Array | None]:
     """Runs the LSTM over time; `lstmjax.ops.lstm` prepares the arrays."""
     last, ys, _ = forward(options, arrays, keep=False)
     return last, ys
 
 
-def _recurrence_fwd(options: Options, arrays: Arrays) -> tuple[tuple[State, jax.Array | None], tuple]:
+def _recurrence_fwd(options: Options, arrays: Arrays) -> tuple[tuple[Carry, jax.Array | None], tuple]:
     last, ys, kept = forward(options, arrays, keep=True)
     return (last, ys), (arrays, kept, last[0])
 
 
 def _recurrence_bwd(
-    options: Options, residuals: tuple[Arrays, Kept, jax.Array], cotangents: tuple[State, jax.Array | None]
+    options: Options, residuals: tuple[Arrays, Kept, jax.Array], cotangents: tuple[Carry, jax.Array | None]
 ) -> tuple[Arrays]:
     arrays, kept, c_last = residuals
     (dc, dh), dys = cotangents
@@ -152,18 +125,12 @@ def _recurrence_bwd(
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, jax.Array]:
         dc, dh, c_new = carry
         dy, valid, kept = inputs
-        c, i, f, g, o = (a.astype(c_new.dtype) for a in (kept.c, kept.i, kept.f, kept.g, kept.o))
+        c, gates = jax.tree.map(lambda a: a.astype(c_new.dtype), (kept.c, kept.gates))
         dh_new = dh if dy is None else dh + dy.astype(dh.dtype)
-        tanh_c = jnp.tanh(c_new)
-        dc_new = dc + dh_new * o * (1 - tanh_c * tanh_c)
-        di = dc_new * g * i * (1 - i)
-        df = dc_new * c * f * (1 - f)
-        dg = dc_new * i * (1 - g * g)
-        do = dh_new * tanh_c * o * (1 - o)
-        dz = jnp.concatenate([di, df, dg, do], axis=-1).astype(dtype)
-        dc_old = dc_new * f
+        dc_old, dz = next_state_gradient(c, c_new, gates, dc, dh_new)
+        dz = dz.astype(dtype)
         if valid is not None:
-            dz = jnp.where(valid, dz, jnp.zeros((), dtype))
+            dz = zero_padding(dz, valid)
             dc_old = jnp.where(valid, dc_old, dc)
         dh_old = masked(product(dz, transposed, dtype), recurrent_mask)
         if valid is not None:

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from lstmjax.ops import recurrence
-from lstmjax.ops._backward import Arrays, Options, State
+from lstmjax.ops._backward import Arrays, Options
+from lstmjax.ops.step import Carry
 
 
-def cudnn(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
+def cudnn(options: Options, arrays: Arrays) -> tuple[Carry, jax.Array | None]:
     """Runs the recurrence by `jax.experimental.rnn`: one model at a time, in float32, on an NVIDIA GPU.
 
     The kernel has two biases where we have one: the second is zero, and its gradient is not used.
