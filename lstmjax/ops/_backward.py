@@ -12,23 +12,21 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType
 from jax.typing import DTypeLike
+from jaxtyping import Array
 
 from lstmjax.ops.precision import product, wide
-from lstmjax.ops.recurrence import hold, zero_padding
-from lstmjax.ops.step import Carry, Gates, masked, next_state, next_state_gradient
+from lstmjax.ops.recurrence import hold
+from lstmjax.ops.step import Carry, Gates, LSTMWeights, masked, next_state, next_state_gradient
 
 
 class Arrays(NamedTuple):
     """All arrays that the recurrence depends on, time first."""
 
-    kernel: jax.Array
-    recurrent_kernel: jax.Array
-    bias: jax.Array
-    x: jax.Array
-    c: jax.Array
-    h: jax.Array
-    recurrent_mask: jax.Array | None
-    valid: jax.Array | None
+    weights: LSTMWeights
+    x: Array
+    carry: Carry
+    recurrent_mask: Array | None
+    valid: Array | None
 
 
 class Options(NamedTuple):
@@ -46,15 +44,14 @@ class Kept(NamedTuple):
     They are six outputs of the scan: joining the gates into one array costs more than it saves.
     """
 
-    c: jax.Array
-    h: jax.Array
+    carry: Carry
     gates: Gates
 
 
-def forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple[Carry, jax.Array | None, Kept | None]:
+def forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple[Carry, Array | None, Kept | None]:
     """Runs the recurrence; returns the last state, the outputs, and with `keep` the values for the backward pass."""
     run = functools.partial(_forward, options, keep=keep)
-    if arrays.kernel.shape[0] >= HOIST_FROM:
+    if arrays.weights.kernel.shape[0] >= HOIST_FROM:
         return run(arrays, hoist=True)
     return jax.lax.platform_dependent(
         arrays, cpu=functools.partial(run, hoist=False), default=functools.partial(run, hoist=True)
@@ -74,14 +71,12 @@ where memory is short, `remat` runs whole chunks again.
 """
 
 
-def _forward(
-    options: Options, arrays: Arrays, *, keep: bool, hoist: bool
-) -> tuple[Carry, jax.Array | None, Kept | None]:
-    kernel, recurrent_kernel, bias, x, c, h, recurrent_mask, valid = arrays
+def _forward(options: Options, arrays: Arrays, *, keep: bool, hoist: bool) -> tuple[Carry, Array | None, Kept | None]:
+    (kernel, recurrent_kernel, bias), x, carry, recurrent_mask, valid = arrays
     dtype = options.dtype
     stacked = jnp.concatenate([kernel, recurrent_kernel])  # (I + H, 4H)
 
-    def preactivations(x: jax.Array, h: jax.Array) -> jax.Array:
+    def preactivations(x: Array, h: Array) -> Array:
         h = masked(h, recurrent_mask)
         if hoist:
             return x + product(h, recurrent_kernel, dtype)
@@ -89,87 +84,68 @@ def _forward(
         return product(jnp.concatenate([x, h], axis=-1), stacked, dtype) + bias[None]
 
     def step(carry: Carry, inputs: tuple) -> tuple[Carry, tuple]:
-        c, h = carry
         x, valid = inputs
-        (c_new, h_new), gates = next_state(c, preactivations(x, h))
-        h_new = h_new.astype(dtype)
-        after, y = hold(valid, carry, (c_new, h_new), h_new)
-        kept = Kept(c, h, Gates(*(gate.astype(dtype) for gate in gates))) if keep else None
+        (c, h), gates = next_state(carry[0], preactivations(x, carry[1]))
+        after, y = hold(valid, carry, (c, h.astype(dtype)), h.astype(dtype))
+        kept = Kept(carry, jax.tree.map(lambda gate: gate.astype(dtype), gates)) if keep else None
         return after, (y if options.return_sequence else None, kept)
 
     xs = (product(x, kernel, dtype) + bias[None, None] if hoist else x, valid)
-    last, (ys, kept) = jax.lax.scan(step, (c, h), xs, reverse=options.reverse, unroll=options.unroll)
+    last, (ys, kept) = jax.lax.scan(step, carry, xs, reverse=options.reverse, unroll=options.unroll)
     return last, ys, kept
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def recurrence(options: Options, arrays: Arrays) -> tuple[Carry, jax.Array | None]:
+def recurrence(options: Options, arrays: Arrays) -> tuple[Carry, Array | None]:
     """Runs the LSTM over time; `lstmjax.ops.lstm` prepares the arrays."""
     last, ys, _ = forward(options, arrays, keep=False)
     return last, ys
 
 
-def _recurrence_fwd(options: Options, arrays: Arrays) -> tuple[tuple[Carry, jax.Array | None], tuple]:
+def _recurrence_fwd(options: Options, arrays: Arrays) -> tuple[tuple[Carry, Array | None], tuple]:
     last, ys, kept = forward(options, arrays, keep=True)
     return (last, ys), (arrays, kept, last[0])
 
 
 def _recurrence_bwd(
-    options: Options, residuals: tuple[Arrays, Kept, jax.Array], cotangents: tuple[Carry, jax.Array | None]
+    options: Options, residuals: tuple[Arrays, Kept, Array], cotangents: tuple[Carry, Array | None]
 ) -> tuple[Arrays]:
     arrays, kept, c_last = residuals
     (dc, dh), dys = cotangents
-    dtype, recurrent_mask = options.dtype, arrays.recurrent_mask
-    transposed = arrays.recurrent_kernel.T
+    dtype, transposed = options.dtype, arrays.weights.recurrent_kernel.T
 
-    def step(carry: tuple, inputs: tuple) -> tuple[tuple, jax.Array]:
-        dc, dh, c_new = carry
+    def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
+        (dc, dh), c_new = carry
         dy, valid, kept = inputs
-        c, gates = jax.tree.map(lambda a: a.astype(c_new.dtype), (kept.c, kept.gates))
+        c, gates = jax.tree.map(lambda a: a.astype(c_new.dtype), (kept.carry[0], kept.gates))
         dh_new = dh if dy is None else dh + dy.astype(dh.dtype)
         dc_old, dz = next_state_gradient(c, c_new, gates, dc, dh_new)
         dz = dz.astype(dtype)
-        if valid is not None:
-            dz = zero_padding(dz, valid)
-            dc_old = jnp.where(valid, dc_old, dc)
-        dh_old = masked(product(dz, transposed, dtype), recurrent_mask)
-        if valid is not None:
-            dh_old = jnp.where(valid, dh_old, dh)
-        return (dc_old, dh_old, c), dz
+        dh_old = masked(product(dz, transposed, dtype), arrays.recurrent_mask)
+        before, dz = hold(valid, (dc, dh), (dc_old, dh_old), dz)
+        return (before, c), dz
 
-    (dc, dh, _), dz = jax.lax.scan(
-        step,
-        (dc, dh.astype(dc.dtype), c_last),
-        (dys, arrays.valid, kept),
-        reverse=not options.reverse,
-        unroll=options.unroll,
-    )
-    return (_gradients(arrays, kept.h, dz, dc, dh, dtype),)
+    carry, xs = ((dc, dh.astype(dc.dtype)), c_last), (dys, arrays.valid, kept)
+    (before, _), dz = jax.lax.scan(step, carry, xs, reverse=not options.reverse, unroll=options.unroll)
+    return (_gradients(arrays, kept.carry[1], dz, before, dtype),)
 
 
-def _gradients(arrays: Arrays, h: jax.Array, dz: jax.Array, dc: jax.Array, dh: jax.Array, dtype: DTypeLike) -> Arrays:
+def _gradients(arrays: Arrays, h: Array, dz: Array, before: Carry, dtype: DTypeLike) -> Arrays:
     """Computes the gradients of all arrays from those of the gates; the compiler removes those that are not used."""
-    recurrent_mask = arrays.recurrent_mask
-    features = arrays.x.shape[-1]
-    inputs = jnp.concatenate([arrays.x, masked(h, recurrent_mask), jnp.ones_like(dz[..., :1])], axis=-1)
+    (kernel, recurrent_kernel, _), x, _, recurrent_mask, _ = arrays
+    inputs = jnp.concatenate([x, masked(h, recurrent_mask), jnp.ones_like(dz[..., :1])], axis=-1)
     weights = _sum_of_products(inputs, dz)  # (I + H + 1, 4H)
     dmask = None
     if recurrent_mask is not None:
-        dh_in = product(dz, arrays.recurrent_kernel.T, dtype)
-        dmask = jnp.sum(h.astype(dh_in.dtype) * dh_in, axis=0).astype(recurrent_mask.dtype)
-    return Arrays(
-        kernel=weights[:features].astype(arrays.kernel.dtype),
-        recurrent_kernel=weights[features:-1].astype(arrays.recurrent_kernel.dtype),
-        bias=weights[-1].astype(arrays.bias.dtype),
-        x=product(dz, arrays.kernel.T, dtype).astype(arrays.x.dtype),
-        c=dc,
-        h=dh.astype(arrays.h.dtype),
-        recurrent_mask=dmask,
-        valid=None,
-    )
+        dh_in = product(dz, recurrent_kernel.T, dtype)
+        dmask = jnp.sum(h.astype(dh_in.dtype) * dh_in, axis=0)
+    features = x.shape[-1]
+    dweights = LSTMWeights(weights[:features], weights[features:-1], weights[-1])
+    gradients = Arrays(dweights, product(dz, kernel.T, dtype), before, dmask, None)
+    return jax.tree.map(lambda gradient, array: gradient.astype(array.dtype), gradients, arrays._replace(valid=None))
 
 
-def _sum_of_products(a: jax.Array, b: jax.Array) -> jax.Array:
+def _sum_of_products(a: Array, b: Array) -> Array:
     """Sums the outer products of a (T, B, M) and b (T, B, N) over time and batch.
 
     As rows of one matrix product no array is transposed, which is a quarter to a half faster on CPU. But to merge time
@@ -183,7 +159,7 @@ def _sum_of_products(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a.reshape(-1, a.shape[-1]).T, b.reshape(-1, b.shape[-1]), preferred_element_type=wanted)
 
 
-def _compiler_may_split(a: jax.Array) -> bool:
+def _compiler_may_split(a: Array) -> bool:
     """Returns False where an array is certainly whole: in `jax.shard_map`, and with a single device."""
     axes = jax.typeof(a).sharding.mesh.axis_types
     return any(axis != AxisType.Manual for axis in axes) if axes else jax.device_count() > 1

@@ -1,5 +1,6 @@
 """The LSTM over time: one function, several implementations of the repetition of `lstmjax.ops.step`."""
 
+import functools
 from typing import Any, Literal
 
 import jax
@@ -82,9 +83,9 @@ def lstm(
     options = _backward.Options(reverse=reverse, unroll=unroll, return_sequence=return_sequence, dtype=dtype)
 
     def chunk(carry: Carry, inputs: Any) -> tuple[Carry, jax.Array | None]:
-        return run(options, arrays._replace(c=carry[0], h=carry[1], x=inputs[0], valid=inputs[1]))
+        return run(options, arrays._replace(carry=carry, x=inputs[0], valid=inputs[1]))
 
-    last, ys = recurrence.in_chunks(chunk, (arrays.c, arrays.h), (arrays.x, arrays.valid), remat=remat, reverse=reverse)
+    last, ys = recurrence.in_chunks(chunk, arrays.carry, (arrays.x, arrays.valid), remat=remat, reverse=reverse)
     if ys is not None and not time_major:
         ys = jnp.swapaxes(ys, 0, 1)  # (B, T, H)
     return last, ys
@@ -92,15 +93,11 @@ def lstm(
 
 def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[Carry, jax.Array | None]:
     """Runs the same recurrence in a form that JAX differentiates."""
-    weights, mask = LSTMWeights(*arrays[:3]), arrays.recurrent_mask
+    reverse, unroll, return_sequence, dtype = options
+    step = functools.partial(lstm_step, arrays.weights, recurrent_mask=arrays.recurrent_mask, dtype=dtype)
+    carry, xs, valid = arrays.carry, arrays.x, arrays.valid
     return recurrence.recur(
-        lambda carry, x: lstm_step(weights, carry, x, recurrent_mask=mask, dtype=options.dtype),
-        (arrays.c, arrays.h),
-        arrays.x,
-        valid=arrays.valid,
-        reverse=options.reverse,
-        unroll=options.unroll,
-        return_sequence=options.return_sequence,
+        step, carry, xs, valid=valid, reverse=reverse, unroll=unroll, return_sequence=return_sequence
     )
 
 
@@ -132,19 +129,13 @@ def _prepare(
     weights: LSTMWeights, x: Any, carry: Any, seq_lengths: Any, recurrent_mask: Any, dtype: Any
 ) -> tuple[_backward.Arrays, DTypeLike]:
     """Returns all arrays time first, in the dtypes of the computation, varying over the same mesh axes."""
-    batch = x.shape[1]
-    hidden = weights.recurrent_kernel.shape[0]
+    batch, hidden = x.shape[1], weights.recurrent_kernel.shape[0]
     dtype = jnp.dtype(jnp.result_type(x, *weights) if dtype is None else dtype)
-    state_dtype = wide(dtype)
     if carry is None:
-        c, h = jnp.zeros((batch, hidden), state_dtype), jnp.zeros((batch, hidden), dtype)
-    else:
-        c, h = carry[0].astype(state_dtype), carry[1].astype(dtype)
+        carry = jnp.zeros((batch, hidden)), jnp.zeros((batch, hidden))
     x, valid = recurrence.pad(x, seq_lengths)
     if recurrent_mask is not None:
         recurrent_mask = recurrent_mask.astype(dtype)
-    bias = weights.bias.astype(state_dtype)
-    arrays = _backward.Arrays(
-        weights.kernel, weights.recurrent_kernel, bias, x.astype(dtype), c, h, recurrent_mask, valid
-    )
-    return recurrence.vary_alike(arrays), dtype
+    carry = carry[0].astype(wide(dtype)), carry[1].astype(dtype)
+    weights = weights._replace(bias=weights.bias.astype(wide(dtype)))
+    return recurrence.vary_alike(_backward.Arrays(weights, x.astype(dtype), carry, recurrent_mask, valid)), dtype

@@ -17,6 +17,8 @@ from lstmjax.ops.recurrence import check_shapes
 
 Carry = tuple[Float[Array, "..."], Float[Array, "..."]]
 """The state (c, h)."""
+Gates = tuple[Array, Array, Array, Array]
+"""The gates i, f, g, o of a step after their activations, shape (..., H) each."""
 
 
 class LSTMWeights(NamedTuple):
@@ -38,16 +40,7 @@ def weight_shapes(weights: LSTMWeights, x: Array) -> dict[str, tuple[Array, tupl
     return dict(zip(names, zip(weights, wanted, strict=True), strict=True))
 
 
-class Gates(NamedTuple):
-    """The gates of a step after their activations, shape (..., H) each."""
-
-    i: Float[Array, "..."]
-    f: Float[Array, "..."]
-    g: Float[Array, "..."]
-    o: Float[Array, "..."]
-
-
-def next_state(c: Float[Array, "..."], z: Float[Array, "..."]) -> tuple[Carry, Gates]:
+def next_state(c: Array, z: Array) -> tuple[Carry, Gates]:
     """The equations of the LSTM.
 
     Args:
@@ -61,16 +54,10 @@ def next_state(c: Float[Array, "..."], z: Float[Array, "..."]) -> tuple[Carry, G
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     c = f * c + i * g
     h = o * jnp.tanh(c)
-    return (c, h), Gates(i, f, g, o)
+    return (c, h), (i, f, g, o)
 
 
-def next_state_gradient(
-    c: Float[Array, "..."],
-    c_new: Float[Array, "..."],
-    gates: Gates,
-    dc_new: Float[Array, "..."],
-    dh_new: Float[Array, "..."],
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+def next_state_gradient(c: Array, c_new: Array, gates: Gates, dc_new: Array, dh_new: Array) -> tuple[Array, Array]:
     """The derivative of `next_state`: the gradients of its arguments from those of its results.
 
     Args:
@@ -95,13 +82,8 @@ def next_state_gradient(
 
 
 def lstm_step(
-    weights: LSTMWeights,
-    carry: Carry,
-    x: Float[Array, "..."],
-    *,
-    recurrent_mask: Float[Array, "..."] | None = None,
-    dtype: DTypeLike | None = None,
-) -> tuple[Carry, Float[Array, "..."]]:
+    weights: LSTMWeights, carry: Carry, x: Array, *, recurrent_mask: Array | None = None, dtype: DTypeLike | None = None
+) -> tuple[Carry, Array]:
     """One step of an LSTM, in the form that `jax.lax.scan` repeats.
 
     Args:
@@ -133,6 +115,6 @@ def lstm_step(
     return (c_new.astype(c.dtype), h_new), h_new
 
 
-def masked(h: Float[Array, "..."], recurrent_mask: Float[Array, "..."] | None) -> Float[Array, "..."]:
+def masked(h: Array, recurrent_mask: Array | None) -> Array:
     """Returns the hidden state that the gates read."""
     return h if recurrent_mask is None else h * jnp.broadcast_to(recurrent_mask, h.shape).astype(h.dtype)
