@@ -24,7 +24,7 @@ DatasetName = Literal["elecdemand", "etth1", "etth2", "m4_hourly", "m4_weekly", 
 LayoutName = Literal["long", "wide"]
 ScalerName = Literal["standard", "minmax", "robust", "none"]
 ScalerScope = Literal["series", "global"]
-TransformName = Literal["none", "log"]
+TransformName = Literal["none", "log", "log1p"]
 CalendarName = Literal["minute", "hour", "weekday", "day", "dayofyear", "week", "month", "quarter"]
 GapsPolicy = Literal["mask", "error"]
 ModelName = Literal["direct", "segment"]
@@ -209,7 +209,12 @@ class DataConfig:
     val_end: str | None = None
     """Last timestamp of the validation rows, instead of test_size."""
     transform: TransformName = "none"
-    """log: targets, which must be positive, are modelled by their logarithm; it is undone on the forecast."""
+    """What targets are modelled by; it is undone on the forecast, which is in the table's units. log: the logarithm,
+    of positive targets; log1p: the logarithm of 1 + target, for counts and other values with zeros. Both forecast what
+    lies in the middle (with the mse loss the exponential of the mean logarithm, near the median), not the mean, which
+    is higher where values are skewed."""
+    clip_min: float | None = None
+    """The least value of a forecast, in the table's units, e.g. 0 for what cannot be negative; any if not given."""
     scaler: ScalerName = "standard"
     """How targets are scaled, with statistics of the training rows only."""
     scaler_scope: ScalerScope = option("series", only={"scaler": ("standard", "minmax", "robust")})  # noqa: RUF009
