@@ -214,24 +214,21 @@ def unscale(
         (W, H, C) float64.
     """
     center, spread = scaling.of_targets(np.asarray(series))
-    return in_units(np.asarray(values, np.float64), center[:, None], spread[:, None], scaling)
+    scaled = np.asarray(values, np.float64)
+    return in_units(scaled, center[:, None], spread[:, None], scaling.transform, scaling.clip_min)
 
 
-def in_units(values: Any, center: Any, spread: Any, scaling: Scaling) -> Any:
-    """Turns scaled forecasts into the table's units, no lower than `Scaling.clip_min`.
+def in_units(values: Any, center: Any, spread: Any, transform: TransformName, clip_min: float | None = None) -> Any:
+    """Turns scaled values into the table's units: the one place that does so, with NumPy and with JAX.
 
     Args:
         values: a NumPy or JAX array.
         center: of the targets, of a shape that fits.
         spread: of the targets.
-        scaling: of it, the transform and the bound.
+        transform: which is undone.
+        clip_min: the least value, see `Scaling`; missing values stay missing.
     """
-    values = TRANSFORMS[scaling.transform].inverse(values * spread + center)
-    return clipped(values, scaling.clip_min)
-
-
-def clipped(values: Any, clip_min: float | None) -> Any:
-    """Raises values, of NumPy or JAX, to the least that a forecast may have; missing ones stay missing."""
+    values = TRANSFORMS[transform].inverse(values * spread + center)
     return values if clip_min is None else values.__array_namespace__().maximum(values, clip_min)
 
 

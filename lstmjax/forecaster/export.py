@@ -95,7 +95,7 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
         scaled = jnp.where(known, (values - center[:, None]) / scale[:, None], 0.0)
         window = _window(given | {"series": number}, scaled, known, scaling, spec)
         ahead = structure.forecast(weights, window).mean()
-        return in_units(ahead, center[:, None], scale[:, None], scaling)
+        return in_units(ahead, center[:, None], scale[:, None], scaling.transform, scaling.clip_min)
 
     return forecast
 

@@ -23,8 +23,10 @@ from lstmjax.forecaster.checkpoints import (
 )
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
+from lstmjax.forecaster.own_loss import check_loss, own_loss_name
 from lstmjax.forecaster.resume import new_run
 from lstmjax.training import Callback, TrainingData, TrainResult, Weights, functional, resolve_batch, train, widest
+from lstmjax.training.losses import OwnLoss
 
 
 def train_members(
@@ -37,6 +39,7 @@ def train_members(
     start: Weights | None = None,
     store: Store | None = None,
     callbacks: Sequence[Callback] = (),
+    loss: OwnLoss | None = None,
 ) -> list[Fitted]:
     """Trains one member per seed, as one population; a single run is a population of one.
 
@@ -49,12 +52,13 @@ def train_members(
         start: weights to begin with, instead of those that the seeds draw.
         store: where to save, and what to continue from. Default: nothing is saved.
         callbacks: called as training goes; after each event the state is saved.
+        loss: a loss of the user's own; None for that of ``train.loss``.
 
     Returns:
         What training left, by member.
 
     Raises:
-        CheckpointError: the last state cannot be saved, or the stored one is of another network.
+        CheckpointError: the last state cannot be saved, or the stored one is of another network or loss.
         DataError: no window to train on.
         ConfigError: the start weights do not fit the network.
         Exception: what a callback raised; the state is saved.
@@ -63,8 +67,8 @@ def train_members(
     if start is not None:
         check_start(start, made)
     source = made if start is None else functional(made)[0].merge(start)
-    data = TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec)
-    frame = Fitted.of(config, network_name(network, config), prepared, Trained.of(prepared))
+    data = TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec, loss=loss)
+    frame = Fitted.of(config, network_name(network, config), prepared, Trained.of(prepared), own_loss_name(loss))
 
     def run(until: int | None, **options: object) -> TrainResult:
         return train(source, data, config.optimizer, config.train, seeds=seeds, until=until, **options)  # type: ignore[arg-type]
@@ -78,6 +82,7 @@ def train_members(
         state = None
         if store.stored is not None:
             check_network(store.stored, network, config, store.directory)
+            check_loss(store.stored.metadata.get("own_loss"), loss, store.directory)
             state = stored_state(store.stored, made, config.optimizer, config.train)
         with contextlib.closing(SaveCheckpoints(store, arrays, metadata)) as saving:
             if start is not None and state is None:
@@ -117,6 +122,7 @@ def fit_table(
     directory: Path | str | None,
     callbacks: Sequence[Callback],
     start: Weights | None = None,
+    loss: OwnLoss | None = None,
 ) -> Fitted:
     """Trains one forecaster on a table; arguments and errors as in `Forecaster.fit` and `Forecaster.finetune`."""
     data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
@@ -126,7 +132,7 @@ def fit_table(
     if start is not None:
         check_start(start, network_for(network, config, prepared.spec))
     with new_run(directory, config, prepared.panel) as store:
-        seeds, asked = [config.train.seed], {"start": start, "store": store, "callbacks": callbacks}
+        seeds, asked = [config.train.seed], {"start": start, "store": store, "callbacks": callbacks, "loss": loss}
         (fitted,) = train_members(config, network, prepared, seeds, **asked)  # type: ignore[arg-type]
         return fitted
 
