@@ -81,6 +81,10 @@ def inert_fields(config: Any, section: str) -> dict[str, str]:
     return found
 
 
+def _without_none(choices: Any) -> tuple[str, ...]:
+    return tuple(name for name in typing.get_args(choices) if name != "none")
+
+
 def _either(values: tuple[str, ...]) -> str:
     return " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
 
@@ -217,7 +221,7 @@ class DataConfig:
     """The least value of a forecast, in the table's units, e.g. 0 for what cannot be negative; any if not given."""
     scaler: ScalerName = "standard"
     """How targets are scaled, with statistics of the training rows only."""
-    scaler_scope: ScalerScope = option("series", only={"scaler": ("standard", "minmax", "robust")})  # noqa: RUF009
+    scaler_scope: ScalerScope = option("series", only={"scaler": _without_none(ScalerName)})  # noqa: RUF009
     """One set of statistics per series, or one for all."""
     gaps: GapsPolicy = "mask"
     """A missing timestamp becomes a masked step (with a warning), or an error."""

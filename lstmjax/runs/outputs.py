@@ -67,9 +67,7 @@ def write_outputs(
         metrics |= evaluation.metrics
         say(metrics_table(metrics, config.model.alias))
         if metrics.get("mixed_units"):
-            say(
-                "the targets differ in their units, and the errors of the largest weigh most: see metrics_by_target.csv"
-            )
+            say("the targets' units differ, and the errors of the largest weigh most: see metrics_by_target.csv")
     metrics |= fitted.summary
     run.write_metrics(metrics)
     scaled = prepared.arrays
