@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from lstmjax.config import ScalerName
 from lstmjax.data.rounding import constant, rounding
 
 Statistic = Callable[[Any], tuple[Any, Any]]
@@ -38,7 +37,7 @@ def _none(values: Any) -> tuple[Any, Any]:
     return xp.zeros(values.shape[1:]), xp.ones(values.shape[1:])
 
 
-SCALERS: dict[ScalerName, Statistic] = {"standard": _standard, "minmax": _minmax, "robust": _robust, "none": _none}
+SCALERS: dict[str, Statistic] = {"standard": _standard, "minmax": _minmax, "robust": _robust, "none": _none}
 """Center and scale of observed values, by the scaler's name: mean and population deviation; lowest value and range;
 median and interquartile range (the deviation where that is 0); 0 and 1. One entry serves the package, which computes
 with NumPy, and the exported function, which is compiled by JAX."""

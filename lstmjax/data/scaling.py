@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64, Shaped
 
-from lstmjax.config import DataConfig, ScalerName, TransformName
+from lstmjax.config import DataConfig
 from lstmjax.data.calendar import calendar_features
 from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
@@ -43,8 +43,8 @@ class Scaling:
         clip_min: the least value that a forecast may have, in the table's units; None: any.
     """
 
-    transform: TransformName
-    scaler: ScalerName
+    transform: str
+    scaler: str
     per_series: bool
     y_center: Float64[np.ndarray, "M C"]
     y_scale: Float64[np.ndarray, "M C"]
@@ -218,7 +218,7 @@ def unscale(
     return in_units(scaled, center[:, None], spread[:, None], scaling.transform, scaling.clip_min)
 
 
-def in_units(values: Any, center: Any, spread: Any, transform: TransformName, clip_min: float | None = None) -> Any:
+def in_units(values: Any, center: Any, spread: Any, transform: str, clip_min: float | None = None) -> Any:
     """Turns scaled values into the table's units: the one place that does so, with NumPy and with JAX.
 
     Args:

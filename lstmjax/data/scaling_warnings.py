@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Int
 
-from lstmjax.config import ScalerName
 from lstmjax.data.panel import Panel
 from lstmjax.data.rounding import constant
 from lstmjax.data.table import DataWarning, first_few
@@ -51,7 +50,7 @@ def warn_clipped(panel: Panel, clip_min: float | None) -> None:
     _warn(panel, found, f"data.clip_min is {clip_min:g}, which no forecast is below, but observed values are: {{}}")
 
 
-def warn_rounded(panel: Panel, rows: Rows, center: Statistic, spread: Statistic, scaler: ScalerName) -> None:
+def warn_rounded(panel: Panel, rows: Rows, center: Statistic, spread: Statistic, scaler: str) -> None:
     """Warns where float32, in which a network computes, rounds away much of what the values of a series differ by.
 
     Args:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from lstmjax.config import TransformName
 from lstmjax.data.panel import Panel
 from lstmjax.errors import DataError
 
@@ -33,7 +32,7 @@ def _of(name: str) -> Callable[[Any], Any]:
     return lambda values: getattr(values.__array_namespace__(), name)(values)
 
 
-TRANSFORMS: dict[TransformName, Transform] = {
+TRANSFORMS: dict[str, Transform] = {
     "none": Transform(lambda values: values, lambda values: values),
     "log": Transform(_of("log"), _of("exp"), above=0.0, needs="positive values"),
     "log1p": Transform(_of("log1p"), _of("expm1"), above=-1.0, needs="values above -1"),
@@ -42,7 +41,7 @@ TRANSFORMS: dict[TransformName, Transform] = {
 in the export, and in a sweep's objective."""
 
 
-def transformed(panel: Panel, name: TransformName) -> Panel:
+def transformed(panel: Panel, name: str) -> Panel:
     """Transforms the targets of a panel.
 
     Args:

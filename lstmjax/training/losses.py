@@ -6,16 +6,15 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from lstmjax.config import LossName
 from lstmjax.errors import ConfigError
 
 OwnLoss = Callable[[Array, Array], Array]
 """A loss of the user's own: of forecast and truth in scaled units, (B, H, C) each, one value per element, in JAX."""
 
-Loss = LossName | OwnLoss
+Loss = str | OwnLoss
 """A key of `LOSSES`, or a loss of the user's own."""
 
-LOSSES: dict[LossName, Callable[[Array, Array, float | Array], Array]] = {
+LOSSES: dict[str, Callable[[Array, Array, float | Array], Array]] = {
     "mse": lambda forecast, y, delta: optax.losses.squared_error(forecast, y),
     "mae": lambda forecast, y, delta: jnp.abs(forecast - y),
     "huber": lambda forecast, y, delta: optax.losses.huber_loss(forecast, y, delta=delta),

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lstmjax.config import TransformName
 from lstmjax.data.scaling import in_units
 from lstmjax.evaluation.metrics import METRICS, Metric
 
@@ -33,7 +32,7 @@ class Measure(NamedTuple):
 
     metric: str
     """`SCALED_MAE`, or a key of `lstmjax.evaluation.metrics.METRICS`."""
-    transform: TransformName = "none"
+    transform: str = "none"
     """``data.transform``."""
     clip_min: float | None = None
     """``data.clip_min``."""
