@@ -23,6 +23,7 @@ from lstmjax.forecaster.checkpoints import (
 )
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
+from lstmjax.forecaster.own_loss import check_loss, own_loss_name
 from lstmjax.forecaster.resume import new_run
 from lstmjax.models.sizes import with_sizes
 from lstmjax.training import (
@@ -38,6 +39,7 @@ from lstmjax.training import (
     val_windows,
     widest,
 )
+from lstmjax.training.losses import OwnLoss
 
 
 def train_members(
@@ -50,6 +52,7 @@ def train_members(
     start: Weights | None = None,
     store: Store | None = None,
     callbacks: Sequence[Callback] = (),
+    loss: OwnLoss | None = None,
 ) -> list[Fitted]:
     """Trains one member per seed, as one population; a single run is a population of one.
 
@@ -62,12 +65,13 @@ def train_members(
         start: weights to begin with, instead of those that the seeds draw.
         store: where to save, and what to continue from. Default: nothing is saved.
         callbacks: called as training goes; after each event the state is saved.
+        loss: a loss of the user's own; None for that of ``train.loss``.
 
     Returns:
         What training left, by member.
 
     Raises:
-        CheckpointError: the last state cannot be saved, or the stored one is of another network.
+        CheckpointError: the last state cannot be saved, or the stored one is of another network or loss.
         DataError: no window to train on.
         ConfigError: the start weights do not fit the network.
         Exception: what a callback raised; the state is saved.
@@ -77,10 +81,10 @@ def train_members(
         check_start(start, made)
     source = made if start is None else functional(made)[0].merge(start)
     held = evenly_spaced(prepared.validation, val_windows(config.train))
-    data = TrainingData(prepared.arrays, prepared.train, held, prepared.spec)
+    data = TrainingData(prepared.arrays, prepared.train, held, prepared.spec, loss=loss)
     if config.train.max_seconds is not None:
         callbacks = [*callbacks, TimeLimit(config.train.max_seconds)]
-    frame = Fitted.of(config, network_name(network, config), prepared, Trained.of(prepared))
+    frame = Fitted.of(config, network_name(network, config), prepared, Trained.of(prepared), own_loss_name(loss))
 
     def run(until: int | None, **options: object) -> TrainResult:
         return train(source, data, config.optimizer, config.train, seeds=seeds, until=until, **options)  # type: ignore[arg-type]
@@ -94,6 +98,7 @@ def train_members(
         state = None
         if store.stored is not None:
             check_network(store.stored, network, config, store.directory)
+            check_loss(store.stored.metadata.get("own_loss"), loss, store.directory)
             state = stored_state(store.stored, made, config.optimizer, config.train)
         with contextlib.closing(SaveCheckpoints(store, arrays, metadata)) as saving:
             if start is not None and state is None:
@@ -133,6 +138,7 @@ def fit_table(
     directory: Path | str | None,
     callbacks: Sequence[Callback],
     start: Weights | None = None,
+    loss: OwnLoss | None = None,
 ) -> Fitted:
     """Trains one forecaster on a table; arguments and errors as in `Forecaster.fit` and `Forecaster.finetune`."""
     data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
@@ -142,7 +148,7 @@ def fit_table(
     if start is not None:
         check_start(start, network_for(network, config, prepared.spec))
     with new_run(directory, config, prepared.panel) as store:
-        seeds, asked = [config.train.seed], {"start": start, "store": store, "callbacks": callbacks}
+        seeds, asked = [config.train.seed], {"start": start, "store": store, "callbacks": callbacks, "loss": loss}
         (fitted,) = train_members(config, network, prepared, seeds, **asked)  # type: ignore[arg-type]
         return fitted
 

@@ -15,6 +15,7 @@ from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.network import UserNetwork
 from lstmjax.forecaster.resume import new_run, old_run
 from lstmjax.training import Callback
+from lstmjax.training.losses import OwnLoss
 
 
 def fit_seeds(
@@ -23,6 +24,7 @@ def fit_seeds(
     seeds: Sequence[int],
     *,
     network: UserNetwork | None = None,
+    loss: OwnLoss | None = None,
     val_size: int | None = None,
     futr_df: pd.DataFrame | None = None,
     directory: Path | str | None = None,
@@ -35,6 +37,7 @@ def fit_seeds(
         df: the table, or data prepared already.
         seeds: one for each forecaster.
         network: a network of your own, as `Forecaster` takes it.
+        loss: a loss of your own, as `Forecaster` takes it.
         val_size: as in `Forecaster.fit`.
         futr_df: as in `Forecaster.fit`.
         directory: a new folder for a checkpoint of all members at every validation check, for `resume_seeds` and
@@ -57,8 +60,8 @@ def fit_seeds(
         prepared = df
     resolved = resolved_config(config, prepared, network, len(seeds))
     with new_run(directory, resolved, prepared.panel, len(seeds)) as store:
-        fitted = train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks)
-        return [Forecaster.of(member, network) for member in fitted]
+        fitted = train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks, loss=loss)
+        return [Forecaster.of(member, network, loss) for member in fitted]
 
 
 def resume_seeds(
@@ -67,11 +70,12 @@ def resume_seeds(
     seeds: Sequence[int],
     *,
     network: UserNetwork | None = None,
+    loss: OwnLoss | None = None,
     futr_df: pd.DataFrame | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> list[Forecaster]:
     """Continues what `fit_seeds` began, as `Forecaster.resume` does with a single run; arguments as there."""
     with old_run(directory, RunConfig(), df, futr_df, seeds=seeds, network=network) as (config, prepared, store):
         resolved = resolved_config(config, prepared, network, len(seeds))
-        fitted = train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks)
-        return [Forecaster.of(member, network) for member in fitted]
+        fitted = train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks, loss=loss)
+        return [Forecaster.of(member, network, loss) for member in fitted]
