@@ -194,6 +194,21 @@ def test_options_that_contradict_each_other(values, message):
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u2003"])
+@pytest.mark.parametrize(
+    "name", ["data.time_col", "data.id_col", "data.weight_col", "data.target_cols", "data.stat_exog", "model.alias"]
+)
+def test_a_name_that_is_blank_is_refused(name, blank):
+    value = ["y", blank] if name in ("data.target_cols", "data.stat_exog") else blank
+    with pytest.raises(ConfigError, match=rf"^{name} is .*: expected the name of a column, not an empty one$"):
+        RunConfig().replace({name: value})
+
+
+def test_the_deviation_of_an_ensemble_has_a_column_of_its_own():
+    with pytest.raises(ConfigError, match=r"data.id_col is 'mine-std', which is the name of the deviation of seve"):
+        RunConfig().replace({"model.alias": "mine", "data.id_col": "mine-std"})
+
+
 def test_revin_brings_its_own_scale():
     with pytest.raises(ConfigError, match="model.instance_norm is 'revin', which"):
         ModelConfig(instance_norm="revin", instance_scale="std")

@@ -46,7 +46,12 @@ def test_baselines_and_panels_share_one_legend():
     windows = [window(baselines={"seasonal_naive": np.zeros(24)}, title=name) for name in ("a", "b")]
     figure = plots.forecasts(windows, model="mine", title="Both")
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["observed", "seasonal naive", "mine forecast"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "observed",
+        "seasonal naive",
+        "mine forecast",
+        "horizon",
+    ]
     assert legend.get_title().get_text() == "Both"
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["a", "b"]
     assert [axis.get_title(loc="right") for axis in figure.axes] == ["2014–2015"] * 2
