@@ -391,6 +391,17 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class OutputsConfig:
+    """What a run leaves besides its numbers. No option of it changes what is trained."""
+
+    plot_windows: int = option(3, low=1)
+    """Windows in each picture of forecasts, from the first to the last; every target of each is drawn."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "outputs")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All options of a run.
 
@@ -405,6 +416,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    outputs: OutputsConfig = field(default_factory=OutputsConfig)
 
     def __post_init__(self) -> None:
         """Refuses names that would meet in one table of results, which is made after hours of training."""

@@ -86,6 +86,7 @@ DEFAULTS = {
         "chunk_steps": None,
         "refit_all": False,
     },
+    "outputs": {"plot_windows": 3},
 }
 """Published runs rest on these: a change here is a change of behaviour, and belongs in the changelog."""
 
@@ -247,7 +248,7 @@ def test_replace_refuses_unknown_names(name):
 
 
 def test_names_nothing_like_an_option_get_the_list():
-    with pytest.raises(ConfigError, match=r"'qqq': the options are data\.dataset, .*, train\.refit_all"):
+    with pytest.raises(ConfigError, match=r"'qqq': the options are data\.dataset, .*, outputs\.plot_windows"):
         RunConfig().replace({"qqq": 1})
 
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from lstmjax.errors import one_line
 from lstmjax.storage.files import replace_file
@@ -41,6 +41,17 @@ def blank_figure(panels: int, *, height: float) -> tuple[Figure, list[Axes]]:
         axis.tick_params(colors=GREY, length=0, labelsize=9)
         axis.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     return figure, axes
+
+
+def ticks_at(axis: Axes, steps: Sequence[int]) -> None:
+    """Sets the ticks of a learning curve to validation checks, the last among them; to about ten of many.
+
+    Args:
+        axis: with steps from left to right.
+        steps: of the checks, in order.
+    """
+    every = -(-len(steps) // 10)
+    axis.xaxis.set_major_locator(FixedLocator(steps[::-1][::every]))
 
 
 def legend(figure: Figure, axes: Sequence[Axes], title: str = "", more: Sequence[Patch] = ()) -> None:

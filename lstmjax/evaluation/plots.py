@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from lstmjax.evaluation.figure import ACCENT, GREY, INK, blank_figure, legend, plain
+from lstmjax.evaluation.figure import ACCENT, GREY, INK, blank_figure, legend, plain, ticks_at
 from lstmjax.evaluation.figure import save as save
 
 _HORIZON = "#f6f2ea"
@@ -22,7 +22,6 @@ _BASELINES = ("#7f9bb3", "#c2a14d", "#8fae8b", "#a78bb0")
 _TIMES = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]  # labels of ticks at years, months, days, ...
 _FEW = 16  # up to this many steps, points are marked: a line through one point is invisible
 _MOST = 48  # panels in a picture
-_TICKS = 10  # of a learning curve, about
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,8 @@ def learning_curves(
     for number, (name, checks) in enumerate(known.items()):
         steps, losses = _losses(checks, "val_loss" if validated else "train_loss")
         color = (ACCENT, INK, *_BASELINES)[number % 6]
-        axis.plot(steps, losses, color=color, linewidth=1.2, label=plain(name), **_markers(len(steps)))
+        style: dict[str, Any] = {"linestyle": ("-", "--", ":")[number // 6 % 3], **_markers(len(steps))}
+        axis.plot(steps, losses, color=color, linewidth=1.2, label=plain(name), **style)
     _label_losses(axis, sorted({int(check["step"]) for checks in known.values() for check in checks}), loss)
     kind = "validation" if validated else "training"
     axis.set_ylabel(f"{kind} {axis.get_ylabel()}", color=GREY)
@@ -205,10 +205,12 @@ def _mark_best(axis: Axes, step: int, loss: float, *, last_step: int) -> None:
     axis.plot([step], [loss], marker="o", markersize=7, color=ACCENT, markeredgecolor="white", linestyle="none")
     axis.annotate(
         f"best: {loss:.4g} at step {step}",
-        (step, loss),
-        (8 if early else -8, 12),
+        (step, 1.0),
+        (8 if early else -8, -4),
+        xycoords=axis.get_xaxis_transform(),  # at the top, where the line has no curve beside it
         textcoords="offset points",
         ha="left" if early else "right",
+        va="top",
         fontsize=9,
         color=INK,
     )
@@ -225,5 +227,4 @@ def _label_losses(axis: Axes, steps: Sequence[int], loss: str) -> None:
     """Labels the axes of a learning curve, with ticks at checks."""
     axis.set_xlabel("step", color=GREY)
     axis.set_ylabel(f"{loss} (scaled units)", color=GREY)
-    every = -(-len(steps) // _TICKS)
-    axis.xaxis.set_major_locator(FixedLocator(steps[::-1][::every]))  # the last check among them
+    ticks_at(axis, steps)

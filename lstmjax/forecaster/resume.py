@@ -23,7 +23,7 @@ from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
 
-SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.refit_all")
+SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.refit_all", "outputs.plot_windows")
 """Options whose change does not change what is trained. The data may lie elsewhere, but must be the same."""
 
 INFERRED = (

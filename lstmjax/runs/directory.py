@@ -23,7 +23,7 @@ R/checkpoints/            the states of all of them while they are trained
 import contextlib
 import gzip
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -142,12 +142,7 @@ class RunDirectory:
         try:
             if not nested:
                 cls.check_free(path, kind, overwrite=overwrite)  # again, now that nobody else can write
-            _remove_written(run.path)
-            for seed in seed_directories(run.path) if kind == "seeds" else []:
-                _remove_written(seed)
-                (seed / LOCK_FILE).unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # it holds files of the user's
-                    seed.rmdir()
+            remove_run(run.path) if kind == "seeds" else _remove_written(run.path)
             run.describe(config, kind=kind, seeds=seeds, data_digest=data_digest, finetuned_from=finetuned_from)
         except OSError as error:
             run.close()
@@ -257,12 +252,44 @@ class RunDirectory:
         replace_file(self.path / name, text)
 
 
-def _remove_written(path: Path) -> None:
+def remove_run(path: Path, *more: str) -> None:
+    """Deletes what a run of several seeds wrote; files of the user's are left.
+
+    Args:
+        path: its folder.
+        more: what else was written into it.
+    """
+    _remove_written(path, *more)
+    for seed in seed_directories(path):
+        _remove_written(seed, LOCK_FILE)
+        with contextlib.suppress(OSError):  # it holds files of the user's
+            seed.rmdir()
+
+
+def _remove_written(path: Path, *more: str) -> None:
     """Deletes what a run wrote into its folder; a link is deleted, not what it leads to."""
-    for entry in (path / name for name in _WRITTEN):
+    for entry in (path / name for name in (*_WRITTEN, *more)):
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # it holds pictures of the user's, or is a link
         (path / "plots").rmdir()
+
+
+@contextlib.contextmanager
+def outputs_written(directory: Path) -> Iterator[None]:
+    """Turns a full disk, or one that may not be written, into one line; the state of training is safe.
+
+    Args:
+        directory: the run's.
+
+    Raises:
+        CheckpointError: instead of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{directory}: the outputs cannot be written ({error.strerror or error}): make room, and resume the run"
+        ) from None
 
 
 def default_path() -> Path:

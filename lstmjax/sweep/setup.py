@@ -83,9 +83,10 @@ def _describe(
 ) -> dict[str, Any]:
     """What tells a sweep from every other."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
-    neutral = dict.fromkeys(SAFE) | {"train.refit_all": False}
+    neutral = dict.fromkeys(SAFE) | {"train.refit_all": False, "outputs.plot_windows": 1}
     # A path and a dataset exclude each other, and neither says what the data are: their digest does.
     options = json.loads(base.replace(neutral | {"data.dataset": None}).to_json())
+    del options["outputs"]  # which sweeps of earlier versions do not have
     return {
         "space": json.loads(space.to_json()),
         "options": options,

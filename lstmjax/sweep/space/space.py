@@ -28,6 +28,7 @@ UNSEARCHABLE = {
     "train.chunk_steps": "it changes no trial",
     "train.batch_shards": "in a sweep devices are for members, and batches stay whole",
     "train.refit_all": "it changes no trial",
+    "outputs.plot_windows": "it changes no trial",
 }
 """Options that cannot be searched, and why."""
 
