@@ -1,5 +1,6 @@
 """Plots of a sweep: its history, which settings were good, which options mattered, how its members learned."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,7 +58,8 @@ def history(trials: Sequence[FrozenTrial], metric: str) -> Figure:
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if complete:
         best = np.minimum.accumulate([_value(trial) for trial in complete])
-        axis.step([trial.number for trial in complete], best, where="post", color=ACCENT, label="best so far")
+        numbers = [*(trial.number for trial in complete), trials[-1].number]
+        axis.step(numbers, [*best, best[-1]], where="post", color=ACCENT, label="best so far")
     _finish(figure, axis, [trial.value for trial in trials], "trial", metric)
     return figure
 
@@ -85,7 +87,8 @@ def parallel_coordinates(trials: Sequence[FrozenTrial], metric: str) -> Figure |
     for position, name in enumerate(names):
         axis.axvline(position, color=FAINT, zorder=0)
         for height, text in axes_of[name][1]:
-            axis.annotate(text, (position, height), (4, 0), textcoords="offset points", fontsize=8, color=GREY)
+            label = axis.annotate(text, (position, height), (4, 0), textcoords="offset points", fontsize=8, color=GREY)
+            label.set(zorder=len(order) + 1, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
     axis.set_xticks(range(len(names)), [name.replace(".", ".\n") + axes_of[name][2] for name in names])
     axis.set_yticks([])
     axis.grid(visible=False)
@@ -135,8 +138,8 @@ def learning_curves(trials: Sequence[FrozenTrial], metric: str) -> Figure | None
         metric: what they are ranked by.
     """
     curves = [(trial, pd.Series(trial.intermediate_values, dtype=float).sort_index()) for trial in trials]
-    curves = [(trial, curve) for trial, curve in curves if len(curve) > 1]
-    if not curves:
+    curves = [(trial, curve) for trial, curve in curves if len(curve)]
+    if all(len(curve) < 2 for _, curve in curves):
         return None
     best = best_trial([trial for trial, _ in curves])
     figure, (axis,) = blank_figure(1, height=3.8)
@@ -146,7 +149,8 @@ def learning_curves(trials: Sequence[FrozenTrial], metric: str) -> Figure | None
         color = {"best": ACCENT, "complete": INK, "pruned": _PALE, "fail": "#c2a14d"}[label]
         width = 2.2 if label == "best" else 0.9
         shown = None if label in labels else label
-        axis.plot(curve.index, curve.to_numpy(), color=color, linewidth=width, label=shown)
+        point = "o" if len(curve) == 1 else ""
+        axis.plot(curve.index, curve.to_numpy(), point + "-", color=color, linewidth=width, label=shown, markersize=3)
         labels.add(label)
     _finish(figure, axis, [value for _, curve in curves for value in curve], "step", metric)
     ticks_at(axis, sorted({int(step) for _, curve in curves for step in curve.index}))
@@ -182,9 +186,15 @@ def _scale(name: str, trials: Sequence[FrozenTrial]) -> tuple[Callable[[Any], fl
         last = max(1, len(distribution.choices) - 1)
         heights = {choice: number / last for number, choice in enumerate(distribution.choices)}
         return heights.__getitem__, [(height, plain(choice, limit=16)) for choice, height in heights.items()], ""
-    low, high = float(distribution.low), float(distribution.high)  # type: ignore[attr-defined]
-    of = np.log if distribution.log else np.asarray  # type: ignore[attr-defined]
+    scale: Any = distribution
+    low, high = float(scale.low), float(scale.high)
+    of = np.log if scale.log else np.asarray
     span = of(high) - of(low) or 1.0
-    labels = [(0.0, f"{low:g}"), (1.0, f"{high:g}")]
-    note = "\n(log)" if distribution.log else ""  # type: ignore[attr-defined]
-    return (lambda value: float((of(value) - of(low)) / span)), labels, note  # type: ignore[call-overload]
+
+    def height(value: Any) -> float:
+        return float((of(value) - of(low)) / span)
+
+    powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1) if scale.log else ()
+    between = [value for value in (10.0**power for power in powers) if 0.05 < height(value) < 0.95]
+    labels = [(height(value), f"{value:g}") for value in (low, *between, high)]
+    return height, labels, "\n(log)" if scale.log else ""
