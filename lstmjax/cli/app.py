@@ -175,7 +175,7 @@ def predict(command: Predict) -> None:
     from lstmjax import parallel
     from lstmjax.data.table import read_table
     from lstmjax.forecaster import Forecaster
-    from lstmjax.runs.directory import write_table
+    from lstmjax.runs.directory import csv_options, write_table
 
     parallel.configure_devices()
     forecaster = Forecaster.load(command.run)
@@ -185,7 +185,7 @@ def predict(command: Predict) -> None:
         futr = None if command.data.futr_path is None else read_table(command.data.futr_path)
         forecast = forecaster.predict(futr_df=futr)
     if command.out is None:
-        print(forecast.to_csv(index=False), end="")
+        print(forecast.to_csv(**csv_options(forecast)), end="")
     else:
         write_table(forecast, command.out)
 

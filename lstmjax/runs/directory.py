@@ -21,7 +21,9 @@ R/checkpoints/            the states of all of them while they are trained
 """
 
 import contextlib
+import csv
 import gzip
+import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -233,13 +235,13 @@ class RunDirectory:
 
         def write(file: IO[bytes]) -> None:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=4, mtime=0) as compressed:
-                table.to_csv(compressed, index=False)
+                table.to_csv(compressed, **csv_options(table))
 
         replace_file(self.path / "test_forecasts.csv.gz", write)
 
     def write_forecast(self, table: pd.DataFrame) -> None:
         """Writes forecast.csv."""
-        self._write("forecast.csv", table.to_csv(index=False))
+        self._write("forecast.csv", table.to_csv(**csv_options(table)))
 
     def write_plot(self, name: str, figure: Figure) -> Path:
         """Writes a picture into plots/."""
@@ -297,6 +299,14 @@ def default_path() -> Path:
     return Path("runs") / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S")
 
 
+def csv_options(table: pd.DataFrame) -> dict[str, Any]:
+    """How to write a table as CSV so that it is read back as it was: names that hold a carriage return are quoted."""
+    columns = [table[name].unique() for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
+    texts = itertools.chain(table.columns, *(values for values in columns if values.dtype.kind == "O"))
+    quoted = any("\r" in text for text in texts if isinstance(text, str))
+    return {"index": False, "quoting": csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL}
+
+
 def write_table(table: pd.DataFrame, path: Path | str) -> None:
     """Writes a table as CSV where the user wants it.
 
@@ -304,6 +314,6 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
         CheckpointError: the file cannot be written.
     """
     try:
-        table.to_csv(path, index=False)
+        table.to_csv(path, **csv_options(table))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot write the table ({error.strerror or error})") from None

@@ -14,7 +14,7 @@ from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.windows import PanelArrays, Windows
-from lstmjax.errors import DataError
+from lstmjax.errors import DataError, one_line
 from lstmjax.evaluation.table import render_metrics
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, stored_start
@@ -113,6 +113,7 @@ def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) 
         model: name of the model.
         unit: unit of the series.
     """
+    model = one_line(model, limit=40)
     return render_metrics(
         {model: metrics["test"], **metrics["baselines"]},
         {model: metrics["test_scaled"], **metrics["baselines_scaled"]},
