@@ -24,6 +24,7 @@ from lstmjax.forecaster.checkpoints import (
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
 from lstmjax.forecaster.resume import new_run
+from lstmjax.models.user_network import check_own_network
 from lstmjax.training import Callback, TrainingData, TrainResult, Weights, functional, resolve_batch, train, widest
 
 
@@ -154,13 +155,16 @@ def resolved_config(
         members: members trained together.
 
     Raises:
-        ConfigError: the shards asked for do not divide the batch, or the schedule needs validation windows.
+        ConfigError: the shards asked for do not divide the batch, the schedule needs validation windows, or the network
+            is none.
     """
     if config.optimizer.schedule == "plateau" and not len(prepared.validation.series):
         raise ConfigError(
             "optimizer.schedule is 'plateau', which needs validation windows, and there are none: give rows to "
             "data.val_size (at least data.h), or choose another schedule"
         )
+    if network is not None:
+        check_own_network(network, prepared.spec)
     _, first = functional(network_for(network, config, prepared.spec))
     windows = max(1, len(prepared.train.series))
     _, shards = resolve_batch(config.train, windows, members, widest=widest(first))

@@ -94,6 +94,7 @@ def train_run(
     """
     if seeds is not None and seeds < 1:
         raise ConfigError(f"seeds is {seeds}: expected at least 1")
+    say = heard(say)
     RunDirectory.check_free(directory, "run" if seeds is None else "seeds", overwrite=overwrite)
     config = dataclasses.replace(config, data=with_dataset_settings(config.data))
     job = make_job(config, seeds, network)
@@ -136,6 +137,7 @@ def resume_run(
         ConfigError: other options than the run's.
         Interrupted: a signal came again.
     """
+    say = heard(say)
     kind: Kind = "run" if seeds is None and kind_of(directory) != "seeds" else "seeds"
     check_kind(directory, kind)
     stored = read_config(directory)
@@ -209,7 +211,6 @@ def _carry_out(
     say: Callable[[str], None],
 ) -> Run:
     """Trains all members, and writes the outputs of each."""
-    say = heard(say)
     store = Store(run.path, job.data_sha256, stored, tuple(member.path / LOG_FILE for member in members))
     if store.step < job.config.train.max_steps:
         for member in members:  # a refit of an earlier end is not that of this one

@@ -17,6 +17,7 @@ from lstmjax.evaluation import plots
 from lstmjax.runs import outputs
 from lstmjax.runs.decoration import DecorationWarning
 from lstmjax.runs.run import train_run
+from lstmjax.training import Callback
 
 SMALL = {
     "data.h": 2,
@@ -118,7 +119,7 @@ def test_what_decorates_a_run_cannot_end_it(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ValueError("unmatched '$'\nin a name")
 
-    class Broken:
+    class Broken(Callback):
         on_end = broken
 
     monkeypatch.setattr(plots, "forecasts", broken)

@@ -17,7 +17,7 @@ from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.forecaster.checkpoints import state_template, training_summary
 from lstmjax.forecaster.fitted import Fitted, Trained
-from lstmjax.models.user_network import NetworkMaker, OwnBuilder, own_name
+from lstmjax.models.user_network import NetworkMaker, OwnBuilder, check_own_network, own_name
 from lstmjax.sweep.population.objective import make_objective
 from lstmjax.sweep.population.trial import Trial
 from lstmjax.sweep.space.space import Space
@@ -172,7 +172,9 @@ def make_populations(
         objective = make_objective(metric, prepared)
         return prepared, TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec, objective)
 
-    prepared_as(base.data)  # an error here is an error of every trial
+    spec = prepared_as(base.data)[0].spec  # an error here is an error of every trial
+    if network is not None:
+        check_own_network(network, spec)
     refused: dict[int, str] = {}
     members_of: dict[RunConfig, list[Member]] = {}
     for position, trial in enumerate(trials):
