@@ -152,6 +152,24 @@ def check_fields(config: Any, section: str) -> None:
             _check_bounds(value, name, option.metadata["rules"])
 
 
+def check_names(config: Any, section: str, *options: str) -> None:
+    """Refuses names of columns that are empty or blank: a table has no place for them.
+
+    Args:
+        config: the section's dataclass.
+        section: its name.
+        options: those that hold a name or several, or None.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    for option in options:
+        value = getattr(config, option)
+        for name in (value,) if isinstance(value, str) else value or ():
+            if not name.strip():
+                raise ConfigError(f"{section}.{option} is {value!r}: expected the name of a column, not an empty one")
+
+
 def _check_bounds(value: float, name: str, rules: Rules) -> None:
     if not math.isfinite(value):
         raise ConfigError(f"{name} is {value}: expected a finite number")
@@ -256,6 +274,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
+        check_names(self, "data", "time_col", "id_col", "weight_col")
+        check_names(self, "data", "target_cols", "futr_exog", "hist_exog", "stat_exog")
         if self.dataset is not None and self.path is not None:
             raise ConfigError(f"data.path is {self.path!r} and data.dataset is {self.dataset!r}: give one of the two")
         if not self.target_cols:
@@ -332,6 +352,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "model")
+        check_names(self, "model", "alias")
 
 
 @dataclass(frozen=True)
@@ -428,6 +449,17 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class OutputsConfig:
+    """What a run leaves besides its numbers. No option of it changes what is trained."""
+
+    plot_windows: int = option(3, low=1, resume="free", sweep="no: it changes no trial")
+    """Windows in each picture of forecasts, from the first to the last; every target of each is drawn."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "outputs")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All options of a run.
 
@@ -442,10 +474,12 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    outputs: OutputsConfig = field(default_factory=OutputsConfig)
 
     def __post_init__(self) -> None:
         """Refuses names that would meet in one table of results, which is made after hours of training."""
         taken = dict.fromkeys(RESULT_COLUMNS, "a column of the results")
+        taken[f"{self.model.alias}-std"] = "the deviation of several forecasters"
         for name in ("data.id_col", "data.time_col", "model.alias"):
             section, named = name.split(".")
             column = getattr(getattr(self, section), named)

@@ -89,6 +89,7 @@ DEFAULTS = {
         "chunk_steps": None,
         "refit_all": False,
     },
+    "outputs": {"plot_windows": 3},
 }
 """Published runs rest on these: a change here is a change of behaviour, and belongs in the changelog."""
 
@@ -244,6 +245,21 @@ def test_options_that_contradict_each_other(values, message):
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u2003"])
+@pytest.mark.parametrize(
+    "name", ["data.time_col", "data.id_col", "data.weight_col", "data.target_cols", "data.stat_exog", "model.alias"]
+)
+def test_a_name_that_is_blank_is_refused(name, blank):
+    value = ["y", blank] if name in ("data.target_cols", "data.stat_exog") else blank
+    with pytest.raises(ConfigError, match=rf"^{name} is .*: expected the name of a column, not an empty one$"):
+        RunConfig().replace({name: value})
+
+
+def test_the_deviation_of_an_ensemble_has_a_column_of_its_own():
+    with pytest.raises(ConfigError, match=r"data.id_col is 'mine-std', which is the name of the deviation of seve"):
+        RunConfig().replace({"model.alias": "mine", "data.id_col": "mine-std"})
+
+
 def test_revin_brings_its_own_scale():
     config = RunConfig().replace({"model.instance_norm": "revin", "model.instance_rows": 24})
     assert {"model.instance_rows", "model.instance_scale"} < set(config.inert())
@@ -280,7 +296,7 @@ def test_replace_refuses_unknown_names(name):
 
 
 def test_names_nothing_like_an_option_get_the_list():
-    with pytest.raises(ConfigError, match=r"'qqq': the options are data\.dataset, .*, train\.refit_all"):
+    with pytest.raises(ConfigError, match=r"'qqq': the options are data\.dataset, .*, outputs\.plot_windows"):
         RunConfig().replace({"qqq": 1})
 
 

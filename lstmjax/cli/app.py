@@ -5,6 +5,7 @@ A user's mistake ends with one line on standard error, and exit status 2 (see `l
 
 import contextlib
 import dataclasses
+import io
 import itertools
 import os
 import shlex
@@ -18,10 +19,12 @@ from typing import Annotated, Any
 import tyro
 
 from lstmjax.cli.commands import Evaluate, Export, NewData, Predict, Sweep, Train
+from lstmjax.cli.parse import parse
 from lstmjax.config import RunConfig, controllers
-from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError
+from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError, one_line
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
+from lstmjax.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     with one_line_messages():
+        if arguments == ["--version"]:
+            print(f"lstmjax {__version__}")
+            return
         command = _parse(arguments)
         if isinstance(command, Train):
             check_typed(arguments, inert=command.options.inert())
@@ -47,8 +53,10 @@ def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
     """
 
     def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
-        print(f"{program}: warning: {message}", file=sys.stderr)
+        print(f"{program}: warning: {one_line(message)}", file=sys.stderr)
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name shows its escapes
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]  # the place in the code is of no use to a user
         try:
@@ -57,7 +65,7 @@ def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
             finally:  # also after a help text, which ends with SystemExit: here it shows whether anybody reads on
                 sys.stdout.flush()
         except LstmjaxError as error:
-            print(f"{program}: error: {error}", file=sys.stderr)
+            print(f"{program}: error: {one_line(error)}", file=sys.stderr)
             sys.exit(error.exit_status)
         except KeyboardInterrupt:
             print(f"{program}: stopped by SIGINT", file=sys.stderr)
@@ -167,7 +175,7 @@ def predict(command: Predict) -> None:
     from lstmjax import parallel
     from lstmjax.data.table import read_table
     from lstmjax.forecaster import Forecaster
-    from lstmjax.runs.directory import write_table
+    from lstmjax.runs.directory import csv_options, write_table
 
     parallel.configure_devices()
     forecaster = Forecaster.load(command.run)
@@ -177,7 +185,7 @@ def predict(command: Predict) -> None:
         futr = None if command.data.futr_path is None else read_table(command.data.futr_path)
         forecast = forecaster.predict(futr_df=futr)
     if command.out is None:
-        print(forecast.to_csv(index=False), end="")
+        print(forecast.to_csv(**csv_options(forecast)), end="")
     else:
         write_table(forecast, command.out)
 
@@ -212,7 +220,7 @@ def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export:
         | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Export, tyro.conf.subcommand("export")]
     )
-    return tyro.cli(commands, args=arguments, prog="lstmjax", description="Time-series forecasting with LSTMs in JAX.")  # type: ignore[arg-type, call-overload]
+    return parse(commands, arguments)
 
 
 def _defaults(arguments: list[str]) -> RunConfig:

@@ -63,7 +63,7 @@ class Ensemble:
 
     def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
         """As `Forecaster.predict`: the mean forecast, and one more column, named ``lstm-std``, of the deviation."""
-        return self._mean([member.predict(df, futr_df) for member in self.members])
+        return self.mean([member.predict(df, futr_df) for member in self.members])
 
     def evaluate(self, df: pd.DataFrame) -> pd.DataFrame:
         """As `Forecaster.evaluate`, of the mean forecast, with its deviation beside it.
@@ -85,7 +85,7 @@ class Ensemble:
             common = common.merge(table[keys], on=keys)
         if common.empty:
             raise DataError("there is nothing to evaluate: no window is forecast by all members of the ensemble")
-        return self._mean([common.merge(table, on=keys) for table in tables])
+        return self.mean([common.merge(table, on=keys) for table in tables])
 
     def forecast_windows(self, panel: Panel, windows: Windows) -> Spread:
         """Forecasts of any windows of a panel, by the selected weights.
@@ -97,8 +97,12 @@ class Ensemble:
         values = np.stack([member.forecast_windows(panel, windows) for member in self.members])
         return Spread(values.mean(axis=0), _deviation(values), values)
 
-    def _mean(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-        """Tables of equal rows as one, with the mean and the deviation of their forecasts."""
+    def mean(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """Tables of forecasts as one, with the mean and the deviation of their forecasts.
+
+        Args:
+            tables: of each member, with equal rows.
+        """
         alias = self.members[0].fitted.config.model.alias
         values = np.stack([table[alias].to_numpy() for table in tables])
         table = tables[0].assign(**{alias: values.mean(axis=0)})

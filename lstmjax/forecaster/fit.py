@@ -26,6 +26,7 @@ from lstmjax.forecaster.network import UserNetwork, check_network, check_start, 
 from lstmjax.forecaster.own_loss import check_loss, own_loss_name
 from lstmjax.forecaster.resume import new_run
 from lstmjax.models.sizes import with_sizes
+from lstmjax.models.user_network import check_own_network
 from lstmjax.training import (
     Callback,
     TimeLimit,
@@ -176,13 +177,16 @@ def resolved_config(
         members: members trained together.
 
     Raises:
-        ConfigError: the shards asked for do not divide the batch, or the schedule needs validation windows.
+        ConfigError: the shards asked for do not divide the batch, the schedule needs validation windows, or the network
+            is none.
     """
     if config.optimizer.schedule == "plateau" and not len(prepared.validation.series):
         raise ConfigError(
             "optimizer.schedule is 'plateau', which needs validation windows, and there are none: give rows to "
             "data.val_size (at least data.h), or choose another schedule"
         )
+    if network is not None:
+        check_own_network(network, prepared.spec)
     windows = max(1, len(prepared.train.series))
     sizes = with_sizes(config.model, prepared.spec, windows) if network is None else config.model
     config = dataclasses.replace(config, data=prepared.config, model=sizes)

@@ -68,6 +68,9 @@ def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> No
 def load_fitted(directory: Path | str, network: UserNetwork | None, member: int | None = None) -> Fitted:
     """A trained forecaster from a directory; see `Forecaster.load`."""
     if (Path(directory) / "sweep.json").exists():
+        if not (Path(directory) / "best").exists():
+            table = Path(directory) / "trials.csv"
+            raise CheckpointError(f"{directory} holds a sweep without a winner: see the column reason in {table}")
         raise CheckpointError(f"{directory} holds a sweep: name its winner, {Path(directory) / 'best'}")
     stored = checkpoint.load(Path(directory) / CHECKPOINTS)
     seeds = stored.metadata.get("seeds", [])

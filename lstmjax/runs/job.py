@@ -37,16 +37,18 @@ class Job:
     alone: bool
 
     def sizes(self) -> str:
-        """Rows, series and windows, in one line."""
+        """Rows, series and windows, in one line; rows of the known future are counted by themselves."""
         prepared = self.prepared
-        rows, series = len(prepared.panel.y), len(prepared.panel.ids)
+        rows, series = int(prepared.panel.observed.sum()), len(prepared.panel.ids)
+        future = len(prepared.panel.y) - rows
         counts = {
             "training": len(prepared.train.series),
             "validation": len(prepared.validation.series),
             "test": len(test_windows(prepared.split, h=prepared.spec.h).series),
         }
         windows = ", ".join(f"{count} {name}" for name, count in counts.items())
-        return f"{rows} rows, {series} series, every {prepared.config.freq}; windows: {windows}"
+        ahead = f" and {future} rows of the known future" if future else ""
+        return f"{rows} rows{ahead}, {series} series, every {prepared.config.freq}; windows: {windows}"
 
 
 def absolute_paths(data: Any) -> Any:

@@ -17,7 +17,7 @@ from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import panel_digest
-from lstmjax.models.user_network import NetworkMaker, own_name
+from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import absolute_paths
 from lstmjax.storage.files import replace_file
@@ -59,7 +59,9 @@ def set_up(
     total = number_of_trials(settings, space)
     base = dataclasses.replace(base, data=absolute_paths(with_dataset_settings(base.data)))
     panel = load_source(base.data).panel(base.data)
-    prepare(panel, base.data, with_test=True)
+    prepared = prepare(panel, base.data, with_test=True)
+    if network is not None:
+        check_own_network(network, prepared.spec)
     digest, directory = panel_digest(panel), Path(run_dir)
     description = _describe(space, base, settings, network, digest)
     with contextlib.ExitStack() as stack:

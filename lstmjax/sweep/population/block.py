@@ -218,7 +218,8 @@ class _BlockTraining:
             objective = float(check.objective[place])
             if math.isnan(float(check.val_loss[place])) and math.isnan(objective):
                 continue  # stopped
-            population.history[row][check.step] = objective
+            seconds = {"seconds": round(time.monotonic() - self.began, 3)}
+            population.checks[row][check.step] = check.metrics(place) | seconds | {"objective": objective}
             if check.best_step[place] == check.step:
                 population.kept[row] = math.inf if math.isnan(objective) else objective
         self.step = check.step
