@@ -3,14 +3,16 @@
 import dataclasses
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64, Shaped
 
 from lstmjax.config import DataConfig, ScalerName, TransformName
-from lstmjax.data.calendar import calendar_features
+from lstmjax.data.calendar import time_features
+from lstmjax.data.categories import Categories, encoded, encoded_names, trained_categories
+from lstmjax.data.identity import as_labels, places
 from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
 from lstmjax.data.split import Split
@@ -39,6 +41,8 @@ class Scaling:
         stat_center: (Fs,)
         stat_scale: (Fs,)
         series: (N,) the network's number of each series; -1 for a series that it was not trained on.
+        categories: of each covariate of text, those of the training rows: see `lstmjax.data.categories`. Fh, Ff and Fs
+            count a column for each.
     """
 
     transform: TransformName
@@ -53,11 +57,12 @@ class Scaling:
     stat_center: Float64[np.ndarray, " Fs"]
     stat_scale: Float64[np.ndarray, " Fs"]
     series: Int64[np.ndarray, " N"]
+    categories: Categories = field(default_factory=dict)
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns the statistics as named arrays and JSON-able metadata: the arguments of `from_arrays`."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        metadata = {name: arrays.pop(name) for name in ("transform", "scaler", "per_series")}
+        metadata = {name: arrays.pop(name) for name in ("transform", "scaler", "per_series", "categories")}
         return arrays, metadata
 
     @classmethod
@@ -107,6 +112,8 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
     panel = transformed(panel, config.transform)
     series, row = panel.rows
     train_rows = row < split.train_end[series]
+    categories = trained_categories(panel, train_rows)
+    panel = encoded(panel, categories)
     statistic = SCALERS[config.scaler]
     if config.scaler_scope == "series":
         fitted = np.where(split.train_end > 0, split.train_end, panel.observed)
@@ -122,6 +129,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
         scaler=config.scaler,
         per_series=config.scaler_scope == "series",
         series=np.arange(len(panel.ids)),
+        categories=categories,
         **statistics,
     )
     _check_statistics(scaling, panel)
@@ -143,14 +151,14 @@ def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
     Raises:
         DataError: a target is not positive and the transform is log.
     """
-    panel = transformed(panel, scaling.transform)
+    panel = encoded(transformed(panel, scaling.transform), scaling.categories)
     series, row = panel.rows
     center, spread = scaling.of_targets(series)
     y, y_mask = _masked((panel.y - center) / spread)
     hist, hist_mask = _masked((panel.hist - scaling.hist_center) / scaling.hist_scale)
     scaled = (panel.futr - scaling.futr_center) / scaling.futr_scale
-    if panel.schema.calendar:
-        scaled = np.hstack([scaled, calendar_features(panel.timestamps(series, row), panel.schema.calendar)])
+    if panel.schema.calendar or panel.schema.holidays:
+        scaled = np.hstack([scaled, time_features(panel.timestamps(series, row), panel.schema)])
     futr, futr_mask = _masked(scaled)
     stat = ((panel.stat - scaling.stat_center) / scaling.stat_scale).astype(np.float32)
     weight = np.nan_to_num(panel.weight[:, 0]).astype(np.float32) if panel.weight.shape[1] else None
@@ -237,8 +245,7 @@ def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], p
     Raises:
         DataError: as `fit_scaling`, for the new series.
     """
-    known = {name: row for row, name in enumerate(old_ids)}
-    rows = np.array([known.get(name, -1) for name in panel.ids], np.int64)
+    rows = places(panel.ids, as_labels(old_ids))
     numbers = np.where(rows >= 0, scaling.series[rows], -1)
     if not scaling.per_series:
         return dataclasses.replace(scaling, series=numbers)
@@ -269,7 +276,7 @@ def _check_statistics(scaling: Scaling, panel: Panel) -> None:
     groups = [(of_series, schema.channels, scaling.y_center, scaling.y_scale)]
     for group, names in zip(_COVARIATES, (schema.hist_exog, schema.futr_exog, schema.stat_exog), strict=True):
         center, spread = scaling.of_covariates(group)
-        groups.append(([""], names, center[None], spread[None]))
+        groups.append(([""], tuple(encoded_names(names, scaling.categories)), center[None], spread[None]))
     for series, columns, center, spread in groups:
         useless = np.argwhere(~(np.isfinite(center) & np.isfinite(spread) & (spread > 0)))
         if len(useless):

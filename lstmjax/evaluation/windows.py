@@ -77,9 +77,10 @@ def _seasonal_scales(panel: Panel, first_row: np.ndarray, season_length: int) ->
     rows = []
     for series, (begin, end) in enumerate(zip(panel.offsets[:-1], panel.offsets[:-1] + first_row, strict=True)):
         values = metrics.seasonal_scale(panel.y[begin:end], season_length)
-        keys = {schema.id_col: panel.ids[series]}
+        keys = {schema.id_col: series}
         rows += [
             keys | ({"target": channel} if len(schema.channels) > 1 else {}) | {"scale": value}
             for channel, value in zip(schema.channels, values, strict=True)
         ]
-    return pd.DataFrame(rows)
+    scales = pd.DataFrame(rows)
+    return scales.assign(**{schema.id_col: panel.id_column(scales[schema.id_col].to_numpy())})

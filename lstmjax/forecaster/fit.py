@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
@@ -110,10 +108,10 @@ def train_one(config: RunConfig, network: UserNetwork | None, prepared: Prepared
 def fit_table(
     config: RunConfig,
     network: UserNetwork | None,
-    df: pd.DataFrame,
+    df: Any,
     *,
     val_size: int | None,
-    futr_df: pd.DataFrame | None,
+    futr_df: Any,
     directory: Path | str | None,
     callbacks: Sequence[Callback],
     start: Weights | None = None,

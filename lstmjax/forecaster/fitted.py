@@ -100,7 +100,7 @@ class Fitted:
     @property
     def spec(self) -> WindowSpec:
         """The sizes of its windows."""
-        return window_spec(self.tail, self.config.data)
+        return window_spec(self.tail, self.config.data, self.selected.scaling)
 
     def rows_seen(self, panel: Panel) -> Int64[np.ndarray, " N"]:
         """How many rows at the beginning of each of a panel's series had a part in selecting the weights.
@@ -168,8 +168,8 @@ class Fitted:
             raise CheckpointError(f"the checkpoint has no member {member}: it has {len(seeds)}, counted from 0")
         config = config.replace({"train.seed": seeds[member]})
         tail = Panel.from_arrays(group("tail"), metadata["tail"])
-        weights, summary = _weights(stored, network, config, window_spec(tail, config.data), member)
         scaling = Scaling.from_arrays(group("scaling"), metadata["scaling"])
+        weights, summary = _weights(stored, network, config, window_spec(tail, config.data, scaling), member)
         return cls(
             config=config,
             network=metadata["network"],

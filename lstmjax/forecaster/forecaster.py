@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from lstmjax.config import RunConfig
-from lstmjax.data.future import with_future
+from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
 from lstmjax.data.windows import PanelArrays, Windows
@@ -25,6 +25,7 @@ from lstmjax.forecaster.predict import (
     evaluate_unseen,
     forecast_future,
     forecast_values,
+    panel_to_forecast,
     trained_network,
 )
 from lstmjax.forecaster.resume import old_run
@@ -93,17 +94,17 @@ class Forecaster:
 
     def fit(
         self,
-        df: pd.DataFrame,
+        df: Any,
         *,
         val_size: int | None = None,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         directory: Path | str | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Trains afresh, and keeps the weights of the best validation check.
 
         Args:
-            df: the table; ``config.data`` says what its columns mean.
+            df: the table, of pandas, polars or pyarrow; ``config.data`` says what its columns mean.
             val_size: rows at the end of each series to validate on, 0 for none. Default: ``data.val_size``. Test rows
                 are held out only where ``data.test_size`` or ``data.val_end`` says so.
             futr_df: known-future covariates beyond the last observed row, for `predict`.
@@ -124,9 +125,9 @@ class Forecaster:
     def resume(
         self,
         directory: Path | str,
-        df: pd.DataFrame | None = None,
+        df: Any = None,
         *,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Continues a run that was interrupted; it ends with the bytes of one that was not.
@@ -150,11 +151,11 @@ class Forecaster:
 
     def finetune(
         self,
-        df: pd.DataFrame,
+        df: Any,
         *,
         options: Mapping[str, Any] | None = None,
         val_size: int | None = None,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         directory: Path | str | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
@@ -191,7 +192,7 @@ class Forecaster:
         fitted = train_one(self.config, self.network, prepared, until=until, callbacks=callbacks)
         return self._commit(self.config, fitted)
 
-    def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
+    def predict(self, df: Any = None, futr_df: Any = None) -> Any:
         """Forecasts the ``h`` rows after the last observation of every series.
 
         Args:
@@ -202,21 +203,19 @@ class Forecaster:
 
         Returns:
             A table with the id column, ``target`` if there are several, the time column, and the forecast in the
-            table's units, named after ``model.alias``.
+            table's units, named after ``model.alias``; in the kind of frame that was given, the last one to `fit`.
 
         Raises:
             DataError: the table cannot be used, or future covariates are missing.
         """
-        if df is not None:
-            return self.predict_panel(self.panel(df, futr_df))
-        tail = self.fitted.tail
-        return self.predict_panel(tail if futr_df is None else with_future(tail, futr_df, self.fitted.config.data))
+        panel = panel_to_forecast(self.fitted, df, futr_df)
+        return in_kind(self.predict_panel(panel), panel.form.frame)
 
     def predict_panel(self, panel: Panel) -> pd.DataFrame:
         """`predict` for a panel."""
         return forecast_future(self.fitted, self.network, panel)
 
-    def evaluate(self, df: pd.DataFrame) -> pd.DataFrame:
+    def evaluate(self, df: Any) -> Any:
         """Forecasts every window of the rows that were neither trained nor validated on, with the selected weights.
 
         Args:
@@ -231,7 +230,8 @@ class Forecaster:
         Raises:
             DataError: the table cannot be used, or has no whole window of unseen rows.
         """
-        return self.evaluate_panel(self.panel(df)).table
+        panel = self.panel(df)
+        return in_kind(self.evaluate_panel(panel).table, panel.form.frame)
 
     def evaluate_panel(self, panel: Panel, scaled: PanelArrays | None = None) -> Evaluation:
         """`evaluate` for a panel, with the metrics.
@@ -254,7 +254,7 @@ class Forecaster:
         trained = self.fitted.forecasting if refit else self.fitted.selected
         return forecast_values(self.fitted, self.network, panel, windows, aligned(self.fitted, trained, panel))
 
-    def panel(self, df: pd.DataFrame, futr_df: pd.DataFrame | None = None, *, source: str = "the table") -> Panel:
+    def panel(self, df: Any, futr_df: Any = None, *, source: str = "the table") -> Panel:
         """A new table as a panel, checked against the training data.
 
         Args:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lstmjax.config import RunConfig, option_names
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.panel import Panel
@@ -31,6 +29,7 @@ INFERRED = (
     "data.path",
     "data.futr_path",
     "data.freq",
+    "data.time_format",
     "data.season_length",
     "data.val_size",
     "data.test_size",
@@ -73,8 +72,8 @@ def new_run(directory: Path | str | None, config: RunConfig, panel: Panel, membe
 def old_run(
     directory: Path | str,
     config: RunConfig,
-    df: pd.DataFrame | None,
-    futr_df: pd.DataFrame | None,
+    df: Any,
+    futr_df: Any,
     *,
     seeds: Sequence[int] | None = None,
     network: UserNetwork | None = None,
