@@ -250,7 +250,9 @@ def describe_unsupported(wall: Times, follows: Bool[np.ndarray, " R"]) -> str | 
     if not follows.any() or _steps(wall, follows).min() < 27 * DAY or len(dates.day.unique()) > 1:
         return None
     if len(dates.month.unique()) == 1:
-        return f"on the {dates.day[0]}th of {dates.month_name()[0]} of each year"
+        day = int(dates.day[0])
+        ordinal = {1: "st", 2: "nd", 3: "rd"}.get(day % 10 if day not in (11, 12, 13) else 0, "th")
+        return f"on the {day}{ordinal} of {dates.month_name()[0]} of each year"
     return f"on day {dates.day[0]} of each month"
 
 

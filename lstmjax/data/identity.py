@@ -91,8 +91,10 @@ def id_column(labels: Labels, dtype: str | None) -> pd.Series:
         labels: (R,) identifiers, as that table has them.
         dtype: name of its column's dtype; None where it has no such column.
     """
+    if dtype is None:
+        return pd.Series(labels).infer_objects()
     try:
-        return pd.Series(labels, dtype=pd.api.types.pandas_dtype(dtype) if dtype else None).infer_objects()
+        return pd.Series(labels, dtype=pd.api.types.pandas_dtype(dtype))
     except (TypeError, ValueError, ImportError, OverflowError):  # a dtype of a library that is not here
         return pd.Series(labels).infer_objects()
 
