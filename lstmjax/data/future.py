@@ -129,7 +129,9 @@ def with_future(panel: Panel, futr: Any, config: DataConfig) -> Panel:
     longer = panel.reaching(lengths)
     # `reaching` made new arrays, which are ours to change.
     longer.futr[longer.offsets[series] + number] = rows.cells[ahead, column_groups(config)["futr"]]
-    return dataclasses.replace(longer, schema=dataclasses.replace(schema, categories=table.categories))
+    return dataclasses.replace(
+        longer, schema=dataclasses.replace(schema, categories=schema.categories | table.categories)
+    )
 
 
 def require_future(panel: Panel, h: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lstmjax.config import DataConfig
 from lstmjax.data.calendar import time_feature_names
+from lstmjax.data.categories import Categories
 from lstmjax.data.frequency import season_length
 from lstmjax.data.origins import counting, train_windows, validation_windows
 from lstmjax.data.panel import Panel
@@ -34,13 +35,15 @@ class Prepared(NamedTuple):
     spec: WindowSpec
 
 
-def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
+def prepare(panel: Panel, config: DataConfig, *, with_test: bool, categories: Categories | None = None) -> Prepared:
     """Splits, scales and windows a panel.
 
     Args:
         panel: the data.
         config: how.
         with_test: whether to hold out test rows where ``config`` does not say how many.
+        categories: of the covariates of text, where weights that were trained with them are trained on. Default: those
+            of the training rows.
 
     Returns:
         The data, scaled by statistics of the training rows only.
@@ -61,7 +64,7 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
             f"column {config.weight_col!r} (data.weight_col) is 0 in every row that is a training target: there is "
             "nothing to learn from; give some of them a weight above 0"
         )
-    scaling = fit_scaling(panel, split, config)
+    scaling = fit_scaling(panel, split, config, categories)
     trained = np.where(np.isin(scaling.series, train.series), scaling.series, -1)
     scaling = dataclasses.replace(scaling, series=trained)
     freq = panel.schema.freq

@@ -85,7 +85,7 @@ _COVARIATES = ("hist", "futr", "stat")
 """The groups of covariates."""
 
 
-def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
+def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Categories | None = None) -> Scaling:
     """Computes the statistics of the training rows, and of no others.
 
     Targets are scaled as ``config.scaler`` and ``config.scaler_scope`` say. Covariates are always standardised, with
@@ -98,6 +98,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
         panel: the data.
         split: which rows are for training.
         config: ``scaler`` and ``scaler_scope``.
+        categories: of the covariates of text. Default: those of the training rows.
 
     Returns:
         The statistics.
@@ -112,7 +113,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
     panel = transformed(panel, config.transform)
     series, row = panel.rows
     train_rows = row < split.train_end[series]
-    categories = trained_categories(panel, train_rows)
+    categories = trained_categories(panel, train_rows) if categories is None else categories
     panel = encoded(panel, categories)
     statistic = SCALERS[config.scaler]
     if config.scaler_scope == "series":

@@ -9,7 +9,9 @@ from typing import Any
 
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
+from lstmjax.data.categories import Categories
 from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.rows import Known
 from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.forecaster.checkpoints import (
     MetricsLogs,
@@ -115,10 +117,13 @@ def fit_table(
     directory: Path | str | None,
     callbacks: Sequence[Callback],
     start: Weights | None = None,
+    categories: Categories | None = None,
 ) -> Fitted:
     """Trains one forecaster on a table; arguments and errors as in `Forecaster.fit` and `Forecaster.finetune`."""
     data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
-    prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
+    of_text = None if categories is None else {name: [] for name in categories}
+    panel = panel_from_table(df, data, futr=futr_df, known=Known(categories=of_text))
+    prepared = prepare(panel, data, with_test=False, categories=categories)
     config = resolved_config(config, prepared, network)
     warn_of_refit(config)
     if start is not None:

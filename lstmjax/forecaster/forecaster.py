@@ -175,11 +175,12 @@ class Forecaster:
         Raises:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
         """
-        start = self.fitted.forecasting.weights
+        trained = self.fitted.forecasting
         unset = {"train.batch_shards": None, "train.refit_all": False}
         config = self.fitted.config.replace(unset | dict(options or {}))
-        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "start": start}
-        return self._commit(config, fit_table(config, self.network, df, callbacks=callbacks, **asked))
+        start: dict[str, Any] = {"start": trained.weights, "categories": trained.scaling.categories}
+        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory}
+        return self._commit(config, fit_table(config, self.network, df, callbacks=callbacks, **asked, **start))
 
     def fit_prepared(self, prepared: Prepared, *, until: int | None = None, callbacks: Sequence[Callback] = ()) -> Self:
         """`fit` on data that is split, scaled and windowed already.

@@ -112,7 +112,9 @@ def old_run(
             check_network(found, network, agreed, directory)
         write_config(directory, agreed)
         store = Store(Path(directory), digest, found, _logs(directory, len(seeds)))
-        yield agreed, prepare(panel, agreed.data, with_test=False), store
+        # A run that began with the weights of another has the other's categories.
+        categories = None if found is None else found.metadata["scaling"].get("categories")
+        yield agreed, prepare(panel, agreed.data, with_test=False, categories=categories), store
 
 
 def _logs(directory: Path | str, members: int) -> tuple[Path, ...]:
