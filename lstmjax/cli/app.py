@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from lstmjax.cli.commands import Evaluate, Export, NewData, Predict, Sweep, Train
+from lstmjax.cli.commands import Check, Evaluate, Export, NewData, Predict, Sweep, Train
 from lstmjax.config import RunConfig, controllers
 from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError
 from lstmjax.runs.signals import Signals
@@ -182,6 +182,16 @@ def predict(command: Predict) -> None:
         write_table(forecast, command.out)
 
 
+def check(command: Check) -> None:
+    """``lstmjax check``."""
+    from lstmjax.data.summary import as_text, summarize_source
+    from lstmjax.runs.description import as_json
+
+    data = command.data if command.table is None else dataclasses.replace(command.data, path=str(command.table))
+    summary = summarize_source(data)
+    print(as_json(summary) if command.json else as_text(summary), end="")
+
+
 def export(command: Export) -> None:
     """``lstmjax export``."""
     from lstmjax import parallel
@@ -199,10 +209,11 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     Evaluate: evaluate,
     Predict: predict,
     Export: export,
+    Check: check,
 }
 
 
-def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export:
+def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export | Check:
     options = _defaults(arguments)
     searching = Sweep(SweepConfig(), options)
     commands = (
@@ -211,6 +222,7 @@ def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export:
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Check, tyro.conf.subcommand("check", default=Check(data=options.data))]
     )
     return tyro.cli(commands, args=arguments, prog="lstmjax", description="Time-series forecasting with LSTMs in JAX.")  # type: ignore[arg-type, call-overload]
 

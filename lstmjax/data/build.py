@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
@@ -66,6 +66,25 @@ def panel_from_table(
     Warns:
         DataWarning: rows are not sorted, rows are missing, or cells are empty.
     """
+    panel = build(table, config, source=source, freq=freq, futr=futr, series_id=series_id, known=known).panel
+    # The covariates that are made from the times of the rows to forecast are known: add these rows.
+    return panel.reaching(panel.observed + config.h) if config.calendar or config.holidays else panel
+
+
+class Built(NamedTuple):
+    """A panel, and the rows it was made from."""
+
+    panel: Panel
+    """Without the rows to forecast, where the calendar knows their covariates."""
+    rows: Rows
+    at: Int64[np.ndarray, " R"]
+    """(R,) the row number of each within its series."""
+
+
+def build(
+    table: Any, config: DataConfig, *, source: str, freq: str | None, futr: Any, series_id: Any, known: Known
+) -> Built:
+    """Makes a panel as `panel_from_table` does, and says which rows it was made from; arguments as there."""
     kind, table = kind_of_frame(table, source), as_pandas(table, source)
     main = read_rows(table, config, source, series_id, known)
     frequency = _frequency(main, config, freq)
@@ -78,25 +97,14 @@ def panel_from_table(
     clock = rows.clock(frequency, main.zone)
     starts = clock[~rows.follows]
     at = _row_numbers(rows, clock, starts, frequency, config, main.zone)
-    same = (
-        "id_col",
-        "time_col",
-        "target_cols",
-        "hist_exog",
-        "futr_exog",
-        "stat_exog",
-        "layout",
-        "calendar",
-        "holidays",
-    )
-    columns = {name: getattr(config, name) for name in same}
+    shared = {field.name for field in dataclasses.fields(Schema)} & {field.name for field in dataclasses.fields(config)}
+    columns: dict[str, Any] = {name: getattr(config, name) for name in shared - {"freq", "time_zone"}}
     schema = Schema(**columns, freq=frequency.text, time_zone=main.zone, categories=categories)
     form = Form(main.id_dtype, kind, config.time_format or main.time_format)
     panel = _laid_out(schema, main.labels, form, starts, at, rows, column_groups(config))
     _check_gaps(panel, rows, at, config, has_future=futr is not None)
     warn_of_empty_cells(panel, rows, at, config)
-    # The covariates that are made from the times of the rows to forecast are known: add these rows.
-    return panel.reaching(panel.observed + config.h) if config.calendar or config.holidays else panel
+    return Built(panel, rows, at)
 
 
 def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:

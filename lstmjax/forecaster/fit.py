@@ -121,7 +121,7 @@ def fit_table(
 ) -> Fitted:
     """Trains one forecaster on a table; arguments and errors as in `Forecaster.fit` and `Forecaster.finetune`."""
     data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
-    of_text = None if categories is None else {name: [] for name in categories}
+    of_text = None if categories is None else {name: list[str]() for name in categories}
     panel = panel_from_table(df, data, futr=futr_df, known=Known(categories=of_text))
     prepared = prepare(panel, data, with_test=False, categories=categories)
     config = resolved_config(config, prepared, network)

@@ -97,6 +97,12 @@ class Fitted:
         """How training went, see `Trained.summary`; of the selected weights."""
         return self.selected.summary
 
+    def described(self) -> str:
+        """Its size and how training went, in a few words."""
+        said = self.summary
+        again = ", trained again on all rows" if self.refit is not None else ""
+        return f"{said['parameters']:,} parameters, best of {said['steps']} steps: {said['best_step']}{again}"
+
     @property
     def spec(self) -> WindowSpec:
         """The sizes of its windows."""

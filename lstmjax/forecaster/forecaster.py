@@ -13,6 +13,7 @@ from lstmjax.config import RunConfig
 from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
+from lstmjax.data.summary import summarize
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.windows import Evaluation
@@ -77,11 +78,7 @@ class Forecaster:
 
     def __repr__(self) -> str:
         data, name = self.config.data, network_name(self.network, self.config)
-        state = "not trained"
-        if self._fitted is not None:
-            told = self._fitted.summary
-            again = ", trained again on all rows" if self._fitted.refit is not None else ""
-            state = f"{told['parameters']:,} parameters, best of {told['steps']} steps: {told['best_step']}{again}"
+        state = "not trained" if self._fitted is None else self._fitted.described()
         return f"Forecaster({name}, input_size={data.input_size}, h={data.h}; {state})"
 
     def summary(self) -> str:
@@ -91,6 +88,10 @@ class Forecaster:
     def module(self) -> nnx.Module:
         """The trained network, with the weights that `predict` uses, for a model of your own."""
         return trained_network(self.fitted, self.network)
+
+    def check(self, df: Any, *, futr_df: Any = None) -> dict[str, Any]:
+        """What is understood of a table, as ``lstmjax check`` says it: see `lstmjax.data.summary.summarize`."""
+        return summarize(df, self.config.data, futr=futr_df)
 
     def fit(
         self,
@@ -178,9 +179,9 @@ class Forecaster:
         trained = self.fitted.forecasting
         unset = {"train.batch_shards": None, "train.refit_all": False}
         config = self.fitted.config.replace(unset | dict(options or {}))
-        start: dict[str, Any] = {"start": trained.weights, "categories": trained.scaling.categories}
         asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory}
-        return self._commit(config, fit_table(config, self.network, df, callbacks=callbacks, **asked, **start))
+        asked |= {"start": trained.weights, "categories": trained.scaling.categories, "callbacks": callbacks}
+        return self._commit(config, fit_table(config, self.network, df, **asked))
 
     def fit_prepared(self, prepared: Prepared, *, until: int | None = None, callbacks: Sequence[Callback] = ()) -> Self:
         """`fit` on data that is split, scaled and windowed already.
@@ -204,7 +205,7 @@ class Forecaster:
 
         Returns:
             A table with the id column, ``target`` if there are several, the time column, and the forecast in the
-            table's units, named after ``model.alias``; in the kind of frame that was given, the last one to `fit`.
+            table's units, named after ``model.alias``; in the kind of frame that was given.
 
         Raises:
             DataError: the table cannot be used, or future covariates are missing.
