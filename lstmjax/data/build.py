@@ -12,13 +12,12 @@ from lstmjax.data.calendar import check_calendar
 from lstmjax.data.empty_cells import warn_of_empty_cells
 from lstmjax.data.frame_kinds import as_pandas, kind_of_frame
 from lstmjax.data.frequency import (
-    SUPPORTED,
     Frequency,
     as_index,
-    describe_unsupported,
     infer_frequency,
     parse_frequency,
 )
+from lstmjax.data.frequency_names import SUPPORTED, describe_unsupported
 from lstmjax.data.future import join_future, read_future
 from lstmjax.data.identity import as_ids
 from lstmjax.data.panel import Form, Panel, Schema, row_ranges

@@ -5,6 +5,7 @@ Rows are named by the label of their index: in a table that was read from a CSV 
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,26 @@ def label_text(label: Any) -> str:
     'a, 3'
     """
     return ", ".join(map(str, label)) if isinstance(label, tuple) else str(label)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The column that is read, for messages."""
+
+    table: pd.DataFrame
+    column: str
+    source: str
+
+    def cell(self, row: int, found: object) -> str:
+        """Says what was found in a cell."""
+        return f"{self.source}: row {row_label(self.table, row)}, column {self.column!r} is {found}"
+
+    def empty(self, row: int) -> DataError:
+        """The error of a cell without a time."""
+        return DataError(f"{self.cell(row, 'empty')}: every row needs a time")
+
+    def __str__(self) -> str:
+        return f"{self.source}: column {self.column!r}"
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], source: str) -> None:

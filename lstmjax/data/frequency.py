@@ -6,13 +6,13 @@ whole days and of the calendar count on the wall clock, so that midnight stays m
 """
 
 import functools
-import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int64
 
+from lstmjax.data.frequency_names import refuse_old_alias
 from lstmjax.data.zones import zone as time_zone
 from lstmjax.errors import ConfigError, DataError
 
@@ -102,7 +102,7 @@ def parse_frequency(text: str, name: str = "data.freq") -> Frequency:
     """
     if text.strip().isdecimal() and len(text) <= _DIGITS and int(text) > 0:
         return Frequency(str(int(text)), int(text), integer=True)
-    _refuse_old_alias(text, name)
+    refuse_old_alias(text, name)
     try:
         offset = pd.tseries.frequencies.to_offset(text)
     except (ValueError, TypeError, OverflowError):
@@ -125,43 +125,6 @@ def parse_frequency(text: str, name: str = "data.freq") -> Frequency:
     if frequency.step * at_least > _LONGEST:
         raise ConfigError(f"{name} is {text!r}: expected steps of at most a century")
     return frequency
-
-
-_OLD_ALIASES = {
-    "M": "ME",
-    "Q": "QE",
-    "A": "YE",
-    "Y": "YE",
-    "BM": "BME",
-    "BQ": "BQE",
-    "BA": "BYE",
-    "BY": "BYE",
-    "CBM": "CBME",
-    "SM": "SME",
-    "AS": "YS",
-    "BAS": "BYS",
-    "H": "h",
-    "T": "min",
-    "S": "s",
-    "L": "ms",
-    "U": "us",
-    "N": "ns",
-    "BH": "bh",
-    "CBH": "cbh",
-    "MIN": "min",
-}
-"""Names of frequencies that pandas has changed, and their new names."""
-
-
-def _refuse_old_alias(text: str, name: str) -> None:
-    """Names the new alias where an old one is given; what the old one means depends on the version of pandas."""
-    parts = re.fullmatch(r"\s*(-?\d*)\s*([A-Za-z]+)(-[A-Za-z]{3})?\s*", text)
-    if parts is None:
-        return
-    count, alias, anchor = parts.groups(default="")
-    new = _OLD_ALIASES.get(alias, alias)
-    if new != alias:
-        raise ConfigError(f"{name} is {text!r}: pandas calls this frequency {count}{new}{anchor} now")
 
 
 def infer_frequency(
@@ -227,33 +190,6 @@ def season_length(freq: str) -> int:
     if frequency.step >= DAY:
         return _whole(7 * DAY, frequency.step)
     return _whole(DAY if frequency.step >= 60 * SECOND else 3600 * SECOND, frequency.step)
-
-
-SUPPORTED = (
-    "supported are steps of one length (such as 15min, h, D, W), working days (B), and months, quarters and years that "
-    "begin or end with the calendar's or with its working days (MS, ME, QS, QE, YS, YE, BMS, BME)"
-)
-"""Which frequencies there are, for a message."""
-
-
-def describe_unsupported(wall: Times, follows: Bool[np.ndarray, " R"]) -> str | None:
-    """Says how rows follow each other that are on one day of each month or year, which no frequency names.
-
-    Args:
-        wall: (R,) times on the wall clock.
-        follows: (R,) True where the row before belongs to the same series.
-
-    Returns:
-        In words; None where the rows are otherwise.
-    """
-    dates = pd.DatetimeIndex(wall.view("datetime64[us]"))
-    if not follows.any() or _steps(wall, follows).min() < 27 * DAY or len(dates.day.unique()) > 1:
-        return None
-    if len(dates.month.unique()) == 1:
-        day = int(dates.day[0])
-        ordinal = {1: "st", 2: "nd", 3: "rd"}.get(day % 10 if day not in (11, 12, 13) else 0, "th")
-        return f"on the {day}{ordinal} of {dates.month_name()[0]} of each year"
-    return f"on day {dates.day[0]} of each month"
 
 
 def as_index(times: Times, frequency: Frequency, zone: str | None) -> pd.Index:

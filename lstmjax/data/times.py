@@ -10,25 +10,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from lstmjax.data.cells import row_label
+from lstmjax.data.cells import Place
+from lstmjax.data.time_numbers import EPOCHS, epoch_times, require_counts, whole_numbers
 from lstmjax.data.time_text import Reading, UnclearTimesError, is_iso, matches, read_format, read_iso, read_text
 from lstmjax.data.zones import localized, offset_name, zone, zone_name
 from lstmjax.errors import ConfigError, DataError
 
-_LARGEST_TIME = 2**62  # so that the distance between any two times is an int64 too
-_SMALLEST_EPOCH = 10**8  # whole numbers above it count seconds, or shorter units, since 1970
 _WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
 _EMPTY = ("", "nan", "NaN", "NaT", "None", "<NA>", "null", "NULL")
-_EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
-_DIGITS = {
-    6: ("%Y%m", "%y%m%d", "%d%m%y", "%m%d%y"),
-    7: ("%Y%j",),
-    8: ("%Y%m%d", "%d%m%Y", "%m%d%Y"),
-    10: ("%Y%m%d%H",),
-    12: ("%Y%m%d%H%M",),
-    14: ("%Y%m%d%H%M%S",),
-}
-"""Forms of dates without separators, by their number of digits."""
 _EXAMPLE = "expected a timestamp such as 2024-01-31 00:30:00, or a whole number"
 
 
@@ -99,7 +88,7 @@ def time_column(
         ConfigError: ``data.time_format`` or ``data.time_zone`` cannot be used.
     """
     values = table[column]
-    where = _Where(table, column, source)
+    where = Place(table, column, source)
     missing = values.isna().to_numpy()
     if missing.any():
         raise where.empty(int(np.argmax(missing)))
@@ -115,36 +104,18 @@ def time_column(
     return _of_objects(values.astype(object).to_numpy(), where, options, series)
 
 
-@dataclass(frozen=True)
-class _Where:
-    """The column that is read, for messages."""
-
-    table: pd.DataFrame
-    column: str
-    source: str
-
-    def cell(self, row: int, found: object) -> str:
-        return f"{self.source}: row {row_label(self.table, row)}, column {self.column!r} is {found}"
-
-    def empty(self, row: int) -> DataError:
-        return DataError(f"{self.cell(row, 'empty')}: every row needs a time")
-
-    def __str__(self) -> str:
-        return f"{self.source}: column {self.column!r}"
-
-
-def _index(values: pd.Series, where: _Where) -> pd.DatetimeIndex:
+def _index(values: pd.Series, where: Place) -> pd.DatetimeIndex:
     try:
         return pd.DatetimeIndex(values).as_unit("us")
     except (ValueError, TypeError, OverflowError) as error:
         raise _unreadable(where, error) from None
 
 
-def _unreadable(where: _Where, error: Exception) -> DataError:
+def _unreadable(where: Place, error: Exception) -> DataError:
     return DataError(f"{where} cannot be read as times ({str(error).splitlines()[0]}): {_EXAMPLE}")
 
 
-def _of_objects(cells: np.ndarray, where: _Where, options: TimeOptions, series: np.ndarray | None) -> TimeColumn:
+def _of_objects(cells: np.ndarray, where: Place, options: TimeOptions, series: np.ndarray | None) -> TimeColumn:
     """Reads cells that are Python objects or text."""
     if all(isinstance(cell, number_types.Number) and not isinstance(cell, (bool, np.bool_)) for cell in cells):
         return _of_numbers(cells, where, options, series)
@@ -168,7 +139,7 @@ def _of_objects(cells: np.ndarray, where: _Where, options: TimeOptions, series: 
 
 
 def _of_text(
-    codes: np.ndarray, texts: np.ndarray, where: _Where, options: TimeOptions, series: np.ndarray | None
+    codes: np.ndarray, texts: np.ndarray, where: Place, options: TimeOptions, series: np.ndarray | None
 ) -> TimeColumn:
     named = options.form if options.form is not None and "%" in options.form else None
     if named is not None:
@@ -219,7 +190,7 @@ def _bad_format(form: str, reason: str = "") -> ConfigError:
 
 
 def _zoned(
-    reading: Reading, codes: np.ndarray, where: _Where, options: TimeOptions, series: np.ndarray | None
+    reading: Reading, codes: np.ndarray, where: Place, options: TimeOptions, series: np.ndarray | None
 ) -> TimeColumn:
     """Turns cells that were read into times, with the zone that their offsets or the options say."""
     with_offset = reading.offsets != ""
@@ -242,7 +213,7 @@ def _name_of_offset(offset: str) -> str:
     return offset_name(distance if offset[0] == "+" else -distance)
 
 
-def _mixed(found: Sequence[str], where: _Where) -> DataError:
+def _mixed(found: Sequence[str], where: Place) -> DataError:
     return DataError(
         f"{where} mixes time zones ({', '.join(found[:3])}): where the offsets are those of one place, name its zone "
         "by data.time_zone, e.g. Europe/Berlin; otherwise convert it to one, e.g. UTC, or leave the offsets out"
@@ -251,7 +222,7 @@ def _mixed(found: Sequence[str], where: _Where) -> DataError:
 
 def _of_timestamps(
     times: pd.DatetimeIndex,
-    where: _Where,
+    where: Place,
     options: TimeOptions,
     series: np.ndarray | None,
     form: str | None = None,
@@ -281,84 +252,18 @@ def _column(times: pd.DatetimeIndex, name: str, form: str | None) -> TimeColumn:
 
 
 def _of_numbers(
-    cells: np.ndarray, where: _Where, options: TimeOptions, series: np.ndarray | None, *, width: int = 0
+    cells: np.ndarray, where: Place, options: TimeOptions, series: np.ndarray | None, *, width: int = 0
 ) -> TimeColumn:
     """Reads numbers: whole ones that count steps, or dates and instants where the options say so."""
-    if options.form in _EPOCHS:
-        return _of_epoch(cells, where, options, series)
-    times = _whole_numbers(cells, where)
+    if options.form in EPOCHS:
+        times, to = epoch_times(cells, options.form, where), options.zone or options.offsets_zone
+        if to is not None:
+            return _column(times.tz_localize("UTC").tz_convert(zone(to)), to, options.form)
+        return TimeColumn(times.asi8, times.asi8, None, integer=False, form=options.form)
+    numbers = whole_numbers(cells, where)
     if options.form is not None and "%" in options.form:
-        codes, texts = pd.factorize(times.astype(str).astype(object))
+        codes, texts = pd.factorize(numbers.astype(str).astype(object))
         return _of_text(codes, np.asarray(texts, object), where, options, series)
     if options.form != "integer":
-        _require_counts(times, where, width)
-    return TimeColumn(times, times, None, integer=True, form="integer")
-
-
-def _of_epoch(cells: np.ndarray, where: _Where, options: TimeOptions, series: np.ndarray | None) -> TimeColumn:
-    unit = _EPOCHS[str(options.form)]
-    if cells.dtype.kind == "O":
-        cells = np.array([float(cell) if float(cell) != int(cell) else int(cell) for cell in cells])
-    counts = np.rint(cells.astype(np.float64) * unit) if cells.dtype.kind == "f" else cells.astype(np.int64)
-    limit = 2.0**62 if cells.dtype.kind == "f" else 2.0**62 / unit
-    wrong = ~(np.abs(counts.astype(np.float64)) < limit)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(f"{where.cell(row, cells[row])}: expected a number of {options.form} (data.time_format)")
-    micros = counts.astype(np.int64) * (1 if cells.dtype.kind == "f" else unit)
-    times = pd.DatetimeIndex(micros.view("datetime64[us]"))
-    if options.zone is not None or options.offsets_zone is not None:
-        times = times.tz_localize("UTC")
-        to = options.zone or str(options.offsets_zone)
-        return _column(times.tz_convert(zone(to)), to, options.form)
-    return TimeColumn(times.asi8, times.asi8, None, integer=False, form=options.form)
-
-
-def _whole_numbers(cells: np.ndarray, where: _Where) -> Int64[np.ndarray, " R"]:
-    if cells.dtype.kind == "O":  # also numbers that int64 does not hold
-        broken = np.array([not (abs(cell) < _LARGEST_TIME and cell == int(cell)) for cell in cells], bool)
-    else:
-        broken = (cells <= -_LARGEST_TIME) | (cells >= _LARGEST_TIME)  # infinite ones among them
-        if cells.dtype.kind == "f":
-            broken |= cells != np.floor(cells)
-    if broken.any():
-        first = int(np.argmax(broken))
-        raise DataError(
-            f"{where.cell(first, cells[first])}: expected a timestamp or a whole number, nearer to 0 than 2 to the 62nd"
-        )
-    return cells.astype(np.int64)
-
-
-def _require_counts(times: Int64[np.ndarray, " R"], where: _Where, width: int) -> None:
-    """Refuses whole numbers that look like dates: counted on, 20240131 would become 20240132.
-
-    Args:
-        times: the numbers.
-        where: their column.
-        width: digits of the longest as text, with the zeros in front of it; 0 where the column is not text.
-    """
-    width = max(width, len(str(times.max())))
-    readings: dict[str, pd.DatetimeIndex] = {}
-    for form in _DIGITS.get(width, ()) if times.min() >= 0 else ():
-        texts = np.array([str(number).zfill(width) for number in np.unique(times)], object)
-        read = read_format(texts, form).times
-        if not read.isna().any() and ((read.year >= 1900) & (read.year <= 2100)).all():
-            first = np.array([str(number).zfill(width) for number in times[:3]], object)
-            readings[form] = read_format(first, form).times
-    if times.min() > _SMALLEST_EPOCH:
-        for name, unit in _EPOCHS.items():
-            if times.max() < _LARGEST_TIME // unit:
-                since = pd.DatetimeIndex((times[:3] * unit).view("datetime64[us]"))
-                readings |= {name: since} if (since.year <= 2100).all() else {}
-    elif not readings:
-        return
-    said = [f"as {name} they are {', '.join(_shown(read))}" for name, read in readings.items()]
-    raise DataError(
-        f"{where}: the whole numbers {', '.join(map(str, times[:3].tolist()))} look like dates: "
-        f"{'; '.join([*said, f'as integer the next after {times[-1]} is {times[-1] + 1}'])}: say what they are by "
-        "data.time_format"
-    )
-
-
-def _shown(times: pd.DatetimeIndex) -> list[str]:
-    return times.strftime("%Y-%m-%d %H:%M:%S").str.removesuffix(" 00:00:00").tolist()
+        require_counts(numbers, where, width)
+    return TimeColumn(numbers, numbers, None, integer=True, form="integer")
