@@ -174,7 +174,8 @@ def predict(command: Predict) -> None:
     if command.data.path is not None:
         forecast = forecaster.predict_panel(_panel(forecaster, command.data))
     else:
-        futr = None if command.data.futr_path is None else read_table(command.data.futr_path)
+        own, path = forecaster.fitted.config.data, command.data.futr_path
+        futr = None if path is None else read_table(path, own)
         forecast = forecaster.predict(futr_df=futr)
     if command.out is None:
         print(forecast.to_csv(index=False), end="")

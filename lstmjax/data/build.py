@@ -12,6 +12,7 @@ from lstmjax.data.calendar import check_calendar
 from lstmjax.data.empty_cells import warn_of_empty_cells
 from lstmjax.data.frame_kinds import as_pandas, kind_of_frame
 from lstmjax.data.frequency import (
+    DAY,
     Frequency,
     as_index,
     infer_frequency,
@@ -150,6 +151,7 @@ def _row_numbers(
         raise DataError(
             f"{rows.name(wrong)}, column {config.time_col!r} is {when}: not a whole number of steps of "
             f"{frequency.text!r} after the first row of its series: give data.freq, or resample the table"
+            + (f"; {SUPPORTED}" if config.freq is None and frequency.step >= DAY and not frequency.integer else "")
         )
     needed = int(at[rows.ends].sum(dtype=np.float64)) + len(starts)  # int64 might overflow
     if needed > _LARGEST_GROWTH * len(at) + 10_000:

@@ -28,8 +28,9 @@ def is_categorical(values: pd.Series) -> bool:
         return True
     if values.dtype.kind != "O" and not isinstance(values.dtype, pd.StringDtype):
         return False
-    different = pd.Series(values.dropna().unique())
-    if not different.map(lambda cell: isinstance(cell, str)).any():
+    texts = values[values.map(lambda cell: isinstance(cell, str))]
+    different = pd.Series(texts.unique())
+    if not len(different) or len(texts) < values.notna().sum():
         return False
     _, wrong = as_numbers(different)
     return bool(2 * wrong.sum() > len(different))

@@ -81,6 +81,8 @@ def number_column(table: pd.DataFrame, column: str, source: str) -> Float64[np.n
     values = table[column]
     if values.dtype.kind in "mM" or isinstance(values.dtype, (pd.DatetimeTZDtype, pd.PeriodDtype)):
         raise DataError(f"{source}: column {column!r} holds timestamps where numbers are expected")
+    if values.dtype.kind == "c":
+        raise DataError(f"{source}: column {column!r} holds complex numbers: expected real ones")
     if values.dtype.kind in "biuf":
         numbers = values.to_numpy(np.float64, na_value=np.nan)
     else:

@@ -68,7 +68,11 @@ def series_of_rows(column: pd.Series, table: pd.DataFrame, source: str) -> tuple
     Raises:
         DataError: an identifier is empty.
     """
-    codes, found = pd.factorize(column)
+    try:
+        codes, found = pd.factorize(column)
+    except TypeError:  # lists, for example
+        kind = type(column.iloc[0]).__name__
+        raise DataError(f"{source}: column {column.name!r} holds the type {kind!r}: expected text or numbers") from None
     missing = np.flatnonzero(codes < 0)
     if len(missing):
         label = row_label(table, int(missing[0]))

@@ -239,11 +239,13 @@ def _two_at_one_time(read: Table, rows: Rows, second: int, config: DataConfig) -
             f": clocks show {time} twice, because summer time ends, e.g. in {', '.join(zones)}: name the time zone by "
             "data.time_zone"
         )
-    else:
-        several = (
-            "" if len(read.labels) > 1 else "; where the table holds several series, name their column by data.id_col"
+    elif config.time_zone is not None:
+        what = (
+            f": clocks in {read.zone} skip or repeat it: are the times in another zone, such as UTC (data.time_zone)?"
         )
-        what = f": keep one of them{several}"
+    else:
+        hint = "; where the table holds several series, name their column by data.id_col"
+        what = f": keep one of them{hint if len(read.labels) == 1 else ''}"
     return DataError(
         f"{rows.name(pair[1])} has the same time as row {rows.label(pair[0])} of series "
         f"{as_ids(read.labels)[rows.series[second]]!r}{what}"

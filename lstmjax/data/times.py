@@ -1,6 +1,7 @@
 """The column of times of a table: timestamps with or without a zone, text, or whole numbers."""
 
 import datetime
+import decimal
 import numbers as number_types
 import re
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from lstmjax.errors import ConfigError, DataError
 
 _WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
 _EMPTY = ("", "nan", "NaN", "NaT", "None", "<NA>", "null", "NULL")
-_EXAMPLE = "expected a timestamp such as 2024-01-31 00:30:00, or a whole number"
+_EXAMPLE = "expected a timestamp such as 2024-01-31 00:30:00, or a whole number (data.time_format names other forms)"
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def time_column(
     kind = values.dtype.kind
     if kind == "M" or isinstance(values.dtype, pd.DatetimeTZDtype):
         return _of_timestamps(_index(values, where), where, options, series)
-    if kind == "m":
-        raise DataError(f"{source}: column {column!r} holds durations: {_EXAMPLE}")
+    if kind in "mc":
+        what = "durations" if kind == "m" else "complex numbers"
+        raise DataError(f"{source}: column {column!r} holds {what}: {_EXAMPLE}")
     if kind in "iuf":
         return _of_numbers(values.to_numpy(), where, options, series)
     return _of_objects(values.astype(object).to_numpy(), where, options, series)
@@ -117,7 +119,10 @@ def _unreadable(where: Place, error: Exception) -> DataError:
 
 def _of_objects(cells: np.ndarray, where: Place, options: TimeOptions, series: np.ndarray | None) -> TimeColumn:
     """Reads cells that are Python objects or text."""
-    if all(isinstance(cell, number_types.Number) and not isinstance(cell, (bool, np.bool_)) for cell in cells):
+    if all(
+        isinstance(cell, (number_types.Real, decimal.Decimal)) and not isinstance(cell, (bool, np.bool_))
+        for cell in cells
+    ):
         return _of_numbers(cells, where, options, series)
     if all(isinstance(cell, (datetime.date, np.datetime64)) for cell in cells):  # Timestamps and datetimes among them
         zones = {str(getattr(cell, "tzinfo", None)) for cell in cells}

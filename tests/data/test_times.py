@@ -288,3 +288,34 @@ def test_periods_are_read_as_their_beginning(freq, alias, tmp_path):
     if freq in "MDQ":  # their text is a whole period
         table.to_csv(tmp_path / "a.csv", index=False)
         assert panel_from_table(read_table(tmp_path / "a.csv"), DataConfig()).start.tolist() == panel.start.tolist()
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"unique_id": [["a"]] * 3}, "column 'unique_id' holds the type 'list'"),
+        ({"x": [[1]] * 3}, r"row 0, column 'x' is '\[1\]': expected a number"),
+        ({"x": [1j] * 3}, "column 'x' holds complex numbers"),
+        ({"ds": [1j] * 3}, "column 'ds' holds complex numbers"),
+        ({"ds": [b"2024"] * 3}, "expected a timestamp"),
+        ({"ds": ["2024-W01", "2024-W02", "2024-W03"]}, "data.time_format names other forms"),
+        ({"x": pd.date_range("2024", periods=3)}, "column 'x' holds timestamps"),
+        ({"ds": pd.Series([float("inf"), 1, 2], dtype=object)}, "row 0, column 'ds' is inf"),
+    ],
+)
+def test_cells_of_strange_types_are_refused_in_one_line(columns, said):
+    table = pd.DataFrame({"ds": range(3), "y": 1.0, "x": 1.0}).assign(**columns)
+    with pytest.raises(DataError, match=said):
+        panel_from_table(table, DataConfig(hist_exog=("x",)))
+
+
+def test_a_skipped_hour_in_a_named_zone_asks_for_another_zone():
+    table = pd.DataFrame({"ds": pd.date_range("2024-03-30", periods=48, freq="h"), "y": 1.0})
+    with pytest.raises(DataError, match=r"clocks in Europe/Berlin skip or repeat it: .*\(data.time_zone\)"):
+        panel_from_table(table, DataConfig(time_zone="Europe/Berlin"))
+
+
+def test_every_tenth_day_is_refused_with_what_is_supported():
+    days = [f"2024-{month:02d}-{day}" for month in range(3, 13) for day in (10, 20, 30)]
+    with pytest.raises(DataError, match="not a whole number of steps of '10D' .*; supported are "):
+        panel_from_table(pd.DataFrame({"ds": days, "y": 1.0}), DataConfig())
