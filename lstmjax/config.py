@@ -35,6 +35,9 @@ OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
 ScheduleName = Literal["constant", "cosine", "exponential", "step", "onecycle", "plateau"]
 LossName = Literal["mse", "mae", "huber"]
 
+TIME_FORMATS = ("epoch_s", "epoch_ms", "integer")
+"""Values of ``data.time_format`` besides strptime formats."""
+
 RESULT_COLUMNS = ("target", "cutoff", "y", "scale", *typing.get_args(BaselineName)[1:])
 """Columns that tables of results and of their metrics have besides the user's own and the forecast's."""
 
@@ -219,10 +222,21 @@ class DataConfig:
     layout: LayoutName = option("long", sweep=SAME_DATA)
     """long: one row per series and time, target columns are the targets of one network. wide: a time column and value
     columns, each of which becomes a series named after it."""
+    sep: str = option(",", sweep=SAME_DATA)
+    """The character between the cells of a CSV file; \\t for a tab."""
+    decimal: str = option(".", sweep=SAME_DATA)
+    """The decimal mark of the numbers in a CSV file."""
     futr_path: str | None = option(None, resume="free", sweep=SAME_DATA)
     """A CSV or Parquet file with the known-future covariates beyond the last observed row."""
     time_col: str = option("ds", sweep=SAME_DATA)
     """Name of the column of timestamps (or of integers)."""
+    time_format: str | None = option(None, resume="inferred", sweep=SAME_DATA)
+    """How the text of time_col is written, where it could mean several times: a strptime format such as %d/%m/%Y, also
+    for whole numbers such as 20240131; epoch_s or epoch_ms, seconds or milliseconds since 1970 in UTC; integer, whole
+    numbers that count. It holds for every table of the run. Default: ISO 8601, or what is certain."""
+    time_zone: str | None = option(None, sweep=SAME_DATA)
+    """Time zone such as Europe/Berlin: local times are in it, and times with another zone or offset are converted to
+    it. Default: that of the table, or none."""
     id_col: str = option("unique_id", sweep=SAME_DATA)
     """Name of the column that tells series apart; a table without it is one series."""
     target_cols: tuple[str, ...] = option(("y",), sweep=SAME_DATA)
@@ -235,6 +249,9 @@ class DataConfig:
     """Names of covariates that are constant within a series."""
     calendar: tuple[CalendarName, ...] = option((), sweep=SAME_DATA)
     """Covariates made from the timestamps, known ahead without any table: each becomes a sine and a cosine."""
+    holidays: str | None = option(None, sweep=SAME_DATA)
+    """A country, or one of its regions as in AU-VIC: adds a known-future covariate that is 1 on its public holidays.
+    Needs the package holidays: pip install 'lstmjax[holidays]'."""
     weight_col: str | None = option(None, sweep=SAME_DATA)
     """Name of the column that says how much a row counts in the loss of training and validation; all alike if not
     given. Metrics count all rows alike."""
@@ -278,6 +295,18 @@ class DataConfig:
         check_names(self, "data", "target_cols", "futr_exog", "hist_exog", "stat_exog")
         if self.dataset is not None and self.path is not None:
             raise ConfigError(f"data.path is {self.path!r} and data.dataset is {self.dataset!r}: give one of the two")
+        for name, mark in (("sep", self.separator), ("decimal", self.decimal)):
+            if len(mark) != 1:
+                raise ConfigError(f"data.{name} is {mark!r}: expected one character")
+        if self.separator == self.decimal:
+            raise ConfigError(
+                f"data.sep and data.decimal are both {self.decimal!r}: give another character to data.sep, such as ';'"
+            )
+        if self.time_format is not None and "%" not in self.time_format and self.time_format not in TIME_FORMATS:
+            raise ConfigError(
+                f"data.time_format is {self.time_format!r}: expected a strptime format such as %d/%m/%Y, or one of "
+                f"{', '.join(TIME_FORMATS)}"
+            )
         if not self.target_cols:
             raise ConfigError("data.target_cols is empty: name at least one column to forecast")
         roles = ("target_cols", "futr_exog", "hist_exog", "stat_exog")
@@ -303,6 +332,11 @@ class DataConfig:
         if (self.train_end is None) != (self.val_end is None):
             missing = "val_end" if self.val_end is None else "train_end"
             raise ConfigError(f"data.{missing} is missing: data.train_end and data.val_end are given together")
+
+    @property
+    def separator(self) -> str:
+        """`sep` as the character that it stands for."""
+        return "\t" if self.sep == "\\t" else self.sep
 
 
 @dataclass(frozen=True)

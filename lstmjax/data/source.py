@@ -47,14 +47,14 @@ def load_source(config: DataConfig) -> Source:
         ConfigError: neither a data set nor a path is named.
         DataError: a file cannot be read.
     """
-    futr = None if config.futr_path is None else read_table(config.futr_path)
+    futr = None if config.futr_path is None else read_table(config.futr_path, config)
     if config.dataset is not None:
         return Source(datasets.load(config.dataset), config.dataset, config.dataset, futr)
     if config.path is None:
         raise ConfigError(
             f"no data is named: give data.path (a CSV or Parquet file) or data.dataset ({', '.join(datasets.NAMES)})"
         )
-    return Source(read_table(config.path), config.path, Path(config.path).name.split(".")[0], futr)
+    return Source(read_table(config.path, config), config.path, Path(config.path).name.split(".")[0], futr)
 
 
 def with_dataset_settings(config: DataConfig) -> DataConfig:

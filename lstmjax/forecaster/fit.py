@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
+from lstmjax.data.categories import Categories
 from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.rows import Known
 from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.forecaster.checkpoints import (
     MetricsLogs,
@@ -132,18 +132,21 @@ def train_one(config: RunConfig, network: UserNetwork | None, prepared: Prepared
 def fit_table(
     config: RunConfig,
     network: UserNetwork | None,
-    df: pd.DataFrame,
+    df: Any,
     *,
     val_size: int | None,
-    futr_df: pd.DataFrame | None,
+    futr_df: Any,
     directory: Path | str | None,
     callbacks: Sequence[Callback],
     start: Weights | None = None,
     loss: OwnLoss | None = None,
+    categories: Categories | None = None,
 ) -> Fitted:
     """Trains one forecaster on a table; arguments and errors as in `Forecaster.fit` and `Forecaster.finetune`."""
     data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
-    prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
+    of_text = None if categories is None else {name: list[str]() for name in categories}
+    panel = panel_from_table(df, data, futr=futr_df, known=Known(categories=of_text))
+    prepared = prepare(panel, data, with_test=False, categories=categories)
     config = resolved_config(config, prepared, network)
     warn_of_refit(config)
     if start is not None:

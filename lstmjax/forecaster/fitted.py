@@ -102,10 +102,16 @@ class Fitted:
         """How training went, see `Trained.summary`; of the selected weights."""
         return self.selected.summary
 
+    def described(self) -> str:
+        """Its size and how training went, in a few words."""
+        said = self.summary
+        again = ", trained again on all rows" if self.refit is not None else ""
+        return f"{said['parameters']:,} parameters, best of {said['steps']} steps: {said['best_step']}{again}"
+
     @property
     def spec(self) -> WindowSpec:
         """The sizes of its windows."""
-        return window_spec(self.tail, self.config.data)
+        return window_spec(self.tail, self.config.data, self.selected.scaling)
 
     def rows_seen(self, panel: Panel) -> Int64[np.ndarray, " N"]:
         """How many rows at the beginning of each of a panel's series had a part in selecting the weights.
@@ -174,8 +180,8 @@ class Fitted:
             raise CheckpointError(f"the checkpoint has no member {member}: it has {len(seeds)}, counted from 0")
         config = config.replace({"train.seed": seeds[member]})
         tail = Panel.from_arrays(group("tail"), metadata["tail"])
-        weights, summary = _weights(stored, network, config, window_spec(tail, config.data), member)
         scaling = Scaling.from_arrays(group("scaling"), metadata["scaling"])
+        weights, summary = _weights(stored, network, config, window_spec(tail, config.data, scaling), member)
         return cls(
             config=config,
             network=metadata["network"],

@@ -10,9 +10,10 @@ from flax import nnx
 from jaxtyping import Float
 
 from lstmjax.config import RunConfig
-from lstmjax.data.future import with_future
+from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
+from lstmjax.data.summary import summarize
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.metrics import OwnMetric
@@ -27,6 +28,7 @@ from lstmjax.forecaster.predict import (
     evaluate_unseen,
     forecast_future,
     forecast_values,
+    panel_to_forecast,
     trained_network,
 )
 from lstmjax.forecaster.resume import old_run
@@ -84,11 +86,7 @@ class Forecaster:
 
     def __repr__(self) -> str:
         data, name = self.config.data, network_name(self.network, self.config)
-        state = "not trained"
-        if self._fitted is not None:
-            told = self._fitted.summary
-            again = ", trained again on all rows" if self._fitted.refit is not None else ""
-            state = f"{told['parameters']:,} parameters, best of {told['steps']} steps: {told['best_step']}{again}"
+        state = "not trained" if self._fitted is None else self._fitted.described()
         return f"Forecaster({name}, input_size={data.input_size}, h={data.h}; {state})"
 
     def summary(self) -> str:
@@ -99,19 +97,23 @@ class Forecaster:
         """The trained network, with the weights that `predict` uses, for a model of your own."""
         return trained_network(self.fitted, self.network)
 
+    def check(self, df: Any, *, futr_df: Any = None) -> dict[str, Any]:
+        """What is understood of a table, as ``lstmjax check`` says it: see `lstmjax.data.summary.summarize`."""
+        return summarize(df, self.config.data, futr=futr_df)
+
     def fit(
         self,
-        df: pd.DataFrame,
+        df: Any,
         *,
         val_size: int | None = None,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         directory: Path | str | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Trains afresh, and keeps the weights of the best validation check.
 
         Args:
-            df: the table; ``config.data`` says what its columns mean.
+            df: the table, of pandas, polars or pyarrow; ``config.data`` says what its columns mean.
             val_size: rows at the end of each series to validate on, 0 for none. Default: ``data.val_size``. Test rows
                 are held out only where ``data.test_size`` or ``data.val_end`` says so.
             futr_df: known-future covariates beyond the last observed row, for `predict`.
@@ -132,9 +134,9 @@ class Forecaster:
     def resume(
         self,
         directory: Path | str,
-        df: pd.DataFrame | None = None,
+        df: Any = None,
         *,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Continues a run that was interrupted; it ends with the bytes of one that was not.
@@ -158,11 +160,11 @@ class Forecaster:
 
     def finetune(
         self,
-        df: pd.DataFrame,
+        df: Any,
         *,
         options: Mapping[str, Any] | None = None,
         val_size: int | None = None,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         directory: Path | str | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
@@ -184,12 +186,12 @@ class Forecaster:
             CheckpointError: it was trained with a loss of your own, which is missing.
         """
         check_loss(self.fitted.own_loss, self.loss, "the forecaster")
-        start = self.fitted.forecasting.weights
+        trained = self.fitted.forecasting
         unset = {"train.batch_shards": None, "train.refit_all": False}
         config = self.fitted.config.replace(unset | dict(options or {}))
-        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "start": start}
-        asked |= {"loss": self.loss}
-        return self._commit(config, fit_table(config, self.network, df, callbacks=callbacks, **asked))
+        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "loss": self.loss}
+        asked |= {"start": trained.weights, "categories": trained.scaling.categories, "callbacks": callbacks}
+        return self._commit(config, fit_table(config, self.network, df, **asked))
 
     def fit_prepared(self, prepared: Prepared, *, until: int | None = None, callbacks: Sequence[Callback] = ()) -> Self:
         """`fit` on data that is split, scaled and windowed already.
@@ -203,7 +205,7 @@ class Forecaster:
         fitted = train_one(self.config, self.network, prepared, **asked)
         return self._commit(self.config, fitted)
 
-    def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
+    def predict(self, df: Any = None, futr_df: Any = None) -> Any:
         """Forecasts the ``h`` rows after the last observation of every series.
 
         Args:
@@ -214,21 +216,19 @@ class Forecaster:
 
         Returns:
             A table with the id column, ``target`` if there are several, the time column, and the forecast in the
-            table's units, named after ``model.alias``.
+            table's units, named after ``model.alias``; in the kind of frame that was given.
 
         Raises:
             DataError: the table cannot be used, or future covariates are missing.
         """
-        if df is not None:
-            return self.predict_panel(self.panel(df, futr_df))
-        tail = self.fitted.tail
-        return self.predict_panel(tail if futr_df is None else with_future(tail, futr_df, self.fitted.config.data))
+        panel = panel_to_forecast(self.fitted, df, futr_df)
+        return in_kind(self.predict_panel(panel), panel.form.frame)
 
     def predict_panel(self, panel: Panel) -> pd.DataFrame:
         """`predict` for a panel."""
         return forecast_future(self.fitted, self.network, panel)
 
-    def evaluate(self, df: pd.DataFrame) -> pd.DataFrame:
+    def evaluate(self, df: Any) -> Any:
         """Forecasts every window of the rows that were neither trained nor validated on, with the selected weights.
 
         Args:
@@ -243,7 +243,8 @@ class Forecaster:
         Raises:
             DataError: the table cannot be used, or has no whole window of unseen rows.
         """
-        return self.evaluate_panel(self.panel(df)).table
+        panel = self.panel(df)
+        return in_kind(self.evaluate_panel(panel).table, panel.form.frame)
 
     def metrics(
         self, df: pd.DataFrame, *, by: str | None = None, own: Mapping[str, OwnMetric] | None = None
@@ -283,7 +284,7 @@ class Forecaster:
         trained = self.fitted.forecasting if refit else self.fitted.selected
         return forecast_values(self.fitted, self.network, panel, windows, aligned(self.fitted, trained, panel))
 
-    def panel(self, df: pd.DataFrame, futr_df: pd.DataFrame | None = None, *, source: str = "the table") -> Panel:
+    def panel(self, df: Any, futr_df: Any = None, *, source: str = "the table") -> Panel:
         """A new table as a panel, checked against the training data.
 
         Args:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lstmjax.config import RunConfig, option_names, rules
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.panel import Panel
@@ -56,8 +54,8 @@ def new_run(directory: Path | str | None, config: RunConfig, panel: Panel, membe
 def old_run(
     directory: Path | str,
     config: RunConfig,
-    df: pd.DataFrame | None,
-    futr_df: pd.DataFrame | None,
+    df: Any,
+    futr_df: Any,
     *,
     seeds: Sequence[int] | None = None,
     network: UserNetwork | None = None,
@@ -96,7 +94,9 @@ def old_run(
             check_network(found, network, agreed, directory)
         write_config(directory, agreed)
         store = Store(Path(directory), digest, found, _logs(directory, len(seeds)))
-        yield agreed, prepare(panel, agreed.data, with_test=False), store
+        # A run that began with the weights of another has the other's categories.
+        categories = None if found is None else found.metadata["scaling"].get("categories")
+        yield agreed, prepare(panel, agreed.data, with_test=False, categories=categories), store
 
 
 def _logs(directory: Path | str, members: int) -> tuple[Path, ...]:

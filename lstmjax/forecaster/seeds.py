@@ -3,8 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
@@ -20,13 +19,13 @@ from lstmjax.training.losses import OwnLoss
 
 def fit_seeds(
     config: RunConfig,
-    df: pd.DataFrame | Prepared,
+    df: Any,
     seeds: Sequence[int],
     *,
     network: UserNetwork | None = None,
     loss: OwnLoss | None = None,
     val_size: int | None = None,
-    futr_df: pd.DataFrame | None = None,
+    futr_df: Any = None,
     directory: Path | str | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> list[Forecaster]:
@@ -53,7 +52,7 @@ def fit_seeds(
     if not seeds:
         raise ConfigError("fit_seeds was given no seeds: give at least one")
     warn_of_refit(config)
-    if isinstance(df, pd.DataFrame):
+    if not isinstance(df, Prepared):
         data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
         prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
     else:
@@ -66,12 +65,12 @@ def fit_seeds(
 
 def resume_seeds(
     directory: Path | str,
-    df: pd.DataFrame,
+    df: Any,
     seeds: Sequence[int],
     *,
     network: UserNetwork | None = None,
     loss: OwnLoss | None = None,
-    futr_df: pd.DataFrame | None = None,
+    futr_df: Any = None,
     callbacks: Sequence[Callback] = (),
 ) -> list[Forecaster]:
     """Continues what `fit_seeds` began, as `Forecaster.resume` does with a single run; arguments as there."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.config import RunConfig
-from lstmjax.data.origins import test_windows
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source
+from lstmjax.data.summary import header
 from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.network import UserNetwork
@@ -37,18 +37,8 @@ class Job:
     alone: bool
 
     def sizes(self) -> str:
-        """Rows, series and windows, in one line; rows of the known future are counted by themselves."""
-        prepared = self.prepared
-        rows, series = int(prepared.panel.observed.sum()), len(prepared.panel.ids)
-        future = len(prepared.panel.y) - rows
-        counts = {
-            "training": len(prepared.train.series),
-            "validation": len(prepared.validation.series),
-            "test": len(test_windows(prepared.split, h=prepared.spec.h).series),
-        }
-        windows = ", ".join(f"{count} {name}" for name, count in counts.items())
-        ahead = f" and {future} rows of the known future" if future else ""
-        return f"{rows} rows{ahead}, {series} series, every {prepared.config.freq}; windows: {windows}"
+        """What was understood of the data, in one line: see `lstmjax.data.summary`."""
+        return header(self.prepared)
 
 
 def absolute_paths(data: Any) -> Any:

@@ -154,7 +154,7 @@ def _refit(
         say(f"plateau: nothing is validated now, the learning rate stays {config.optimizer.learning_rate:g}")
         config = config.replace({"optimizer.schedule": "constant"})
     everything = dataclasses.replace(config.data, val_size=0, test_size=0, train_end=None, val_end=None)
-    prepared = prepare(panel, everything, with_test=False)
+    prepared = prepare(panel, everything, with_test=False, categories=fitted.selected.scaling.categories)
     config = resolved_config(config, prepared, network)
     start = stored_start(run.path, network_for(network, config, prepared.spec))
     folder = run.path / REFIT
