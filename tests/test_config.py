@@ -84,6 +84,7 @@ DEFAULTS = {
         "seed": 0,
         "batch_shards": None,
         "chunk_steps": None,
+        "save_every_seconds": 20.0,
         "refit_all": False,
     },
 }

@@ -79,7 +79,7 @@ def train_members(
         if store.stored is not None:
             check_network(store.stored, network, config, store.directory)
             state = stored_state(store.stored, made, config.optimizer, config.train)
-        with contextlib.closing(SaveCheckpoints(store, arrays, metadata)) as saving:
+        with contextlib.closing(SaveCheckpoints(store, arrays, metadata, config.train.save_every_seconds)) as saving:
             if start is not None and state is None:
                 # A run that is resumed before its first check must not draw its weights from the seed.
                 save_start(store.directory, start)

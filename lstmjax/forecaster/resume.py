@@ -23,7 +23,7 @@ from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
 
-SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.refit_all")
+SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.save_every_seconds", "train.refit_all")
 """Options whose change does not change what is trained. The data may lie elsewhere, but must be the same."""
 
 INFERRED = (
@@ -167,7 +167,7 @@ def take_member(source: Path | str, member: int, target: Path | str) -> None:
     with DirectoryLock(target):
         if checkpoint.steps(Path(target) / CHECKPOINTS):
             raise CheckpointError(f"{target} holds a run already: name another folder")
-        checkpoint.save(Path(target) / CHECKPOINTS, int(arrays[f"{PREFIX}/.step"][0]), arrays, metadata)
+        checkpoint.save(Path(target) / CHECKPOINTS, int(arrays[f"{PREFIX}/step"][0]), arrays, metadata)
         write_config(target, config)
 
 

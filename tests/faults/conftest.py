@@ -24,6 +24,7 @@ OPTIONS = [
     "--train.max-steps=40",
     "--train.val-check-steps=2",
     "--train.early-stop-patience-steps=-1",
+    "--train.save-every-seconds=0",
 ]
 
 

@@ -68,8 +68,8 @@ def test_a_plateau_of_format_1_is_read():
     network = network_for(None, config, forecaster.fitted.spec)
     plateau = dataclasses.replace(config.optimizer, schedule="plateau")
     state = stored_state(stored, network, plateau, config.train)
-    assert state.plateau.scale.tolist() == stored.arrays["state/.plateau_scale"].tolist()
-    assert state.plateau.bad_checks.tolist() == stored.arrays["state/.plateau_count"].tolist()
+    assert state.plateau.scale.tolist() == stored.arrays["state/plateau_scale"].tolist()
+    assert state.plateau.bad_checks.tolist() == stored.arrays["state/plateau_count"].tolist()
 
 
 def test_its_options_and_its_data_are_recognised():

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -97,10 +99,10 @@ def test_no_checkpoint_and_none_that_verifies_have_different_messages(tmp_path):
 
 
 def test_a_newer_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 3)
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 4)
     checkpoint.save(tmp_path, 1, {"x": np.array(1)}, {})
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match=r"format 3.*update lstmjax"):
+    with pytest.raises(CheckpointError, match=r"format 4.*update lstmjax"):
         checkpoint.load(tmp_path)
 
 
@@ -128,3 +130,26 @@ def test_arrays_of_another_network_are_refused(template):
 def test_the_description_is_plain_json(tmp_path):
     checkpoint.save(tmp_path, 1, ARRAYS, METADATA)
     assert json.loads(json.dumps(checkpoint.load(tmp_path).metadata)) == METADATA
+
+
+def test_orbax_alone_reads_the_named_arrays_and_their_digests(tmp_path):
+    """Without lstmjax, by both of Orbax's interfaces."""
+    arrays = {f"weights/params/{name}": array for name, array in ARRAYS.items()}
+    path = checkpoint.save(tmp_path, 1, arrays, METADATA, loss=0.5)
+    code = f"""
+import hashlib, sys
+import numpy as np
+import orbax.checkpoint
+import orbax.checkpoint.experimental.v1 as ocp
+
+described = ocp.checkpointables_metadata({str(path)!r}).custom_metadata["description"]
+assert described["metadata"] == {METADATA!r}
+for tree in (ocp.load_checkpointables({str(path)!r})["state"], orbax.checkpoint.PyTreeCheckpointer().restore({str(path / "state")!r})):
+    params = tree["weights"]["params"]
+    np.testing.assert_array_equal(params["weights"]["kernel"], np.arange(12.0).reshape(3, 4))
+    for name, array in [("mask", params["mask"]), ("step", params["step"])]:
+        found = hashlib.sha256(np.asarray(array).tobytes()).hexdigest()
+        assert found == described["arrays"]["weights/params/" + name]["sha256"], name
+assert "lstmjax" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

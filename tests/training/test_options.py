@@ -66,7 +66,7 @@ ACT_ALWAYS = {
         alias""",
     "optimizer": "name learning_rate schedule warmup_steps weight_decay clip_norm clip_value",
     "train": """max_steps batch_size val_check_steps early_stop_patience_steps loss seed batch_shards chunk_steps
-        refit_all""",
+        save_every_seconds refit_all""",
 }
 """All others. An option that is added goes here, or among `VALUES` and says in its field where it acts."""
 

@@ -26,6 +26,7 @@ UNSEARCHABLE = {
     "train.max_steps": "trials are compared after the same number of steps, and halving gives the best ones more",
     "train.val_check_steps": "trials are compared at the same checks",
     "train.chunk_steps": "it changes no trial",
+    "train.save_every_seconds": "it changes no trial",
     "train.batch_shards": "in a sweep devices are for members, and batches stay whole",
     "train.refit_all": "it changes no trial",
 }
