@@ -1,11 +1,14 @@
 """Checkpoints: named arrays and their description on disk, written by Orbax and verified when loaded.
 
-A checkpoint is a flat dict from names to arrays and a JSON object. On disk it is an ordinary Orbax checkpoint: the names,
-divided at each ``/``, are a tree of dicts that `orbax.checkpoint` alone reads, and the JSON object is in its custom
-metadata. Orbax writes it to a temporary folder and renames that once it is whole, so a process that is killed while
-saving leaves no half checkpoint under the name of a step. Orbax itself does not notice every flipped bit: so the custom
-metadata has the SHA-256 of every array and of itself, which `load` checks. Nothing is pickled: to load a checkpoint from
-somebody else executes no code.
+A checkpoint is a flat dict from names to arrays and a JSON object. On disk it is an ordinary Orbax checkpoint: the
+names, divided at each ``/``, are a tree of dicts that `orbax.checkpoint` alone reads, and the JSON object is in its
+custom metadata, with the SHA-256 of every array. Nothing is pickled: to load a checkpoint from somebody else executes
+no code.
+
+Orbax does not notice every flipped bit, and where it does, threads of TensorStore print tracebacks: so the SHA-256 of
+every file is in one more file, ``SHA256SUMS``, and `load` checks it before Orbax reads the others (so does
+``sha256sum --check``). A checkpoint gets the name of its step once it is whole: a process that is killed while saving
+leaves no half checkpoint.
 """
 
 import contextlib
@@ -13,7 +16,6 @@ import dataclasses
 import errno
 import functools
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -44,8 +46,12 @@ Tree = TypeVar("Tree")
 _TREE = "state"
 """Orbax's own name for the tree of a checkpoint."""
 
+_SUMS = "SHA256SUMS"
+"""The digest of every other file of a checkpoint, one per line, before its path."""
+
 _UNFINISHED = ".orbax-checkpoint-tmp"
-"""Part of the names of folders that Orbax has not finished."""
+"""Part of the names of folders that are not finished, ours and Orbax's."""
+
 
 class CheckpointWarning(UserWarning):
     """A checkpoint was skipped because it did not verify, or could not be written."""
@@ -97,12 +103,16 @@ def save(
         "arrays": {name: _describe(array) for name, array in host.items()},
     }
     path = Path(directory).resolve() / str(step)
+    unfinished = path.with_name(f"{step}{_UNFINISHED}-new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_room(path.parent, sum(array.nbytes for array in host.values()))
-        described = {"description": description, "sha256": _digest(description)}
         with _orbax() as ocp:
-            ocp.save_checkpointables(path, {_TREE: _nested(host)}, overwrite=True, custom_metadata=described)
+            ocp.save_checkpointables(unfinished, {_TREE: _nested(host)}, overwrite=True, custom_metadata=description)
+        files = sorted(file for file in unfinished.rglob("*") if file.is_file())
+        (unfinished / _SUMS).write_text("".join(f"{_sha256(file)}  {file.relative_to(unfinished)}\n" for file in files))
+        remove(directory, step)
+        unfinished.rename(path)
     # A full disk is an OSError in one library and a ValueError in another.
     except Exception as error:
         remove_unfinished(directory)
@@ -213,15 +223,14 @@ def load_step(directory: Path | str, step: int) -> Checkpoint:
     """
     path = (Path(directory) / str(step)).resolve()
     try:
+        _check_files(path)
         with _orbax() as ocp:
             items = ocp.load_checkpointables(path)
             if packed.ITEM in items:
                 description, arrays = packed.unpack(items[packed.ITEM])
             else:
-                described = ocp.checkpointables_metadata(path).custom_metadata
-                description, arrays = described["description"], dict(_flat(items[_TREE]))
-                if _digest(description) != described["sha256"]:
-                    raise DamagedError("has a damaged description")
+                description = ocp.checkpointables_metadata(path).custom_metadata
+                arrays = dict(_flat(items[_TREE]))
     except DamagedError:
         raise
     # A damaged file makes Orbax, TensorStore and the JSON parser raise various errors; for each an older one is tried.
@@ -243,11 +252,28 @@ def _name(prefix: str, path: Any) -> str:
 
 
 def _describe(array: np.ndarray) -> dict[str, Any]:
-    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
+    return {
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
+    }
 
 
-def _digest(description: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _check_files(path: Path) -> None:
+    """Verifies the files of a checkpoint; those of earlier formats have no digests.
+
+    Raises:
+        DamagedError: names one that is missing or not what was saved.
+    """
+    sums = path / _SUMS
+    for line in sums.read_text().splitlines() if sums.exists() else ():
+        digest, name = line.split("  ", 1)
+        if _sha256(path / name) != digest:
+            raise DamagedError(f"has a damaged file {name}")
 
 
 def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from lstmjax.storage.checkpoint import CheckpointWarning
 LATEST = 2
 """Number of newest checkpoints that are kept; the best is kept too."""
 
+
 class Saver(contextlib.AbstractContextManager["Saver"]):
     """Writes checkpoints in its own thread, and keeps the latest two and the best.
 

@@ -141,6 +141,13 @@ def test_a_run_that_saved_nothing_begins_again(whole, table, tmp_path):
     assert_same_end(tmp_path / "r", whole)
 
 
+def test_other_data_are_refused_before_anything_was_saved(whole, table, tmp_path):
+    shutil.copytree(whole, tmp_path / "r")
+    shutil.rmtree(tmp_path / "r" / CHECKPOINTS)
+    with pytest.raises(CheckpointError, match="not the data the run was trained on"):
+        Forecaster().resume(tmp_path / "r", table.assign(y=table["y"] + 1))
+
+
 def test_a_run_that_ended_stays_as_it_is(whole, table, tmp_path, calls):
     shutil.copytree(whole, tmp_path / "r")
     seen = []
