@@ -21,6 +21,7 @@ from lstmjax.forecaster.checkpoints import (
     stored_state,
     training_summary,
 )
+from lstmjax.forecaster.finetune import starting_weights
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
 from lstmjax.forecaster.resume import new_run
@@ -116,15 +117,14 @@ def fit_table(
     futr_df: pd.DataFrame | None,
     directory: Path | str | None,
     callbacks: Sequence[Callback],
-    start: Weights | None = None,
+    trained: Fitted | None = None,
 ) -> Fitted:
     """Trains one forecaster on a table; arguments and errors as in `Forecaster.fit` and `Forecaster.finetune`."""
     data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
     prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
     config = resolved_config(config, prepared, network)
     warn_of_refit(config)
-    if start is not None:
-        check_start(start, network_for(network, config, prepared.spec))
+    start = None if trained is None else starting_weights(trained, network, config, prepared)
     with new_run(directory, config, prepared.panel) as store:
         seeds, asked = [config.train.seed], {"start": start, "store": store, "callbacks": callbacks}
         (fitted,) = train_members(config, network, prepared, seeds, **asked)  # type: ignore[arg-type]

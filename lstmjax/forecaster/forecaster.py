@@ -16,6 +16,7 @@ from lstmjax.data.prepare import Prepared
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.windows import Evaluation
+from lstmjax.forecaster.finetune import in_trained_order
 from lstmjax.forecaster.fit import fit_table, train_one
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, network_name
@@ -160,7 +161,9 @@ class Forecaster:
     ) -> Self:
         """Starts a new run from the trained weights, those that `predict` uses, on the same or on other series.
 
-        Statistics of the scaler are fitted anew, on the training rows of the new table.
+        Statistics of the scaler are fitted anew, on the training rows of the new table. The embedding of a series is
+        found by its identifier (so for a network of your own, if it keeps it in `lstmjax.nn.SeriesEmbedding`); a series
+        that was not trained before starts from the mean, with a warning. Columns are found by their names.
 
         Args:
             df: the table.
@@ -174,10 +177,10 @@ class Forecaster:
         Raises:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
         """
-        start = self.fitted.forecasting.weights
+        trained = self.fitted
         unset = {"train.batch_shards": None, "train.refit_all": False}
-        config = self.fitted.config.replace(unset | dict(options or {}))
-        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "start": start}
+        config = in_trained_order(trained.config.replace(unset | dict(options or {})), trained)
+        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "trained": trained}
         return self._commit(config, fit_table(config, self.network, df, callbacks=callbacks, **asked))
 
     def fit_prepared(self, prepared: Prepared, *, until: int | None = None, callbacks: Sequence[Callback] = ()) -> Self:
