@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from lstmjax.config import RunConfig, option_names
+from lstmjax.config import RunConfig, option_fields, option_names, rules
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
@@ -23,24 +23,7 @@ from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config, wri
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
-
-SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.save_every_seconds", "train.refit_all")
-"""Options whose change does not change what is trained. The data may lie elsewhere, but must be the same."""
-
-INFERRED = (
-    "data.dataset",
-    "data.path",
-    "data.futr_path",
-    "data.freq",
-    "data.season_length",
-    "data.val_size",
-    "data.test_size",
-    "train.batch_shards",
-)
-"""Options that a run fills in where none is given; None in them is no change."""
-
-STRETCHED = ("cosine", "onecycle")
-"""Schedules that depend on ``train.max_steps``: with more of them, all steps would have been others."""
+from lstmjax.training.schedules import STRETCHED
 
 
 @contextlib.contextmanager
@@ -174,17 +157,19 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
     """
     then, now = _flat(stored), _flat(given)
     changes = {
-        name: value for name, value in now.items() if value != then[name] and not (value is None and name in INFERRED)
+        name: value
+        for name, value in now.items()
+        if value != then[name] and not (value is None and rules(name).resume in ("inferred", "free"))
     }
-    more_steps = "train.max_steps" in changes and given.train.max_steps > stored.train.max_steps
-    refused = [name for name in changes if name not in SAFE and not (name == "train.max_steps" and more_steps)]
+    grown = [name for name, value in changes.items() if rules(name).resume == "more" and value > then[name]]
+    refused = [name for name in changes if rules(name).resume != "free" and name not in grown]
     if refused:
         told = ", ".join(f"{name} (was {then[name]!r}, now {changes[name]!r})" for name in refused)
         raise ConfigError(
             f"{directory}: a run is resumed with its own options, but these differ: {told}: leave them out, "
             f"or start a new run from its weights: lstmjax train --finetune-from {directory}"
         )
-    if more_steps and stored.optimizer.schedule in STRETCHED:
+    if "train.max_steps" in grown and stored.optimizer.schedule in STRETCHED:
         raise ConfigError(
             f"{directory}: optimizer.schedule is {stored.optimizer.schedule!r}, which depends on train.max_steps (was "
             f"{stored.train.max_steps}, now {given.train.max_steps}): leave it, or start a new run from its weights: "
@@ -193,13 +178,13 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
     return stored.replace(changes)
 
 
-def without_safe(config: RunConfig) -> RunConfig:
-    """The options with the defaults of those whose change does not change what is trained.
+def without_free(config: RunConfig) -> RunConfig:
+    """The options with the defaults of those that a resumed run may change: nothing that is trained depends on them.
 
-    Nor does it say where the data are: a path and a dataset exclude each other, and their digest says what they are.
+    Nor does it name a dataset: neither that nor a path says what the data are, their digest does.
     """
-    defaults = _flat(RunConfig())
-    return config.replace({name: defaults[name] for name in (*SAFE, "data.dataset")})
+    free = {"data.dataset", *(name for name in option_names() if rules(name).resume == "free")}
+    return config.replace({name: option_fields()[name].default for name in free})
 
 
 def checkpoint_to_resume(

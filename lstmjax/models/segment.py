@@ -10,6 +10,7 @@ from lstmjax.config import ModelConfig
 from lstmjax.models.encoder import make_encoder
 from lstmjax.models.instance_norm import make_norm, normalize, restore
 from lstmjax.models.residual import Residual
+from lstmjax.models.sizes import hidden_size, segment_size
 from lstmjax.ops import LSTMWeights
 from lstmjax.window import Forecast, WindowBatch, WindowSpec
 
@@ -50,11 +51,11 @@ class SegmentNetwork(nnx.Module):
 
     def __init__(self, spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.spec = spec
-        self.size = config.segment_size
+        self.size = segment_size(config, spec)
         self.segments = -(-spec.h // self.size)
         self.residual = Residual.of(spec, config)
         self.norm = make_norm(spec, config)
-        hidden = config.hidden_size
+        hidden = hidden_size(config)
         shared = spec.hist_exog + spec.futr_exog
         self.embed = nnx.Linear(2 * self.size, hidden, rngs=rngs)  # values and masks
         self.embed_exog = nnx.Linear(2 * self.size * shared, hidden, use_bias=False, rngs=rngs) if shared else None

@@ -20,7 +20,7 @@ class LayerOptions(CellOptions, total=False):
 
     input_dropout: Rate
     recurrent_dropout: Rate
-    unroll: int
+    unroll: int | None
     remat: bool | int
     implementation: Implementation
 
@@ -38,7 +38,7 @@ class LSTM(nnx.Module):
         time_major: inputs and outputs have time first, (T, B, features).
         input_dropout: variational dropout of the input, one mask per sequence (Gal & Ghahramani 2016).
         recurrent_dropout: the same for the hidden state on its way into the next step's gates.
-        unroll: steps in one iteration of the compiled loop.
+        unroll: steps in one iteration of the compiled loop; default 8 on a GPU, else 1.
         remat: keep only the states between chunks of about √T steps (or of this many), and run each chunk again in
             the backward pass: for sequences whose activations do not fit into memory.
         implementation: "auto", "scan" (plain autodiff, which has a forward mode) or "cudnn"; see `lstmjax.ops.lstm`.
@@ -60,7 +60,7 @@ class LSTM(nnx.Module):
         time_major: bool = False,
         input_dropout: Rate = 0.0,
         recurrent_dropout: Rate = 0.0,
-        unroll: int = 1,
+        unroll: int | None = None,
         remat: bool | int = False,
         implementation: Implementation = "auto",
         rngs: nnx.Rngs,

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from lstmjax.ops import recurrence
 from lstmjax.ops._backward import Arrays, Options, State
@@ -27,9 +28,9 @@ def cudnn(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
     weights = [arrays.kernel.T, arrays.recurrent_kernel.T, arrays.bias, jnp.zeros_like(arrays.bias)]
     try:
         ys, h, c = rnn.lstm(
-            x.swapaxes(0, 1),  # (B, T, I)
-            arrays.h[None],
-            arrays.c[None],
+            _row_major(x.swapaxes(0, 1)),  # (B, T, I)
+            _row_major(arrays.h[None]),
+            _row_major(arrays.c[None]),
             jnp.concatenate([part.reshape(-1) for part in weights]),
             jnp.maximum(lengths, 1),  # the kernel has no empty sequences: these are corrected below
             input_size=in_features,
@@ -40,6 +41,7 @@ def cudnn(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
         )
     except NotImplementedError as error:
         raise ValueError('implementation="cudnn" runs one model at a time: use "auto" under vmap') from error
+    ys, h, c = _row_major(ys), _row_major(h), _row_major(c)
     empty = (lengths == 0)[:, None]
     last = jnp.where(empty, arrays.c, c[0]), jnp.where(empty, arrays.h, h[0])
     if not options.return_sequence:
@@ -48,6 +50,15 @@ def cudnn(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
     if options.reverse:
         ys = recurrence.flip_sequences(ys, lengths)
     return last, ys if arrays.valid is None else recurrence.zero_padding(ys, arrays.valid)
+
+
+def _row_major(array: jax.Array) -> jax.Array:
+    """Fixes the order of an array in memory, and that of its gradient.
+
+    JAX does not tell XLA which order the kernel reads and writes (seen in jax 0.11 on an H100): where XLA chooses
+    another one, as it does beside a transpose or a flip, the kernel computes other numbers without an error.
+    """
+    return with_layout_constraint(array, Layout(major_to_minor=tuple(range(array.ndim))))
 
 
 def _check_supported(options: Options, arrays: Arrays) -> None:

@@ -38,7 +38,7 @@ def lstm(
     recurrent_mask: Float[Array, "B H"] | None = None,
     reverse: bool = False,
     time_major: bool = False,
-    unroll: int = 1,
+    unroll: int | None = None,
     return_sequence: bool = True,
     remat: bool | int = False,
     dtype: DTypeLike | None = None,
@@ -56,7 +56,8 @@ def lstm(
             whole sequence: recurrent dropout (Gal & Ghahramani 2016).
         reverse: run from each sequence's last step to its first; the outputs have the order of the inputs.
         time_major: `x` and the outputs have time first.
-        unroll: steps in one iteration of the compiled loop. More compile time, sometimes faster.
+        unroll: steps in one iteration of the compiled loop: more of them take longer to compile. Default: 8 on a GPU,
+            else 1.
         return_sequence: False to return the last state only, and never hold all outputs in memory.
         remat: True to run the forward pass in chunks of about √T steps, and each of them again in the backward pass,
             so that memory grows as √T; a number sets the steps per chunk.
@@ -96,7 +97,9 @@ def lstm(
     if not time_major:
         x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
     arrays, dtype = _prepare(weights, x, carry, seq_lengths, recurrent_mask, dtype)
-    options = _backward.Options(reverse=reverse, unroll=unroll, return_sequence=return_sequence, dtype=dtype)
+    options = _backward.Options(
+        reverse=reverse, unroll=recurrence.steps_unrolled(unroll), return_sequence=return_sequence, dtype=dtype
+    )
 
     def chunk(carry: _backward.State, inputs: Any) -> tuple[_backward.State, jax.Array | None]:
         return run(options, arrays._replace(c=carry[0], h=carry[1], x=inputs[0], valid=inputs[1]))
@@ -135,7 +138,7 @@ def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[_backwa
 _IMPLEMENTATIONS: dict[str, Any] = {"auto": _backward.recurrence, "scan": _scan, "cudnn": _cudnn.cudnn}
 
 
-def check_options(name: str, remat: bool | int, unroll: int) -> None:
+def check_options(name: str, remat: bool | int, unroll: int | None) -> None:
     """Validates options of `lstm`.
 
     Args:
@@ -150,7 +153,7 @@ def check_options(name: str, remat: bool | int, unroll: int) -> None:
         raise ValueError(f"implementation is {name!r}: expected one of {', '.join(_IMPLEMENTATIONS)}")
     if remat is not False and remat < 1:
         raise ValueError(f"remat is {remat}: expected True, False or a number of steps")
-    if unroll < 1:
+    if unroll is not None and unroll < 1:
         raise ValueError(f"unroll is {unroll}: expected at least 1")
     if name == "cudnn" and remat is not False:
         raise ValueError('implementation="cudnn" has its own storage of activations: leave remat out, or use "auto"')

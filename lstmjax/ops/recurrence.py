@@ -59,6 +59,17 @@ def flip_sequences(xs: Float[Array, "T B F"], seq_lengths: Int[Array, " B"] | No
     return jnp.take_along_axis(xs, backwards[..., None], axis=0)
 
 
+def steps_unrolled(unroll: int | None) -> int:
+    """Returns the steps in one iteration of a compiled loop: where none are asked for, by the platform.
+
+    On a GPU an iteration has a cost of its own, about that of a small step: 8 steps in one are up to twice as fast
+    (`scripts/bench_gpu.py`). On a CPU they only take longer to compile.
+    """
+    if unroll is not None:
+        return unroll
+    return 8 if jax.default_backend() == "gpu" else 1
+
+
 def recur(
     step: Callable[[Carry, Any], tuple[Carry, Array]],
     carry: Carry,
@@ -66,7 +77,7 @@ def recur(
     *,
     valid: Bool[Array, "T B 1"] | None = None,
     reverse: bool = False,
-    unroll: int = 1,
+    unroll: int | None = None,
     return_sequence: bool = True,
 ) -> tuple[Carry, Array | None]:
     """Runs `jax.lax.scan`; steps that are not `valid` keep the carry and output zeros.
@@ -77,7 +88,7 @@ def recur(
         xs: pytree of arrays of shape (T, ...).
         valid: which steps count, shape (T, B, 1); default all.
         reverse: from the last step to the first; outputs have the order of the inputs.
-        unroll: steps in one iteration of the compiled loop.
+        unroll: steps in one iteration of the compiled loop; default `steps_unrolled`.
         return_sequence: whether to keep the outputs.
 
     Returns:
@@ -92,7 +103,7 @@ def recur(
             y = jnp.where(valid_now, y, jnp.zeros((), y.dtype))
         return after, y if return_sequence else None
 
-    return jax.lax.scan(masked, carry, (xs, valid), reverse=reverse, unroll=unroll)
+    return jax.lax.scan(masked, carry, (xs, valid), reverse=reverse, unroll=steps_unrolled(unroll))
 
 
 def chunk_length(steps: int) -> int:

@@ -17,7 +17,7 @@ from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import panel_digest
-from lstmjax.forecaster.resume import without_safe
+from lstmjax.forecaster.resume import without_free
 from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import absolute_paths
@@ -83,7 +83,7 @@ def _describe(
 ) -> dict[str, Any]:
     """What tells a sweep from every other."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
-    options = json.loads(without_safe(base).to_json())
+    options = json.loads(without_free(base).to_json())
     return {
         "space": json.loads(space.to_json()),
         "options": options,

@@ -14,7 +14,7 @@ from lstmjax.config import RunConfig, TrainConfig
 from lstmjax.data.panel import Panel
 from lstmjax.errors import Interrupted
 from lstmjax.forecaster.checkpoints import panel_digest
-from lstmjax.forecaster.resume import without_safe
+from lstmjax.forecaster.resume import without_free
 from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.sweep.population import slots
 from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
@@ -99,7 +99,7 @@ def train_block(
     checkpoints = None
     if state_dir is not None:
         description = {
-            "base": without_safe(base).to_json(),
+            "base": without_free(base).to_json(),
             "space": space.to_json(),
             "trials": [[trial.number, json.dumps(trial.params)] for trial in trials],
             "halving": None if halving is None else dataclasses.asdict(halving),
