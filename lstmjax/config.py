@@ -24,7 +24,7 @@ DatasetName = Literal["elecdemand", "etth1", "etth2", "m4_hourly", "m4_weekly", 
 LayoutName = Literal["long", "wide"]
 ScalerName = Literal["standard", "minmax", "robust", "none"]
 ScalerScope = Literal["series", "global"]
-TransformName = Literal["none", "log"]
+TransformName = Literal["none", "log", "log1p"]
 CalendarName = Literal["minute", "hour", "weekday", "day", "dayofyear", "week", "month", "quarter"]
 GapsPolicy = Literal["mask", "error"]
 ModelName = Literal["direct", "segment"]
@@ -105,6 +105,10 @@ def inert_fields(config: Any, section: str) -> dict[str, str]:
         here = " and ".join(f"{section}.{name} is {getattr(config, name)!r}" for name in only)
         found[f"{section}.{named.name}"] = f"it acts only with {acts}, and {here}"
     return found
+
+
+def _without_none(choices: Any) -> tuple[str, ...]:
+    return tuple(name for name in typing.get_args(choices) if name != "none")
 
 
 def _either(values: tuple[str, ...]) -> str:
@@ -235,10 +239,15 @@ class DataConfig:
     val_end: str | None = option(None, sweep=SAME_DATA)
     """Last timestamp of the validation rows, instead of test_size."""
     transform: TransformName = option("none")
-    """log: targets, which must be positive, are modelled by their logarithm; it is undone on the forecast."""
+    """What targets are modelled by; it is undone on the forecast, which is in the table's units. log: the logarithm,
+    of positive targets; log1p: the logarithm of 1 + target, for counts and other values with zeros. Both forecast what
+    lies in the middle (with the mse loss the exponential of the mean logarithm, near the median), not the mean, which
+    is higher where values are skewed."""
+    clip_min: float | None = option(None, sweep=SAME_DATA)
+    """The least value of a forecast, in the table's units, e.g. 0 for what cannot be negative; any if not given."""
     scaler: ScalerName = option("standard")
     """How targets are scaled, with statistics of the training rows only."""
-    scaler_scope: ScalerScope = option("series", only={"scaler": ("standard", "minmax", "robust")})
+    scaler_scope: ScalerScope = option("series", only={"scaler": _without_none(ScalerName)})
     """One set of statistics per series, or one for all."""
     gaps: GapsPolicy = option("mask", sweep=SAME_DATA)
     """A missing timestamp becomes a masked step (with a warning), or an error."""

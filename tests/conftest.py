@@ -75,6 +75,9 @@ EXACT = (
 APART = ("cli", "experiments", "faults", "runs", "scripts", "sweep")
 """Folders of tests of whole programs; all others are marked `core`."""
 
+LEAST = pytest.StashKey[bool]()
+"""Whether programs are compiled with little optimisation."""
+
 _compiled: list[str] = []
 
 
@@ -95,10 +98,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Compiles with full optimisation where a test is exact, and forgets what was compiled otherwise."""
     if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0":
         return
-    wanted = item.get_closest_marker("exact") is None
-    if jax.config.jax_disable_most_optimizations != wanted:
-        jax.config.update("jax_disable_most_optimizations", wanted)
+    least = item.get_closest_marker("exact") is None
+    if item.session.stash.get(LEAST, True) != least:
+        jax.config.update("jax_disable_most_optimizations", least)
         jax.clear_caches()
+        item.session.stash[LEAST] = least
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -36,6 +36,7 @@ DEFAULTS = {
         "train_end": None,
         "val_end": None,
         "transform": "none",
+        "clip_min": None,
         "scaler": "standard",
         "scaler_scope": "series",
         "gaps": "mask",

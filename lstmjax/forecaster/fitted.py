@@ -73,9 +73,13 @@ class Fitted:
     """What validation selected, and evaluation and calibration use."""
     refit: Trained | None = None
     """What was trained again on all rows (``train.refit_all``)."""
+    own_loss: str | None = None
+    """Name of the loss of the user's own that it was trained with; None for that of ``train.loss``."""
 
     @classmethod
-    def of(cls, config: RunConfig, network: str, prepared: Prepared, trained: Trained) -> Self:
+    def of(
+        cls, config: RunConfig, network: str, prepared: Prepared, trained: Trained, own_loss: str | None = None
+    ) -> Self:
         """A forecaster from what was trained.
 
         Args:
@@ -83,9 +87,10 @@ class Fitted:
             network: see the attribute.
             prepared: what it was trained on.
             trained: what training left.
+            own_loss: see the attribute.
         """
         tail = prepared.panel.tail(prepared.spec.input_size)
-        return cls(config=config, network=network, tail=tail, selected=trained)
+        return cls(config=config, network=network, tail=tail, selected=trained, own_loss=own_loss)
 
     @property
     def forecasting(self) -> Trained:
@@ -138,6 +143,7 @@ class Fitted:
         metadata = {
             "config": self.config.to_json(),
             "network": self.network,
+            "own_loss": self.own_loss,
             "tail": tail_metadata,
             "scaling": scaling_metadata,
             "summary": self.summary,
@@ -175,6 +181,7 @@ class Fitted:
             network=metadata["network"],
             tail=tail,
             selected=Trained(weights, scaling, stored.arrays["fit_end"], summary),
+            own_loss=metadata.get("own_loss"),
         )
 
     def replace(self, **changes: Any) -> Self:

@@ -15,11 +15,13 @@ from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError
+from lstmjax.evaluation.metrics import OwnMetric
 from lstmjax.evaluation.windows import Evaluation
 from lstmjax.forecaster.finetune import in_trained_order
-from lstmjax.forecaster.fit import fit_table, train_one
+from lstmjax.forecaster.fit import fit_members, resume_members
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, network_name
+from lstmjax.forecaster.own_loss import check_loaded_loss, check_loss
 from lstmjax.forecaster.predict import (
     aligned,
     compatible_panel,
@@ -28,9 +30,9 @@ from lstmjax.forecaster.predict import (
     forecast_values,
     trained_network,
 )
-from lstmjax.forecaster.resume import old_run
 from lstmjax.forecaster.saved import load_fitted, save_fitted
 from lstmjax.training import Callback
+from lstmjax.training.losses import OwnLoss
 
 
 class Forecaster:
@@ -50,17 +52,22 @@ class Forecaster:
         network: a network of your own instead of that of ``config.model``: an NNX module, called as
             ``network(window, *, rngs=None, deterministic=None) -> Forecast``, or a function
             ``(spec: WindowSpec, *, rngs: nnx.Rngs)`` that makes one, drawn anew for every seed.
+        loss: a loss of your own instead of ``train.loss``: a JAX function ``(forecast, y)`` of two arrays (batch, h,
+            targets) in scaled units that returns one value per element; missing truths are masked for you.
     """
 
-    def __init__(self, config: RunConfig | None = None, *, network: UserNetwork | None = None) -> None:
+    def __init__(
+        self, config: RunConfig | None = None, *, network: UserNetwork | None = None, loss: OwnLoss | None = None
+    ) -> None:
         self.config = RunConfig() if config is None else config
         self.network = network
+        self.loss = loss
         self._fitted: Fitted | None = None
 
     @classmethod
-    def of(cls, fitted: Fitted, network: UserNetwork | None = None) -> Self:
+    def of(cls, fitted: Fitted, network: UserNetwork | None = None, loss: OwnLoss | None = None) -> Self:
         """The forecaster of what was trained elsewhere."""
-        forecaster = cls(fitted.config, network=network)
+        forecaster = cls(fitted.config, network=network, loss=loss)
         forecaster._fitted = fitted
         return forecaster
 
@@ -120,7 +127,7 @@ class Forecaster:
             CheckpointError: the folder is in use, holds a run already, or cannot be written.
         """
         asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory}
-        return self._commit(self.config, fit_table(self.config, self.network, df, callbacks=callbacks, **asked))
+        return self._trained(self.config, df, callbacks=callbacks, **asked)
 
     def resume(
         self,
@@ -145,9 +152,9 @@ class Forecaster:
             CheckpointError: no run is found, its checkpoints do not verify, or the table is another.
             ConfigError: this forecaster's config is another; names the options.
         """
-        with old_run(directory, self.config, df, futr_df, network=self.network) as (config, prepared, store):
-            asked: dict[str, Any] = {"store": store, "callbacks": callbacks}
-            return self._commit(config, train_one(config, self.network, prepared, **asked))
+        asked: dict[str, Any] = {"futr_df": futr_df, "callbacks": callbacks, "loss": self.loss}
+        (fitted,) = resume_members(directory, self.config, self.network, df, None, **asked)
+        return self._commit(fitted.config, fitted)
 
     def finetune(
         self,
@@ -176,12 +183,14 @@ class Forecaster:
 
         Raises:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
+            CheckpointError: it was trained with a loss of your own, which is missing.
         """
         trained = self.fitted
+        check_loss(trained.own_loss, self.loss, "the forecaster")
         unset = {"train.batch_shards": None, "train.refit_all": False}
         config = in_trained_order(trained.config.replace(unset | dict(options or {})), trained)
         asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "trained": trained}
-        return self._commit(config, fit_table(config, self.network, df, callbacks=callbacks, **asked))
+        return self._trained(config, df, callbacks=callbacks, **asked)
 
     def fit_prepared(self, prepared: Prepared, *, until: int | None = None, callbacks: Sequence[Callback] = ()) -> Self:
         """`fit` on data that is split, scaled and windowed already.
@@ -191,8 +200,7 @@ class Forecaster:
             until: stop at this step, short of ``train.max_steps``; the schedule is that of the whole run.
             callbacks: as in `fit`.
         """
-        fitted = train_one(self.config, self.network, prepared, until=until, callbacks=callbacks)
-        return self._commit(self.config, fitted)
+        return self._trained(self.config, prepared, until=until, callbacks=callbacks)
 
     def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
         """Forecasts the ``h`` rows after the last observation of every series.
@@ -235,6 +243,23 @@ class Forecaster:
             DataError: the table cannot be used, or has no whole window of unseen rows.
         """
         return self.evaluate_panel(self.panel(df)).table
+
+    def metrics(
+        self, df: pd.DataFrame, *, by: str | None = None, own: Mapping[str, OwnMetric] | None = None
+    ) -> pd.DataFrame:
+        """The metrics of `evaluate`'s forecasts: one row per model, the baselines included.
+
+        Args:
+            df: as in `evaluate`.
+            by: ``series``, ``target`` or ``horizon``: one row per each of these and model. Default: over all rows.
+            own: metrics of your own besides, by the name of their column: functions ``(y, forecast) -> float`` of two
+                flat NumPy arrays in the table's units, without missing truths.
+
+        Returns:
+            ``key`` (where ``by`` is given), ``model``, ``mse``, ``rmse``, ``mae``, ``smape``, ``mase``, the own ones,
+            ``n`` (observed truths); see README, "What the numbers mean".
+        """
+        return self.evaluate_panel(self.panel(df)).by(by, own)
 
     def evaluate_panel(self, panel: Panel, scaled: PanelArrays | None = None) -> Evaluation:
         """`evaluate` for a panel, with the metrics.
@@ -283,19 +308,36 @@ class Forecaster:
         save_fitted(self.fitted, directory, overwrite=overwrite)
 
     @classmethod
-    def load(cls, directory: Path | str, *, network: UserNetwork | None = None, member: int | None = None) -> Self:
+    def load(
+        cls,
+        directory: Path | str,
+        *,
+        network: UserNetwork | None = None,
+        loss: OwnLoss | None = None,
+        member: int | None = None,
+    ) -> Self:
         """A forecaster from what `save`, `fit` or ``lstmjax train`` wrote, refit weights included.
 
         Args:
             directory: where it was written. Of a run that has not ended, the best weights so far are taken.
             network: the network of your own that it was trained with.
+            loss: the loss of your own that it was trained with; only `finetune` needs it.
             member: which, where several were trained together; there it must be given.
 
         Raises:
-            CheckpointError: nothing is there, it does not verify, it was trained with another network, or there are
-                several.
+            CheckpointError: nothing is there, it does not verify, it was trained with another network or loss, or
+                there are several.
+
+        Warns:
+            CheckpointWarning: it was trained with a loss of your own, and none is given.
         """
-        return cls.of(load_fitted(directory, network, member), network)
+        fitted = load_fitted(directory, network, member)
+        check_loaded_loss(fitted.own_loss, loss, directory)
+        return cls.of(fitted, network, loss)
+
+    def _trained(self, config: RunConfig, df: Any, **asked: Any) -> Self:
+        (fitted,) = fit_members(config, self.network, df, [config.train.seed], loss=self.loss, **asked)
+        return self._commit(config, fitted)
 
     def _commit(self, config: RunConfig, fitted: Fitted) -> Self:
         """Takes what was trained; nothing before it changes the forecaster."""

@@ -22,7 +22,7 @@ from lstmjax.forecaster.fit import resolved_config, train_members
 from lstmjax.forecaster.network import network_for
 from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
-from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.directory import METRICS_BY, RunDirectory
 from lstmjax.storage import checkpoint
 
 _PICTURED = 3  # windows in a picture
@@ -62,8 +62,12 @@ def write_outputs(
     if len(tested.series):
         evaluation = evaluate_unseen(fitted, network, panel, prepared.arrays)
         run.write_test_forecasts(evaluation.table)
+        for what in METRICS_BY:
+            run.write_metrics_by(what, evaluation.by(what))
         metrics |= evaluation.metrics
         say(metrics_table(metrics, config.model.alias))
+        if metrics.get("mixed_units"):
+            say("the targets' units differ, and the errors of the largest weigh most: see metrics_by_target.csv")
     metrics |= fitted.summary
     run.write_metrics(metrics)
     scaled = prepared.arrays
@@ -141,7 +145,7 @@ def _refit(
 def _draw_learning_curve(run: RunDirectory, forecaster: Forecaster) -> None:
     checks, fitted = run.checks(), forecaster.fitted
     if checks:
-        best_step, loss = fitted.summary["best_step"], fitted.config.train.loss
+        best_step, loss = fitted.summary["best_step"], fitted.own_loss or fitted.config.train.loss
         run.write_plot("learning_curve", plots.learning_curve(checks, best_step=best_step, loss=loss))
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from lstmjax.config import TrainConfig
 from lstmjax.data.windows import PanelArrays, Rescaling, Windows
 from lstmjax.errors import DataError
+from lstmjax.training.losses import OwnLoss
 from lstmjax.training.objective import Objective
 from lstmjax.training.step import MemberData
 from lstmjax.window import WindowSpec
@@ -30,6 +31,8 @@ class TrainingData(NamedTuple):
     """What a sweep ranks by."""
     rescaling: Rescaling | None = None
     """From the scaled units of ``arrays`` to those of this member; None where they are the same."""
+    loss: OwnLoss | None = None
+    """A loss of the user's own, instead of ``train.loss``."""
 
 
 def val_windows(config: TrainConfig) -> int:
@@ -89,6 +92,8 @@ def member_windows(data: TrainingData | Sequence[TrainingData], members: int) ->
         raise ValueError("the members' data must have one panel and one size of windows in common")
     if len({len(one.validation.series) > 0 for one in each}) > 1:
         raise ValueError("either all members or none must have validation windows")
+    if len({one.loss for one in each}) > 1:
+        raise ValueError("the members' data must have one loss in common")
     if len({one.objective.measure if one.objective else None for one in each}) > 1:
         raise ValueError("the members' data must have one objective in common")
     return each

@@ -36,6 +36,19 @@ def test_the_logarithm_is_what_is_scaled_and_is_undone(series_of, scope):
     assert not arrays.y_mask[7, 0]
 
 
+def test_log1p_takes_zeros_and_is_undone(series_of):
+    y = np.floor(positive())
+    assert (y == 0).any()
+    panel = series_of(*y)
+    scaling = fit_scaling(panel, SPLIT, DataConfig(transform="log1p"))
+    np.testing.assert_allclose(scaling.y_center[:, 0], np.log1p(y[:, :30]).mean(axis=1), rtol=1e-12)
+    back = unscale(scale(panel, scaling).y[None], np.array([0]), scaling)[0, :50, 0]
+    np.testing.assert_allclose(back, y[0], rtol=1e-5, atol=1e-5)
+    y[1, 26] = -1.0
+    with pytest.raises(DataError, match=r"'y' is -1 at 2024-01-02 02:00:00: data.transform 'log1p' needs values above"):
+        fit_scaling(series_of(*y), SPLIT, DataConfig(transform="log1p"))
+
+
 @pytest.mark.parametrize("value", [0.0, -2.5])
 def test_a_value_without_a_logarithm_is_named(series_of, value):
     y = positive()

@@ -66,7 +66,7 @@ SETTINGS = {"optimizer.plateau_patience": {"optimizer.learning_rate": 3.0}}
 
 ACT_ALWAYS = {
     "data": """dataset path layout futr_path time_col id_col target_cols futr_exog hist_exog stat_exog calendar
-        weight_col freq season_length h input_size val_size test_size train_end val_end transform scaler gaps
+        weight_col freq season_length h input_size val_size test_size train_end val_end transform clip_min scaler gaps
         step_size""",
     "model": """name hidden_size num_layers dropout forget_bias residual instance_norm series_embedding
         alias""",

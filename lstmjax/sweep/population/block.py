@@ -19,12 +19,11 @@ from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.sweep.population import slots
 from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
 from lstmjax.sweep.population.halving import Halving
-from lstmjax.sweep.population.objective import DEFAULT_METRIC
 from lstmjax.sweep.population.population import Population, make_populations
 from lstmjax.sweep.population.ranking import Ranking
 from lstmjax.sweep.population.trial import Outcome, Trial
 from lstmjax.sweep.space.space import Space
-from lstmjax.training import Callback, Check, TrainResult, make_train
+from lstmjax.training import SCALED_MAE, Callback, Check, TrainResult, make_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +56,7 @@ def train_block(
     seeds: int = 1,
     population: int | None = None,
     halving: Halving | None = None,
-    metric: str = DEFAULT_METRIC,
+    metric: str = SCALED_MAE,
     mapping: parallel.MappingName | None = None,
     network: NetworkMaker | None = None,
     state_dir: Path | None = None,
@@ -76,7 +75,7 @@ def train_block(
         population: members trained at once, at most; fewer where they do not fit the device's memory. Blocks of
             different sizes share compiled programs if this is the same. Default: all members of a population.
         halving: how trials are pruned. Default: not at all. Trials of all populations are ranked together.
-        metric: what trials are ranked by, lower is better: key of `lstmjax.sweep.population.objective.WEIGHTS`.
+        metric: what trials are ranked by, lower is better: one of `lstmjax.sweep.population.objective.metric_names`.
         mapping: see `parallel.over_members`. Default: by platform.
         network: a network of your own instead of that of ``config.model``: a class or function ``(spec: WindowSpec, *,
             rngs: nnx.Rngs)`` that makes an NNX module; called for every member.

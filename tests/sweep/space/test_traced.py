@@ -78,7 +78,9 @@ def test_a_traced_forget_bias_is_as_good_as_one_compiled_in():
     spec = WindowSpec(input_size=8, h=4)
     drawn = {}
     for bias in (1.0, 2.0, 3.0):
-        structure, draw = functional(models.Builder(spec, ModelConfig(hidden_size=4, num_layers=2, forget_bias=bias)))
+        structure, draw = functional(
+            models.Builder(spec, ModelConfig(name="direct", hidden_size=4, num_layers=2, forget_bias=bias))
+        )
         drawn[bias] = (structure, draw(jax.random.key(0)))
     structure, weights = drawn[2.0]
     traced = jax.jit(lambda value: structure.begin(weights, {"forget_bias": value}))(np.float32(3.0))
