@@ -10,7 +10,7 @@ from lstmjax import Forecaster, RunConfig
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.storage.checkpoint import CheckpointWarning
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.h": 2,
         "data.input_size": 6,
