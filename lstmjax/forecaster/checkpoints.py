@@ -16,6 +16,7 @@ from lstmjax.errors import CheckpointError
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint_saver import Saver
 from lstmjax.storage.metrics_log import MetricsLog
+from lstmjax.storage.named_arrays import flatten, unflatten
 from lstmjax.training import (
     Callback,
     Check,
@@ -56,7 +57,7 @@ _TRAINED_FIELDS = ("params", "model_state", "opt_state", "best_params", "best_mo
 
 def state_arrays(state: TrainState) -> dict[str, Any]:
     """A state's arrays by name; every one has a leading axis of members."""
-    return checkpoint.flatten(PREFIX, state)
+    return flatten(PREFIX, state)
 
 
 def is_trained(name: str) -> bool:
@@ -110,7 +111,7 @@ def stored_state(
     arrays = stored.arrays
     if stored.format_version == 1:
         arrays = arrays | {_RENAMED[name]: array for name, array in arrays.items() if name in _RENAMED}
-    return checkpoint.unflatten(PREFIX, template, arrays)
+    return unflatten(PREFIX, template, arrays)
 
 
 def check_resumable(stored: checkpoint.Checkpoint, directory: Path | str) -> None:
@@ -143,7 +144,7 @@ def save_start(directory: Path, start: Weights) -> None:
     Raises:
         CheckpointError: they cannot be written.
     """
-    checkpoint.save(directory / START, 0, checkpoint.flatten("weights", start), {})
+    checkpoint.save(directory / START, 0, flatten("weights", start), {})
 
 
 def stored_start(directory: Path, network: Network) -> Weights | None:
@@ -158,7 +159,7 @@ def stored_start(directory: Path, network: Network) -> Weights | None:
     """
     if not checkpoint.steps(directory / START):
         return None
-    return checkpoint.unflatten("weights", weights_template(network), checkpoint.load(directory / START).arrays)
+    return unflatten("weights", weights_template(network), checkpoint.load(directory / START).arrays)
 
 
 def training_summary(result: TrainResult, member: int, *, seconds: float) -> dict[str, Any]:

@@ -14,7 +14,6 @@ leaves no half checkpoint.
 import contextlib
 import dataclasses
 import errno
-import functools
 import hashlib
 import os
 import re
@@ -23,12 +22,13 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from lstmjax.errors import CheckpointError
 from lstmjax.storage import packed
+from lstmjax.storage.named_arrays import as_tree, by_name
 from lstmjax.storage.packed import DamagedError
 from lstmjax.storage.silence import silenced
 
@@ -40,8 +40,6 @@ FORMAT_VERSION = 3
 2: batches come in a computed order, and there is a plateau under the plateau schedule only.
 3: an ordinary Orbax checkpoint of named arrays; before, all arrays were packed into one: see `lstmjax.storage.packed`.
 """
-
-Tree = TypeVar("Tree")
 
 _TREE = "state"
 """Orbax's own name for the tree of a checkpoint."""
@@ -108,7 +106,7 @@ def save(
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_room(path.parent, sum(array.nbytes for array in host.values()))
         with _orbax() as ocp, _uncompressed(ocp):
-            ocp.save_checkpointables(unfinished, {_TREE: _nested(host)}, overwrite=True, custom_metadata=description)
+            ocp.save_checkpointables(unfinished, {_TREE: as_tree(host)}, overwrite=True, custom_metadata=description)
         files = sorted(file for file in unfinished.rglob("*") if file.is_file())
         (unfinished / _SUMS).write_text("".join(f"{_sha256(file)}  {file.relative_to(unfinished)}\n" for file in files))
         remove(directory, step)
@@ -174,46 +172,6 @@ def remove_unfinished(directory: Path | str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def flatten(prefix: str, tree: Any) -> dict[str, Any]:
-    """Returns the arrays of a pytree by name, e.g. ``"weights/params/lstm.kernel"``; those on a device stay there.
-
-    Args:
-        prefix: the beginning of every name.
-        tree: a pytree of arrays.
-    """
-    import jax
-
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {_name(prefix, path): leaf for path, leaf in leaves}
-
-
-def unflatten(prefix: str, template: Tree, arrays: Mapping[str, Any]) -> Tree:
-    """Restores a pytree: the inverse of `flatten`, given the structure.
-
-    Args:
-        prefix: as in `flatten`.
-        template: a pytree of the same structure, whose leaves have a shape and a dtype.
-        arrays: arrays by name.
-
-    Raises:
-        CheckpointError: an array is missing or has another shape, as in the checkpoint of another network.
-    """
-    import jax
-
-    def restore(path: Any, leaf: Any) -> np.ndarray:
-        name = _name(prefix, path)
-        if name not in arrays:
-            raise CheckpointError(f"the checkpoint has no array {name}: it was made by another network")
-        array = np.asarray(arrays[name])
-        if array.shape != leaf.shape:
-            raise CheckpointError(
-                f"the checkpoint's {name} has shape {array.shape}, the network's has {leaf.shape}: another network"
-            )
-        return array.astype(leaf.dtype)
-
-    return jax.tree_util.tree_map_with_path(restore, template)
-
-
 def load_step(directory: Path | str, step: int) -> Checkpoint:
     """Reads one checkpoint and verifies it.
 
@@ -230,7 +188,7 @@ def load_step(directory: Path | str, step: int) -> Checkpoint:
                 description, arrays = packed.unpack(items[packed.ITEM])
             else:
                 description = ocp.checkpointables_metadata(path).custom_metadata
-                arrays = dict(_flat(items[_TREE]))
+                arrays = by_name(items[_TREE])
     except DamagedError:
         raise
     # A damaged file makes Orbax, TensorStore and the JSON parser raise various errors; for each an older one is tried.
@@ -243,12 +201,6 @@ def load_step(directory: Path | str, step: int) -> Checkpoint:
         )
     entries = description["arrays"]
     return Checkpoint(**description | {"arrays": {name: _verified(name, entries[name], arrays) for name in entries}})
-
-
-def _name(prefix: str, path: Any) -> str:
-    import jax
-
-    return f"{prefix}/{jax.tree_util.keystr(path, simple=True, separator='/')}"
 
 
 def _describe(array: np.ndarray) -> dict[str, Any]:
@@ -274,21 +226,6 @@ def _check_files(path: Path) -> None:
         digest, name = line.split("  ", 1)
         if _sha256(path / name) != digest:
             raise DamagedError(f"has a damaged file {name}")
-
-
-def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Divides names at each ``/``. Orbax cannot hold an array without elements: its description says all of it."""
-    tree: dict[str, Any] = {}
-    for name, array in arrays.items():
-        *groups, last = name.split("/")
-        if array.size:
-            functools.reduce(lambda node, group: node.setdefault(group, {}), groups, tree)[last] = array
-    return tree
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, node in tree.items():
-        yield from _flat(node, f"{prefix}{key}/") if isinstance(node, Mapping) else [(f"{prefix}{key}", node)]
 
 
 def _verified(name: str, entry: Mapping[str, Any], arrays: Mapping[str, Any]) -> np.ndarray:

@@ -14,6 +14,7 @@ import pytest
 from lstmjax.errors import CheckpointError
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
+from lstmjax.storage.named_arrays import flatten, unflatten
 
 ARRAYS = {
     "weights/kernel": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -122,8 +123,8 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 
 def test_a_tree_comes_back_through_its_names():
     tree = {"a": [jnp.arange(3.0), jnp.zeros((2, 0))], "b": {"c": jnp.array(1, jnp.int32)}}
-    arrays = checkpoint.flatten("tree", tree)
-    restored = checkpoint.unflatten("tree", jax.eval_shape(lambda: tree), arrays)
+    arrays = flatten("tree", tree)
+    restored = unflatten("tree", jax.eval_shape(lambda: tree), arrays)
     assert jax.tree.structure(restored) == jax.tree.structure(tree)
     jax.tree.map(np.testing.assert_array_equal, restored, tree)
     assert all(name.startswith("tree/") for name in arrays)
@@ -132,7 +133,7 @@ def test_a_tree_comes_back_through_its_names():
 @pytest.mark.parametrize("template", [{"a": np.zeros(4)}, {"b": np.zeros(3)}])
 def test_arrays_of_another_network_are_refused(template):
     with pytest.raises(CheckpointError, match="another network"):
-        checkpoint.unflatten("tree", template, checkpoint.flatten("tree", {"a": np.zeros(3)}))
+        unflatten("tree", template, flatten("tree", {"a": np.zeros(3)}))
 
 
 def test_the_description_is_plain_json(tmp_path):
