@@ -115,8 +115,8 @@ class Forecaster:
             val_size: rows at the end of each series to validate on, 0 for none. Default: ``data.val_size``. Test rows
                 are held out only where ``data.test_size`` or ``data.val_end`` says so.
             futr_df: known-future covariates beyond the last observed row, for `predict`.
-            directory: a new folder for a checkpoint at every validation check, for `resume` and `load`. Default:
-                nothing is written.
+            directory: a new folder for checkpoints, every ``train.save_every_seconds``, for `resume` and `load`.
+                Default: nothing is written.
             callbacks: called as training goes, see `lstmjax.training.Callback`.
 
         After an error the forecaster is as it was before.

@@ -35,7 +35,7 @@ def fit_seeds(
         loss: a loss of your own, as `Forecaster` takes it.
         val_size: as in `Forecaster.fit`.
         futr_df: as in `Forecaster.fit`.
-        directory: a new folder for a checkpoint of all members at every validation check, for `resume_seeds` and
+        directory: a new folder for checkpoints of all members, for `resume_seeds` and
             ``Forecaster.load(directory, member=...)``. Default: nothing is written.
         callbacks: as in `Forecaster.fit`; their arrays hold the numbers of all members.
 
