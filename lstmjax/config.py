@@ -473,6 +473,9 @@ class TrainConfig:
     """Devices over which a batch is split. Resolved once and stored: equal values give equal bytes."""
     chunk_steps: int | None = option(None, low=1, resume="free", sweep="no: it changes no trial")
     """Updates in one call of the compiled program; about two seconds' worth if not given. Never changes a byte."""
+    save_every_seconds: float = option(20.0, low=0.0, resume="free", sweep="no: it changes no trial")
+    """Seconds between saves of the state, at validation checks; 0: at every check. It is also saved at the end, at a
+    signal and before a refit. Never changes a byte: a run that is killed is resumed from its last save."""
     refit_all: bool = option(False, resume="free", sweep="no: it changes no trial")
     """After the evaluation, train again on all rows, for the steps that were best, before forecasting the future."""
 

@@ -92,6 +92,7 @@ DEFAULTS = {
         "seed": 0,
         "batch_shards": None,
         "chunk_steps": None,
+        "save_every_seconds": 20.0,
         "refit_all": False,
     },
     "outputs": {"plot_windows": 3},
@@ -139,6 +140,7 @@ def test_every_option_says_how_it_is_resumed_and_searched():
         "data.futr_path",
         "train.chunk_steps",
         "train.max_seconds",
+        "train.save_every_seconds",
         "train.refit_all",
     }
     for name, resume in by_resume.items():  # what is inferred is what may be left open

@@ -16,6 +16,7 @@ from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import stored_state, training_summary, weights_template
 from lstmjax.forecaster.network import UserNetwork, network_for
 from lstmjax.storage import checkpoint
+from lstmjax.storage.named_arrays import flatten, unflatten
 from lstmjax.training import TrainResult, Weights, functional
 from lstmjax.version import __version__
 from lstmjax.window import WindowSpec
@@ -145,7 +146,7 @@ class Fitted:
         arrays |= {f"scaling/{name}": array for name, array in scaling.items()}
         arrays |= {"fit_end": self.selected.fit_end}
         if weights:
-            arrays |= checkpoint.flatten("weights", self.selected.weights)
+            arrays |= flatten("weights", self.selected.weights)
         metadata = {
             "config": self.config.to_json(),
             "network": self.network,
@@ -201,7 +202,7 @@ def _weights(
     """The weights to forecast with, and how training went."""
     made = network_for(network, config, spec)
     if any(name.startswith("weights/") for name in stored.arrays):
-        return checkpoint.unflatten("weights", weights_template(made), stored.arrays), stored.metadata["summary"]
+        return unflatten("weights", weights_template(made), stored.arrays), stored.metadata["summary"]
     state, seconds = stored_state(stored, made, config.optimizer, config.train), stored.metadata["seconds"]
     structure, _ = functional(made)
     result = TrainResult(structure, state, False, seconds, config.train.batch_size, config.train.batch_shards or 1)

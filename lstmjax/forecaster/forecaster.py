@@ -18,7 +18,8 @@ from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.metrics import OwnMetric
 from lstmjax.evaluation.windows import Evaluation
-from lstmjax.forecaster.fit import fit_table, train_one
+from lstmjax.forecaster.finetune import in_trained_order
+from lstmjax.forecaster.fit import fit_members, resume_members
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, network_name
 from lstmjax.forecaster.own_loss import check_loaded_loss, check_loss
@@ -31,7 +32,6 @@ from lstmjax.forecaster.predict import (
     panel_to_forecast,
     trained_network,
 )
-from lstmjax.forecaster.resume import old_run
 from lstmjax.forecaster.saved import load_fitted, save_fitted
 from lstmjax.training import Callback
 from lstmjax.training.losses import OwnLoss
@@ -117,8 +117,8 @@ class Forecaster:
             val_size: rows at the end of each series to validate on, 0 for none. Default: ``data.val_size``. Test rows
                 are held out only where ``data.test_size`` or ``data.val_end`` says so.
             futr_df: known-future covariates beyond the last observed row, for `predict`.
-            directory: a new folder for a checkpoint at every validation check, for `resume` and `load`. Default:
-                nothing is written.
+            directory: a new folder for checkpoints, every ``train.save_every_seconds``, for `resume` and `load`.
+                Default: nothing is written.
             callbacks: called as training goes, see `lstmjax.training.Callback`.
 
         After an error the forecaster is as it was before.
@@ -128,8 +128,8 @@ class Forecaster:
             ConfigError: an option does not fit the table.
             CheckpointError: the folder is in use, holds a run already, or cannot be written.
         """
-        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "loss": self.loss}
-        return self._commit(self.config, fit_table(self.config, self.network, df, callbacks=callbacks, **asked))
+        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory}
+        return self._trained(self.config, df, callbacks=callbacks, **asked)
 
     def resume(
         self,
@@ -154,9 +154,9 @@ class Forecaster:
             CheckpointError: no run is found, its checkpoints do not verify, or the table is another.
             ConfigError: this forecaster's config is another; names the options.
         """
-        with old_run(directory, self.config, df, futr_df, network=self.network) as (config, prepared, store):
-            asked: dict[str, Any] = {"store": store, "callbacks": callbacks, "loss": self.loss}
-            return self._commit(config, train_one(config, self.network, prepared, **asked))
+        asked: dict[str, Any] = {"futr_df": futr_df, "callbacks": callbacks, "loss": self.loss}
+        (fitted,) = resume_members(directory, self.config, self.network, df, None, **asked)
+        return self._commit(fitted.config, fitted)
 
     def finetune(
         self,
@@ -170,7 +170,9 @@ class Forecaster:
     ) -> Self:
         """Starts a new run from the trained weights, those that `predict` uses, on the same or on other series.
 
-        Statistics of the scaler are fitted anew, on the training rows of the new table.
+        Statistics of the scaler are fitted anew, on the training rows of the new table. The embedding of a series is
+        found by its identifier (so for a network of your own, if it keeps it in `lstmjax.nn.SeriesEmbedding`); a series
+        that was not trained before starts from the mean, with a warning. Columns are found by their names.
 
         Args:
             df: the table.
@@ -185,13 +187,12 @@ class Forecaster:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
             CheckpointError: it was trained with a loss of your own, which is missing.
         """
-        check_loss(self.fitted.own_loss, self.loss, "the forecaster")
-        trained = self.fitted.forecasting
+        trained = self.fitted
+        check_loss(trained.own_loss, self.loss, "the forecaster")
         unset = {"train.batch_shards": None, "train.refit_all": False}
-        config = self.fitted.config.replace(unset | dict(options or {}))
-        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "loss": self.loss}
-        asked |= {"start": trained.weights, "categories": trained.scaling.categories, "callbacks": callbacks}
-        return self._commit(config, fit_table(config, self.network, df, **asked))
+        config = in_trained_order(trained.config.replace(unset | dict(options or {})), trained)
+        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "trained": trained}
+        return self._trained(config, df, callbacks=callbacks, **asked)
 
     def fit_prepared(self, prepared: Prepared, *, until: int | None = None, callbacks: Sequence[Callback] = ()) -> Self:
         """`fit` on data that is split, scaled and windowed already.
@@ -201,9 +202,7 @@ class Forecaster:
             until: stop at this step, short of ``train.max_steps``; the schedule is that of the whole run.
             callbacks: as in `fit`.
         """
-        asked: dict[str, Any] = {"until": until, "callbacks": callbacks, "loss": self.loss}
-        fitted = train_one(self.config, self.network, prepared, **asked)
-        return self._commit(self.config, fitted)
+        return self._trained(self.config, prepared, until=until, callbacks=callbacks)
 
     def predict(self, df: Any = None, futr_df: Any = None) -> Any:
         """Forecasts the ``h`` rows after the last observation of every series.
@@ -336,6 +335,10 @@ class Forecaster:
         fitted = load_fitted(directory, network, member)
         check_loaded_loss(fitted.own_loss, loss, directory)
         return cls.of(fitted, network, loss)
+
+    def _trained(self, config: RunConfig, df: Any, **asked: Any) -> Self:
+        (fitted,) = fit_members(config, self.network, df, [config.train.seed], loss=self.loss, **asked)
+        return self._commit(config, fitted)
 
     def _commit(self, config: RunConfig, fitted: Fitted) -> Self:
         """Takes what was trained; nothing before it changes the forecaster."""

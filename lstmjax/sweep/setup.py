@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstmjax.config import RunConfig, option_fields, rules
+from lstmjax.config import RunConfig
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import panel_digest
+from lstmjax.forecaster.resume import without_free
 from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import absolute_paths
@@ -84,9 +85,7 @@ def _describe(
 ) -> dict[str, Any]:
     """What tells a sweep from every other."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
-    # Neither a path nor a dataset says what the data are: their digest does.
-    free = {"data.dataset", *(name for name in option_fields() if rules(name).resume == "free")}
-    options = json.loads(base.replace({name: option_fields()[name].default for name in free}).to_json())
+    options = json.loads(without_free(base).to_json())
     return {
         "space": json.loads(space.to_json()),
         "options": options,

@@ -74,7 +74,7 @@ ACT_ALWAYS = {
     "optimizer": "name learning_rate schedule warmup_steps weight_decay clip_norm clip_value",
     "train": """max_steps batch_size val_check_steps early_stop_patience_steps val_windows max_seconds loss seed
         batch_shards chunk_steps
-        refit_all""",
+        save_every_seconds refit_all""",
     "outputs": "plot_windows",
 }
 """All others. An option that is added goes here, or among `VALUES` and says in its field where it acts."""
