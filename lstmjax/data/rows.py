@@ -3,8 +3,8 @@
 import dataclasses
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -124,6 +124,11 @@ class Known:
 
     zone: str | None = None
     categories: Mapping[str, Sequence[str]] | None = None
+
+    @classmethod
+    def as_text(cls, names: Iterable[str] | None) -> Self:
+        """That some covariates are of text, and the others of numbers; None: nothing is known."""
+        return cls(categories=None if names is None else dict.fromkeys(names, ()))
 
 
 def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: Any, known: Known) -> Table:

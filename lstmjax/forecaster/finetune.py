@@ -1,6 +1,7 @@
 """Starts a new run from trained weights: what belongs to a series, a target or a covariate is found by its name."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -79,7 +80,7 @@ def starting_weights(trained: Fitted, network: UserNetwork | None, config: RunCo
         place = places(prepared.panel.ids, trained.tail.ids)
         rows = np.where(place >= 0, numbers[place], -1)
         _warn_of_new_series(prepared.panel.ids[rows < 0].tolist(), len(rows))
-        params = dict(weights.params)
+        params: dict[str, Any] = dict(weights.params)
         for name in tables:
             table = np.asarray(params[name])
             mean = table[numbers[numbers >= 0]].mean(axis=0)

@@ -145,8 +145,7 @@ def fit_members(
     else:
         data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
         categories = None if trained is None else trained.forecasting.scaling.categories
-        of_text = None if categories is None else {name: list[str]() for name in categories}
-        panel = panel_from_table(df, data, futr=futr_df, known=Known(categories=of_text))
+        panel = panel_from_table(df, data, futr=futr_df, known=Known.as_text(categories))
         prepared = prepare(panel, data, with_test=False, categories=categories)
     config = resolved_config(config, prepared, network, len(seeds))
     if config.train.refit_all:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.config import RunConfig
+from lstmjax.data.categories import Categories
 from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.rows import Known
 from lstmjax.data.source import load_source
 from lstmjax.data.summary import header
 from lstmjax.forecaster.checkpoints import panel_digest
@@ -47,13 +49,16 @@ def absolute_paths(data: Any) -> Any:
     return dataclasses.replace(data, **{name: str(Path(p).resolve()) for name, p in paths.items() if p is not None})
 
 
-def make_job(config: RunConfig, seeds: int | None, network: UserNetwork | None) -> Job:
+def make_job(
+    config: RunConfig, seeds: int | None, network: UserNetwork | None, categories: Categories | None = None
+) -> Job:
     """Reads and prepares the data, and resolves the options.
 
     Args:
         config: the options, with the settings of a named data set.
         seeds: how many, from ``train.seed`` on; None: a run of one seed, without a folder per seed.
         network: a network of the user's own; None for that of ``config.model``.
+        categories: of text covariates, where the run starts from trained weights. Default: those of the training rows.
 
     Raises:
         ConfigError: an option does not fit.
@@ -61,8 +66,8 @@ def make_job(config: RunConfig, seeds: int | None, network: UserNetwork | None) 
     """
     config = dataclasses.replace(config, data=absolute_paths(config.data))
     source = load_source(config.data)
-    panel = source.panel(config.data)
-    prepared = prepare(panel, config.data, with_test=True)
+    panel = source.panel(config.data, known=Known.as_text(categories))
+    prepared = prepare(panel, config.data, with_test=True, categories=categories)
     members = 1 if seeds is None else seeds
     return Job(
         config=resolved_config(config, prepared, network, members),

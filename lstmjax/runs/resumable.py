@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from lstmjax.config import RunConfig
+from lstmjax.data.categories import Categories
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster import resume
-from lstmjax.forecaster.checkpoints import START
+from lstmjax.forecaster.checkpoints import CHECKPOINTS, START
 from lstmjax.forecaster.run_kind import read_description, seeds_of
 from lstmjax.runs.job import Job
 from lstmjax.storage import checkpoint
@@ -41,6 +42,15 @@ def checkpoint_to_resume(
     if found is None and not job.alone:
         resume.check_seeds(seeds_of(directory), job.seeds)
     _check_origin(Path(directory), read_description(Path(directory)).get("finetuned_from"), found, config)
+    return found
+
+
+def trained_categories(directory: Path | str) -> Categories | None:
+    """The categories of text covariates that a fine-tuned run has from the run it began with; None for other runs."""
+    checkpoints = Path(directory) / CHECKPOINTS
+    if read_description(Path(directory)).get("finetuned_from") is None or not checkpoint.steps(checkpoints):
+        return None
+    found: Categories | None = checkpoint.load(checkpoints).metadata["scaling"].get("categories")
     return found
 
 

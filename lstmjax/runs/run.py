@@ -30,7 +30,7 @@ from lstmjax.runs.decoration import Tracker, heard
 from lstmjax.runs.directory import RunDirectory, outputs_written
 from lstmjax.runs.job import Job, make_job
 from lstmjax.runs.outputs import Outputs, write_outputs
-from lstmjax.runs.resumable import checkpoint_to_resume
+from lstmjax.runs.resumable import checkpoint_to_resume, trained_categories
 from lstmjax.runs.seeds import write_seeds
 from lstmjax.runs.signals import Signals
 from lstmjax.storage import checkpoint
@@ -99,8 +99,11 @@ def train_run(
     RunDirectory.check_free(directory, "run" if seeds is None else "seeds", overwrite=overwrite)
     config = dataclasses.replace(config, data=with_dataset_settings(config.data))
     trained = None if finetune_from is None else Forecaster.load(finetune_from, network=network).fitted
-    job = make_job(config if trained is None else in_trained_order(config, trained), seeds, network)
-    start = None if trained is None else starting_weights(trained, network, job.config, job.prepared)
+    if trained is None:
+        job, start = make_job(config, seeds, network), None
+    else:
+        job = make_job(in_trained_order(config, trained), seeds, network, trained.forecasting.scaling.categories)
+        start = starting_weights(trained, network, job.config, job.prepared)
     say(job.sizes())
     with _new_directories(directory, job, overwrite=overwrite, finetuned_from=finetune_from) as (run, members):
         return _carry_out(run, members, job, None, start, callbacks, signals or Signals(), say)
@@ -146,7 +149,7 @@ def resume_run(
     config = stored if config is None else agreed_config(stored, config, directory)
     if kind == "seeds" and seeds is None:
         seeds = len(seeds_of(directory))
-    job = make_job(config, seeds, network)
+    job = make_job(config, seeds, network, trained_categories(directory))
     if into is not None:
         checkpoint_to_resume(directory, stored, config, job)  # before anything is copied
     with RunDirectory.reopen(directory, kind, into=into) as run:
