@@ -20,7 +20,7 @@ from lstmjax.evaluation.windows import Evaluation
 from lstmjax.forecaster.fit import fit_table, train_one
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, network_name
-from lstmjax.forecaster.own_loss import check_loaded_loss, check_loss
+from lstmjax.forecaster.own_loss import require_loss, warn_of_missing_loss
 from lstmjax.forecaster.predict import (
     aligned,
     compatible_panel,
@@ -152,7 +152,8 @@ class Forecaster:
             CheckpointError: no run is found, its checkpoints do not verify, or the table is another.
             ConfigError: this forecaster's config is another; names the options.
         """
-        with old_run(directory, self.config, df, futr_df, network=self.network) as (config, prepared, store):
+        own: dict[str, Any] = {"network": self.network, "loss": self.loss}
+        with old_run(directory, self.config, df, futr_df, **own) as (config, prepared, store):
             asked: dict[str, Any] = {"store": store, "callbacks": callbacks, "loss": self.loss}
             return self._commit(config, train_one(config, self.network, prepared, **asked))
 
@@ -183,7 +184,7 @@ class Forecaster:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
             CheckpointError: it was trained with a loss of your own, which is missing.
         """
-        check_loss(self.fitted.own_loss, self.loss, "the forecaster")
+        require_loss(self.fitted.own_loss, self.loss)
         start = self.fitted.forecasting.weights
         unset = {"train.batch_shards": None, "train.refit_all": False}
         config = self.fitted.config.replace(unset | dict(options or {}))
@@ -322,18 +323,18 @@ class Forecaster:
         Args:
             directory: where it was written. Of a run that has not ended, the best weights so far are taken.
             network: the network of your own that it was trained with.
-            loss: the loss of your own that it was trained with; only `finetune` needs it.
+            loss: the loss of your own that it was trained with, or another; only `finetune` needs it.
             member: which, where several were trained together; there it must be given.
 
         Raises:
-            CheckpointError: nothing is there, it does not verify, it was trained with another network or loss, or
-                there are several.
+            CheckpointError: nothing is there, it does not verify, it was trained with another network, or there are
+                several.
 
         Warns:
             CheckpointWarning: it was trained with a loss of your own, and none is given.
         """
         fitted = load_fitted(directory, network, member)
-        check_loaded_loss(fitted.own_loss, loss, directory)
+        warn_of_missing_loss(fitted.own_loss, loss, directory)
         return cls.of(fitted, network, loss)
 
     def _commit(self, config: RunConfig, fitted: Fitted) -> Self:

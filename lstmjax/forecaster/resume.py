@@ -17,11 +17,13 @@ from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, PREFIX, Store, check_resumable, panel_digest
 from lstmjax.forecaster.fitted import versions
 from lstmjax.forecaster.network import UserNetwork, check_network
+from lstmjax.forecaster.own_loss import check_loss
 from lstmjax.forecaster.run_kind import check_kind
 from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
+from lstmjax.training.losses import OwnLoss
 
 SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.refit_all")
 """Options whose change does not change what is trained. The data may lie elsewhere, but must be the same."""
@@ -78,6 +80,7 @@ def old_run(
     *,
     seeds: Sequence[int] | None = None,
     network: UserNetwork | None = None,
+    loss: OwnLoss | None = None,
 ) -> Iterator[tuple[RunConfig, Prepared, Store]]:
     """A run to resume, for this process alone.
 
@@ -88,6 +91,7 @@ def old_run(
         futr_df: its known-future covariates.
         seeds: those of a population. Default: ``train.seed``.
         network: the network of the user's own that it was begun with.
+        loss: the loss of the user's own that it was begun with.
 
     Yields:
         The options, the data, and where to continue from.
@@ -111,6 +115,7 @@ def old_run(
             check_members(found, seeds)
             check_data(found.metadata["data_sha256"], digest, directory, name)
             check_network(found, network, agreed, directory)
+            check_loss(found.metadata.get("own_loss"), loss, directory)
         write_config(directory, agreed)
         store = Store(Path(directory), digest, found, _logs(directory, len(seeds)))
         yield agreed, prepare(panel, agreed.data, with_test=False), store

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -75,7 +76,8 @@ def resume_seeds(
     callbacks: Sequence[Callback] = (),
 ) -> list[Forecaster]:
     """Continues what `fit_seeds` began, as `Forecaster.resume` does with a single run; arguments as there."""
-    with old_run(directory, RunConfig(), df, futr_df, seeds=seeds, network=network) as (config, prepared, store):
+    asked: dict[str, Any] = {"seeds": seeds, "network": network, "loss": loss}
+    with old_run(directory, RunConfig(), df, futr_df, **asked) as (config, prepared, store):
         resolved = resolved_config(config, prepared, network, len(seeds))
         fitted = train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks, loss=loss)
         return [Forecaster.of(member, network, loss) for member in fitted]

@@ -12,6 +12,7 @@ from lstmjax.data.source import load_source
 from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.network import UserNetwork
+from lstmjax.training.losses import OwnLoss
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Job:
     Attributes:
         config: all options, with all that was inferred filled in.
         network: a network of the user's own; None for that of ``config.model``.
+        loss: a loss of the user's own; None for that of ``train.loss``.
         prepared: the data.
         data_sha256: digest of the data.
         source: what to call the data.
@@ -30,6 +32,7 @@ class Job:
 
     config: RunConfig
     network: UserNetwork | None
+    loss: OwnLoss | None
     prepared: Prepared
     data_sha256: str
     source: str
@@ -55,13 +58,16 @@ def absolute_paths(data: Any) -> Any:
     return dataclasses.replace(data, **{name: str(Path(p).resolve()) for name, p in paths.items() if p is not None})
 
 
-def make_job(config: RunConfig, seeds: int | None, network: UserNetwork | None) -> Job:
+def make_job(
+    config: RunConfig, seeds: int | None, network: UserNetwork | None = None, loss: OwnLoss | None = None
+) -> Job:
     """Reads and prepares the data, and resolves the options.
 
     Args:
         config: the options, with the settings of a named data set.
         seeds: how many, from ``train.seed`` on; None: a run of one seed, without a folder per seed.
         network: a network of the user's own; None for that of ``config.model``.
+        loss: a loss of the user's own; None for that of ``train.loss``.
 
     Raises:
         ConfigError: an option does not fit.
@@ -75,6 +81,7 @@ def make_job(config: RunConfig, seeds: int | None, network: UserNetwork | None) 
     return Job(
         config=resolved_config(config, prepared, network, members),
         network=network,
+        loss=loss,
         prepared=prepared,
         data_sha256=panel_digest(panel),
         source=source.name,

@@ -6,6 +6,7 @@ from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import START
 from lstmjax.forecaster.network import check_network
+from lstmjax.forecaster.own_loss import check_loss
 from lstmjax.forecaster.resume import check_data, check_members, check_seeds, newest_checkpoint
 from lstmjax.forecaster.run_kind import read_description, seeds_of
 from lstmjax.runs.job import Job
@@ -27,8 +28,8 @@ def checkpoint_to_resume(
         None where the run starts from its beginning.
 
     Raises:
-        CheckpointError: the data, the seeds or the network are others; no checkpoint verifies; or the weights that a
-            fine-tuned run began with are missing.
+        CheckpointError: the data, the seeds, the network or the loss are others; no checkpoint verifies; or the
+            weights that a fine-tuned run began with are missing.
     """
     described = read_description(Path(directory))
     check_data(described.get("data_sha256"), job.data_sha256, directory, job.source)
@@ -36,6 +37,7 @@ def checkpoint_to_resume(
     if found is not None:
         check_members(found, job.seeds)
         check_network(found, job.network, config, directory)
+        check_loss(found.metadata.get("own_loss"), job.loss, directory)
     elif not job.alone:
         check_seeds(seeds_of(directory), job.seeds)
     _check_origin(Path(directory), described.get("finetuned_from"), found, config)
