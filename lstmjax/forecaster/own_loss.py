@@ -44,7 +44,9 @@ def warn_of_missing_loss(theirs: str | None, loss: OwnLoss | None, source: objec
 
 
 def require_loss(theirs: str | None, loss: OwnLoss | None) -> None:
-    """Refuses to fine-tune with ``train.loss`` what was trained with a loss of the user's own. Another own one is allowed.
+    """Refuses to fine-tune with ``train.loss`` what was trained with a loss of the user's own.
+
+    Another loss of the user's own is allowed.
 
     Raises:
         CheckpointError: names what it was trained with.
