@@ -25,7 +25,20 @@ from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
 from lstmjax.forecaster.own_loss import own_loss_name
 from lstmjax.forecaster.resume import new_run
-from lstmjax.training import Callback, TrainingData, TrainResult, Weights, functional, resolve_batch, train, widest
+from lstmjax.models.sizes import with_sizes
+from lstmjax.training import (
+    Callback,
+    TimeLimit,
+    TrainingData,
+    TrainResult,
+    Weights,
+    evenly_spaced,
+    functional,
+    resolve_batch,
+    train,
+    val_windows,
+    widest,
+)
 from lstmjax.training.losses import OwnLoss
 
 
@@ -67,7 +80,10 @@ def train_members(
     if start is not None:
         check_start(start, made)
     source = made if start is None else functional(made)[0].merge(start)
-    data = TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec, loss=loss)
+    held = evenly_spaced(prepared.validation, val_windows(config.train))
+    data = TrainingData(prepared.arrays, prepared.train, held, prepared.spec, loss=loss)
+    if config.train.max_seconds is not None:
+        callbacks = [*callbacks, TimeLimit(config.train.max_seconds)]
     frame = Fitted.of(config, network_name(network, config), prepared, Trained.of(prepared), own_loss_name(loss))
 
     def run(until: int | None, **options: object) -> TrainResult:
@@ -150,7 +166,7 @@ def warn_of_refit(config: RunConfig) -> None:
 def resolved_config(
     config: RunConfig, prepared: Prepared, network: UserNetwork | None = None, members: int = 1
 ) -> RunConfig:
-    """The options with all that was inferred filled in: frequency, season, splits, and the parts of a batch.
+    """The options with all that was inferred filled in: frequency, season, splits, sizes, and the parts of a batch.
 
     Args:
         config: as the user gave it.
@@ -166,9 +182,9 @@ def resolved_config(
             "optimizer.schedule is 'plateau', which needs validation windows, and there are none: give rows to "
             "data.val_size (at least data.h), or choose another schedule"
         )
-    _, first = functional(network_for(network, config, prepared.spec))
     windows = max(1, len(prepared.train.series))
+    sizes = with_sizes(config.model, prepared.spec, windows) if network is None else config.model
+    config = dataclasses.replace(config, data=prepared.config, model=sizes)
+    _, first = functional(network_for(network, config, prepared.spec))
     _, shards = resolve_batch(config.train, windows, members, widest=widest(first))
-    return dataclasses.replace(
-        config, data=prepared.config, train=dataclasses.replace(config.train, batch_shards=shards)
-    )
+    return config.replace({"train.batch_shards": shards, "train.val_windows": val_windows(config.train)})

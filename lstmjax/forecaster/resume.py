@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lstmjax.config import RunConfig, option_names
+from lstmjax.config import RunConfig, option_names, rules
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
@@ -24,24 +24,7 @@ from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
 from lstmjax.training.losses import OwnLoss
-
-SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.refit_all")
-"""Options whose change does not change what is trained. The data may lie elsewhere, but must be the same."""
-
-INFERRED = (
-    "data.dataset",
-    "data.path",
-    "data.futr_path",
-    "data.freq",
-    "data.season_length",
-    "data.val_size",
-    "data.test_size",
-    "train.batch_shards",
-)
-"""Options that a run fills in where none is given; None in them is no change."""
-
-STRETCHED = ("cosine", "onecycle")
-"""Schedules that depend on ``train.max_steps``: with more of them, all steps would have been others."""
+from lstmjax.training.schedules import STRETCHED
 
 
 @contextlib.contextmanager
@@ -189,17 +172,19 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
     """
     then, now = _flat(stored), _flat(given)
     changes = {
-        name: value for name, value in now.items() if value != then[name] and not (value is None and name in INFERRED)
+        name: value
+        for name, value in now.items()
+        if value != then[name] and not (value is None and rules(name).resume in ("inferred", "free"))
     }
-    more_steps = "train.max_steps" in changes and given.train.max_steps > stored.train.max_steps
-    refused = [name for name in changes if name not in SAFE and not (name == "train.max_steps" and more_steps)]
+    grown = [name for name, value in changes.items() if rules(name).resume == "more" and value > then[name]]
+    refused = [name for name in changes if rules(name).resume != "free" and name not in grown]
     if refused:
         told = ", ".join(f"{name} (was {then[name]!r}, now {changes[name]!r})" for name in refused)
         raise ConfigError(
             f"{directory}: a run is resumed with its own options, but these differ: {told}: leave them out, "
             f"or start a new run from its weights: lstmjax train --finetune-from {directory}"
         )
-    if more_steps and stored.optimizer.schedule in STRETCHED:
+    if "train.max_steps" in grown and stored.optimizer.schedule in STRETCHED:
         raise ConfigError(
             f"{directory}: optimizer.schedule is {stored.optimizer.schedule!r}, which depends on train.max_steps (was "
             f"{stored.train.max_steps}, now {given.train.max_steps}): leave it, or start a new run from its weights: "

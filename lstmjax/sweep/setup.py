@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstmjax.config import RunConfig
+from lstmjax.config import RunConfig, option_fields, rules
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import panel_digest
-from lstmjax.forecaster.resume import SAFE
 from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import absolute_paths
@@ -83,9 +82,9 @@ def _describe(
 ) -> dict[str, Any]:
     """What tells a sweep from every other."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
-    neutral = dict.fromkeys(SAFE) | {"train.refit_all": False}
-    # A path and a dataset exclude each other, and neither says what the data are: their digest does.
-    options = json.loads(base.replace(neutral | {"data.dataset": None}).to_json())
+    # Neither a path nor a dataset says what the data are: their digest does.
+    free = {"data.dataset", *(name for name in option_fields() if rules(name).resume == "free")}
+    options = json.loads(base.replace({name: option_fields()[name].default for name in free}).to_json())
     return {
         "space": json.loads(space.to_json()),
         "options": options,

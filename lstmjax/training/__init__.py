@@ -2,6 +2,8 @@
 
 from lstmjax.training.callback import Callback as Callback
 from lstmjax.training.data import TrainingData as TrainingData
+from lstmjax.training.data import evenly_spaced as evenly_spaced
+from lstmjax.training.data import val_windows as val_windows
 from lstmjax.training.functional import Functional as Functional
 from lstmjax.training.functional import Network as Network
 from lstmjax.training.functional import Weights as Weights
@@ -22,3 +24,4 @@ from lstmjax.training.report import Check as Check
 from lstmjax.training.report import Status as Status
 from lstmjax.training.report import TrainResult as TrainResult
 from lstmjax.training.state import TrainState as TrainState
+from lstmjax.training.time_limit import TimeLimit as TimeLimit

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
+from lstmjax.config import TrainConfig
 from lstmjax.data.windows import PanelArrays, Rescaling, Windows
 from lstmjax.errors import DataError
 from lstmjax.training.losses import OwnLoss
@@ -32,6 +33,31 @@ class TrainingData(NamedTuple):
     """From the scaled units of ``arrays`` to those of this member; None where they are the same."""
     loss: OwnLoss | None = None
     """A loss of the user's own, instead of ``train.loss``."""
+
+
+def val_windows(config: TrainConfig) -> int:
+    """How many windows a validation check looks at; 0: all.
+
+    An update costs about three times a forecast, so three tenths of the windows between two checks take a tenth of
+    their time.
+    """
+    if config.val_windows is not None:
+        return config.val_windows
+    return max(256, 3 * config.val_check_steps * config.batch_size // 10)
+
+
+def evenly_spaced(windows: Windows, count: int) -> Windows:
+    """Takes some windows, evenly spaced over all series and times.
+
+    Args:
+        windows: the windows, by series, then time.
+        count: how many; all if there are no more, or if it is 0.
+    """
+    held = len(windows.series)
+    if not 0 < count < held:
+        return windows
+    chosen = np.arange(count) * held // count
+    return Windows(*(np.asarray(column)[chosen] for column in windows))
 
 
 class Layout(NamedTuple):

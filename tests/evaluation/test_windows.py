@@ -11,7 +11,7 @@ from lstmjax.data.table import DataWarning
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation import metrics
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.h": 2,
         "data.input_size": 4,

@@ -18,6 +18,7 @@ OPTIONS = [
     "--data.val-size=8",
     "--data.test-size=8",
     "--model.hidden-size=24",
+    "--model.name=direct",
     "--model.head-size=0",
     "--train.batch-size=32",
     "--train.batch-shards=1",

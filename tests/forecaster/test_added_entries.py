@@ -19,7 +19,7 @@ from lstmjax.runs.run import train_run
 from lstmjax.sweep.population.objective import metric_names
 from lstmjax.training.losses import LOSSES
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.h": 2,
         "data.input_size": 6,

@@ -8,7 +8,7 @@ import lstmjax
 from lstmjax.data import forecast_windows
 from lstmjax.errors import ConfigError
 
-CONFIG = lstmjax.RunConfig().replace(
+CONFIG = lstmjax.RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {"data.h": 3, "data.input_size": 8, "data.val_size": 9, "model.hidden_size": 4, "model.head_size": 0}
     | {"train.max_steps": 3, "train.batch_size": 8}
 )

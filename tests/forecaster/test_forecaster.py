@@ -17,7 +17,7 @@ from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.nn import LSTM
 from lstmjax.window import Forecast, WindowBatch, WindowSpec, lookback_features
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.h": 6,
         "data.input_size": 24,

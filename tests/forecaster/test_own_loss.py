@@ -11,7 +11,7 @@ from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.runs.run import resume_run, train_run
 from lstmjax.storage.checkpoint import CheckpointWarning
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.h": 2,
         "data.input_size": 6,

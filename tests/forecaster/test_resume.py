@@ -19,7 +19,7 @@ from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
 from lstmjax.storage.metrics_log import MetricsLog
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.h": 2,
         "data.input_size": 4,
