@@ -14,11 +14,10 @@ from lstmjax.data.categories import Categories, encoded, encoded_names, trained_
 from lstmjax.data.identity import as_labels, places
 from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
-from lstmjax.data.scaling_warnings import warn_clipped, warn_constant, warn_rounded
+from lstmjax.data.scaling_checks import check_statistics, warn_clipped, warn_constant, warn_rounded
 from lstmjax.data.split import Split
 from lstmjax.data.transform import TRANSFORMS, transformed
 from lstmjax.data.windows import PanelArrays, Rescaling
-from lstmjax.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,7 @@ def rescaling(base: Scaling, own: Scaling, arrays: PanelArrays) -> Rescaling:
 def unscale(
     values: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], scaling: Scaling
 ) -> Float64[np.ndarray, "W H C"]:
-    """Turns scaled targets into the table's units.
+    """Turns scaled forecasts of targets into the table's units, no lower than `Scaling.clip_min`.
 
     Args:
         values: (W, H, C) scaled values of W windows.
@@ -245,7 +244,7 @@ def in_units(values: Any, center: Any, spread: Any, transform: str, clip_min: fl
 def scale_targets(
     values: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], scaling: Scaling
 ) -> Float64[np.ndarray, "W H C"]:
-    """Scales targets, in float64: the inverse of `unscale`.
+    """Scales targets, in float64: the inverse of `unscale`, where nothing is clipped.
 
     Args:
         values: (W, H, C) targets of W windows in the table's units.
@@ -303,21 +302,13 @@ def _masked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_statistics(scaling: Scaling, panel: Panel) -> None:
-    """Requires finite centers and positive scales: the square of a large or small value may exceed float64."""
-    of_series = [f"series {name!r}, " for name in panel.ids] if scaling.per_series else [""]
+    """Requires finite centers and positive scales of targets and covariates."""
     schema = panel.schema
-    groups = [(of_series, schema.channels, scaling.y_center, scaling.y_scale)]
+    ids = [f"series {name!r}, " for name in panel.ids] if scaling.per_series else [""]
+    check_statistics(ids, schema.channels, scaling.y_center, scaling.y_scale)
     for group, names in zip(_COVARIATES, (schema.hist_exog, schema.futr_exog, schema.stat_exog), strict=True):
         center, spread = scaling.of_covariates(group)
-        groups.append(([""], tuple(encoded_names(names, scaling.categories)), center[None], spread[None]))
-    for series, columns, center, spread in groups:
-        useless = np.argwhere(~(np.isfinite(center) & np.isfinite(spread) & (spread > 0)))
-        if len(useless):
-            row, column = useless[0]
-            raise DataError(
-                f"{series[row]}column {columns[column]!r} is scaled by a center of {center[row, column]:g} and a scale "
-                f"of {spread[row, column]:g}: give it in another unit, its values are too large or differ too little"
-            )
+        check_statistics([""], tuple(encoded_names(names, scaling.categories)), center[None], spread[None])
 
 
 def _deviations(panel: Panel, rows: Int[np.ndarray, " N"]) -> Float64[np.ndarray, "N C"]:

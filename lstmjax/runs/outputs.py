@@ -162,6 +162,7 @@ def _refit(
     (folder / CONFIG_FILE).unlink(missing_ok=True)  # which says that a refit is whole
     found = checkpoint.load(folder / CHECKPOINTS, upto=steps) if checkpoint.steps(folder / CHECKPOINTS) else None
     store = Store(folder, data_sha256, found, (folder / LOG_FILE,))
-    (again,) = train_members(config, network, prepared, [config.train.seed], until=steps, start=start, store=store)
+    asked: dict[str, Any] = {"until": steps, "start": start, "store": store, "loss": evaluated.loss}
+    (again,) = train_members(config, network, prepared, [config.train.seed], **asked)
     write_config(folder, again.config)
-    return Forecaster.of(fitted.replace(refit=again.selected), network), prepared.arrays
+    return Forecaster.of(fitted.replace(refit=again.selected), network, evaluated.loss), prepared.arrays
