@@ -27,7 +27,7 @@ def check_shapes(x: Any, expected: Mapping[str, tuple[Any, tuple[Any, ...]]]) ->
     """Requires the expected shapes; JAX would broadcast some other shapes without an error.
 
     Args:
-        x: the inputs, for the message.
+        x: the inputs, for the message; None to leave them out.
         expected: by name an array, or None, and its shape.
 
     Raises:
@@ -35,7 +35,7 @@ def check_shapes(x: Any, expected: Mapping[str, tuple[Any, tuple[Any, ...]]]) ->
     """
     for name, (array, wanted) in expected.items():
         if array is not None and jnp.shape(array) != wanted:
-            beside = "" if array is x else f" for x of shape {jnp.shape(x)}"
+            beside = "" if x is None or array is x else f" for x of shape {jnp.shape(x)}"
             raise ValueError(f"{name} has shape {jnp.shape(array)}: expected {wanted}{beside}")
 
 
