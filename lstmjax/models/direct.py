@@ -1,5 +1,7 @@
 """The direct network: it decodes all steps of the horizon at once from the state after the last input."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -7,16 +9,14 @@ from jaxtyping import Array, Float
 
 from lstmjax import nn
 from lstmjax.config import ModelConfig
-from lstmjax.models.encoder import make_encoder
-from lstmjax.models.instance_norm import make_norm, normalize, restore
-from lstmjax.models.residual import Residual
-from lstmjax.window import Forecast, WindowBatch, WindowSpec, lookback_features
+from lstmjax.models.network import Network
+from lstmjax.window import WindowBatch, WindowSpec, lookback_features
 
 STEP_FEATURES = 16
 """Smallest number of features of one step of the horizon before that step is decoded."""
 
 
-class DirectNetwork(nnx.Module):
+class DirectNetwork(Network):
     """LSTM layers over the lookback, and dense layers from their last state to the whole horizon.
 
     So every forecast depends on the last input. This is not so in libraries that decode step k from the hidden state k
@@ -40,10 +40,8 @@ class DirectNetwork(nnx.Module):
     """
 
     def __init__(self, spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
-        self.spec = spec
-        self.residual = Residual.of(spec, config)
-        self.norm = make_norm(spec, config)
-        self.encoder, self.dropout, self.forget_bias = make_encoder(spec.in_features, config, rngs=rngs)
+        super().__init__(spec, config)
+        self.encoder = self.lstm_layers(spec.in_features, config, rngs=rngs)
         self.state_dropout = nn.Dropout(self.dropout)
         future = 2 * spec.futr_exog
         embedded = config.series_embedding
@@ -60,28 +58,11 @@ class DirectNetwork(nnx.Module):
         self.step_hidden = nnx.Linear(step_features + future, config.head_size, rngs=rngs) if config.head_size else None
         self.step = nnx.Linear(config.head_size or step_features + future, spec.targets, rngs=rngs)
 
-    def begin(self) -> None:
-        """Sets the first weights that depend on hyperparameters; called again where these are traced."""
-        if self.forget_bias is not None:
-            self.encoder.set_forget_bias(self.forget_bias[...])
-
-    def __call__(
-        self, window: WindowBatch, *, rngs: nnx.Rngs | None = None, deterministic: bool | None = None
-    ) -> Forecast:
-        """Forecasts a batch of windows.
-
-        Args:
-            window: the data up to the cut-offs.
-            rngs: where dropout masks come from (stream "dropout").
-            deterministic: no dropout; default as set by `train()` or `eval()`.
-
-        Returns:
-            A point forecast, parameters of shape (B, H, C, 1), scaled units.
-        """
-        window, statistics = normalize(self.norm, window)
+    def decoded(self, window: WindowBatch, random: dict[str, Any]) -> Float[Array, "B H C"]:
+        """As `Network.decoded`."""
         steps = lookback_features(window)
-        state = self.encoder(steps, return_sequence=False, rngs=rngs, deterministic=deterministic)  # (B, hidden)
-        state = self.state_dropout(state, rngs=rngs, deterministic=deterministic)
+        state = self.encoder(steps, return_sequence=False, **random)  # (B, hidden)
+        state = self.state_dropout(state, **random)
         future = _future_features(window)  # (B, H, 2 Ff)
         batch = state.shape[0]
         known = [state, window.stat_exog, future.reshape(batch, -1)]
@@ -96,7 +77,7 @@ class DirectNetwork(nnx.Module):
             if self.step_hidden is not None:
                 steps = jax.nn.relu(self.step_hidden(steps))
             steps = self.step(steps)
-        return Forecast(restore(self.norm, steps + self.residual(window), statistics)[..., None])
+        return steps
 
 
 def _future_features(window: WindowBatch) -> Float[Array, "B H F"]:

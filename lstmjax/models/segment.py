@@ -1,5 +1,7 @@
 """The segment network: an LSTM over segments of the lookback, per channel, and one step for each segment ahead."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -7,14 +9,12 @@ from jaxtyping import Array, Float
 
 from lstmjax import nn
 from lstmjax.config import ModelConfig
-from lstmjax.models.encoder import make_encoder
-from lstmjax.models.instance_norm import make_norm, normalize, restore
-from lstmjax.models.residual import Residual
+from lstmjax.models.network import Network
 from lstmjax.ops import lstm_step
-from lstmjax.window import Forecast, WindowBatch, WindowSpec
+from lstmjax.window import WindowBatch, WindowSpec
 
 
-class SegmentNetwork(nnx.Module):
+class SegmentNetwork(Network):
     """An LSTM that reads segments of w rows instead of rows, and forecasts all segments of the horizon at once.
 
     Each channel is a sequence of its own, with the same weights. The lookback is cut into segments of w steps (padded
@@ -47,16 +47,14 @@ class SegmentNetwork(nnx.Module):
     """
 
     def __init__(self, spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
-        self.spec = spec
+        super().__init__(spec, config)
         self.size = config.segment_size
         self.segments = -(-spec.h // self.size)
-        self.residual = Residual.of(spec, config)
-        self.norm = make_norm(spec, config)
         hidden = config.hidden_size
         shared = spec.hist_exog + spec.futr_exog
         self.embed = nnx.Linear(2 * self.size, hidden, rngs=rngs)  # values and masks
         self.embed_exog = nnx.Linear(2 * self.size * shared, hidden, use_bias=False, rngs=rngs) if shared else None
-        self.encoder, self.dropout, self.forget_bias = make_encoder(hidden, config, rngs=rngs)
+        self.encoder = self.lstm_layers(hidden, config, rngs=rngs)
         self.position = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (self.segments, hidden)))
         ahead = 2 * self.size * spec.futr_exog
         self.query_future = nnx.Linear(ahead, hidden, rngs=rngs) if ahead else None
@@ -71,47 +69,27 @@ class SegmentNetwork(nnx.Module):
         self.recall = nnx.Linear(hidden, lookback, kernel_init=zeros, rngs=rngs) if config.recall else None
         self.highway = nnx.Linear(spec.input_size, spec.h, kernel_init=zeros, rngs=rngs) if config.highway else None
 
-    def begin(self) -> None:
-        """Sets the first weights that depend on hyperparameters; called again where these are traced."""
-        if self.forget_bias is not None:
-            self.encoder.set_forget_bias(self.forget_bias[...])
-
-    def __call__(
-        self, window: WindowBatch, *, rngs: nnx.Rngs | None = None, deterministic: bool | None = None
-    ) -> Forecast:
-        """Forecasts a batch of windows.
-
-        Args:
-            window: the data up to the cut-offs.
-            rngs: where dropout masks come from (stream "dropout").
-            deterministic: no dropout; default as set by `train()` or `eval()`.
-
-        Returns:
-            A point forecast, parameters of shape (B, H, C, 1), scaled units.
-        """
-        window, statistics = normalize(self.norm, window)
+    def decoded(self, window: WindowBatch, random: dict[str, Any]) -> Float[Array, "B H C"]:
+        """As `Network.decoded`."""
         batch, _, channels = window.y.shape
         steps = self._embedded(window).reshape(-1, batch * channels, self.embed.out_features)  # (n, B C, D)
-        carries = self.encoder(
-            steps, return_carry=True, return_sequence=False, time_major=True, rngs=rngs, deterministic=deterministic
-        )[0]
+        carries = self.encoder(steps, return_carry=True, return_sequence=False, time_major=True, **random)[0]
         x = self._queries(window)
         for layer, (c, h) in zip(self.encoder.forward, carries, strict=True):
             if layer is not self.encoder.forward[0]:
-                x = self.encoder.dropout(x, rngs=rngs, deterministic=deterministic)
+                x = self.encoder.dropout(x, **random)
             # From each carry one step for each of S queries. By broadcasting, the product with the state is computed
             # once for all of them, and that of a query that all windows share once for all windows.
             carry = c.reshape(batch, channels, 1, -1), h.reshape(batch, channels, 1, -1)  # (B, C, 1, D) each
             x = lstm_step(layer.cell.weights, carry, x)[1]  # (B, C, S, D)
-        x = self.output_dropout(x, rngs=rngs, deterministic=deterministic)
+        x = self.output_dropout(x, **random)
         values = self.output(x)  # (B, C, S, w)
         if self.recall is not None:
             values = values + self._recalled(self.recall(x), window)
         values = values.reshape(batch, channels, -1)[:, :, : self.spec.h]  # (B, C, H)
         if self.highway is not None:
             values = values + self.highway(jnp.swapaxes(window.y, 1, 2))
-        values = jnp.swapaxes(values, 1, 2) + self.residual(window)
-        return Forecast(restore(self.norm, values, statistics)[..., None])
+        return jnp.swapaxes(values, 1, 2)
 
     def _embedded(self, window: WindowBatch) -> Float[Array, "n B C D"]:
         """Embeds the segments of the lookback."""

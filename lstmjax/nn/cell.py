@@ -19,15 +19,21 @@ from lstmjax.ops.step import masked
 Activation = Callable[[Array], Array]
 
 
-class CellOptions(TypedDict, total=False):
+class CellRunOptions(TypedDict, total=False):
+    """The options of `LSTMCell` that neither have weights nor draw them."""
+
+    cell_zoneout: Rate
+    hidden_zoneout: Rate
+    dtype: DTypeLike | None
+
+
+class CellOptions(CellRunOptions, total=False):
     """The options of `LSTMCell`, which explains them; `LSTM` and `StackedLSTM` pass them to their cells."""
 
     proj_size: int
     peepholes: bool
     layer_norm: bool
     coupled_gates: bool
-    cell_zoneout: Rate
-    hidden_zoneout: Rate
     forget_bias: float
     chrono_steps: int | None
     gate_fn: Activation
@@ -35,7 +41,6 @@ class CellOptions(TypedDict, total=False):
     kernel_init: Initializer
     recurrent_kernel_init: Initializer | None
     bias_init: Initializer | None
-    dtype: DTypeLike | None
     param_dtype: DTypeLike
 
 

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from lstmjax import ops
-from lstmjax.nn.cell import Carry, CellOptions, LSTMCell
+from lstmjax.nn.cell import Carry, CellOptions, CellRunOptions, LSTMCell
 from lstmjax.nn.regularization import Dropout, Rate, Rngs, check_rate, draw_key, is_zero
 from lstmjax.nn.sequence import Call, SequenceModule
 from lstmjax.ops import recurrence
@@ -16,14 +16,18 @@ from lstmjax.ops.lstm import Implementation, check_options
 from lstmjax.ops.precision import wide
 
 
-class LayerOptions(CellOptions, total=False):
-    """The options of `LSTM` that `StackedLSTM` passes to each of its layers."""
+class LayerRunOptions(CellRunOptions, total=False):
+    """The options of `LSTM` that have no weights, and that `StackedLSTM` passes to each of its layers."""
 
     input_dropout: Rate
     recurrent_dropout: Rate
     unroll: int
     remat: bool | int
     implementation: Implementation
+
+
+class LayerOptions(LayerRunOptions, CellOptions, total=False):
+    """All options of `LSTM` that `StackedLSTM` passes to each of its layers."""
 
 
 class LSTM(SequenceModule[Carry]):
@@ -80,13 +84,13 @@ class LSTM(SequenceModule[Carry]):
         if implementation == "cudnn":
             self._check_cudnn()
 
-    def run(self, x: Array, carry: Carry | None, call: Call) -> tuple[Carry, Array]:
+    def run(self, x: Array, carry: Any, call: Call) -> tuple[Carry, Array]:
         """As `SequenceModule.run`."""
         cell, batch = self.cell, x.shape[1]
         if carry is not None:
             shapes = (batch, cell.hidden_features), (batch, cell.out_features)
             names = "initial_carry's c", "initial_carry's h"
-            recurrence.check_shapes(None, dict(zip(names, zip(carry, shapes, strict=True), strict=True)))
+            recurrence.check_shapes(dict(zip(names, zip(carry, shapes, strict=True), strict=True)))
         input_mask = self.input_dropout.mask((1, *x.shape[1:]), x.dtype, **call.random)
         if input_mask is not None:
             x = x * input_mask

@@ -106,7 +106,7 @@ class SequenceModule(nnx.Module, Generic[Carry]):
         reverse = self.reverse if reverse is None else reverse
         batch = recurrence.batch_size(x, time_major)
         expected = {"x": (x, (*x.shape[:2], self.in_features)), "seq_lengths": (seq_lengths, (batch,))}
-        recurrence.check_shapes(x, expected)
+        recurrence.check_shapes(expected, x)
         if not time_major:
             x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
         call = Call(seq_lengths, reverse, return_sequence, {"rngs": rngs, "deterministic": deterministic})
