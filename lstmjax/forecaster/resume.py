@@ -226,8 +226,8 @@ def checkpoint_to_resume(
         None where nothing was saved yet: the run starts from the beginning.
 
     Raises:
-        CheckpointError: the data, the seeds, the network or the loss are others; no checkpoint verifies; or an earlier version
-            trained otherwise.
+        CheckpointError: the data, the seeds, the network or the loss are others; no checkpoint verifies; or an earlier
+            version trained otherwise.
     """
     folder = Path(directory) / CHECKPOINTS
     check_data(read_description(Path(directory)).get("data_sha256"), data_sha256, directory, source)
