@@ -159,8 +159,8 @@ def evaluate(command: Evaluate) -> None:
     """``lstmjax evaluate``."""
     from lstmjax import parallel
     from lstmjax.forecaster import Forecaster
+    from lstmjax.runs.csv_file import write_table
     from lstmjax.runs.description import as_json
-    from lstmjax.runs.directory import write_table
     from lstmjax.runs.outputs import metrics_table
 
     parallel.configure_devices()
@@ -179,7 +179,7 @@ def predict(command: Predict) -> None:
     from lstmjax import parallel
     from lstmjax.data.table import read_table
     from lstmjax.forecaster import Forecaster
-    from lstmjax.runs.directory import csv_options, write_table
+    from lstmjax.runs.csv_file import csv_options, write_table
 
     parallel.configure_devices()
     forecaster = Forecaster.load(command.run)

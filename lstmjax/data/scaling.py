@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Int64, Shaped
+from jaxtyping import Float64, Int, Int64, Shaped
 
 from lstmjax.config import DataConfig
 from lstmjax.data.calendar import time_features
@@ -16,7 +16,7 @@ from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
 from lstmjax.data.scaling_checks import check_statistics, warn_clipped, warn_constant, warn_rounded
 from lstmjax.data.split import Split
-from lstmjax.data.transform import TRANSFORMS, transformed
+from lstmjax.data.transform import transformed
 from lstmjax.data.windows import PanelArrays, Rescaling
 
 
@@ -207,56 +207,6 @@ def rescaling(base: Scaling, own: Scaling, arrays: PanelArrays) -> Rescaling:
         columns[f"{group}_shift"] = np.append(shift, np.zeros(unscaled)) if unscaled else shift
     arrays32 = {name: column.astype(np.float32) for name, column in columns.items()}
     return Rescaling(**arrays32, series=own.series.astype(np.int32))
-
-
-def unscale(
-    values: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], scaling: Scaling
-) -> Float64[np.ndarray, "W H C"]:
-    """Turns scaled forecasts of targets into the table's units, no lower than `Scaling.clip_min`.
-
-    Args:
-        values: (W, H, C) scaled values of W windows.
-        series: (W,) the series of each.
-        scaling: the statistics.
-
-    Returns:
-        (W, H, C) float64.
-    """
-    center, spread = scaling.of_targets(np.asarray(series))
-    scaled = np.asarray(values, np.float64)
-    return in_units(scaled, center[:, None], spread[:, None], scaling.transform, scaling.clip_min)
-
-
-def in_units(values: Any, center: Any, spread: Any, transform: str, clip_min: float | None = None) -> Any:
-    """Turns scaled values into the table's units: the one place that does so, with NumPy and with JAX.
-
-    Args:
-        values: a NumPy or JAX array.
-        center: of the targets, of a shape that fits.
-        spread: of the targets.
-        transform: which is undone.
-        clip_min: the least value, see `Scaling`; missing values stay missing.
-    """
-    values = TRANSFORMS[transform].inverse(values * spread + center)
-    return values if clip_min is None else values.__array_namespace__().maximum(values, clip_min)
-
-
-def scale_targets(
-    values: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], scaling: Scaling
-) -> Float64[np.ndarray, "W H C"]:
-    """Scales targets, in float64: the inverse of `unscale`, where nothing is clipped.
-
-    Args:
-        values: (W, H, C) targets of W windows in the table's units.
-        series: (W,) the series of each.
-        scaling: the statistics.
-
-    Returns:
-        (W, H, C) float64.
-    """
-    center, spread = scaling.of_targets(np.asarray(series))
-    values = TRANSFORMS[scaling.transform].forward(np.asarray(values, np.float64))
-    return (values - center[:, None]) / spread[:, None]
 
 
 def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], panel: Panel) -> Scaling:

@@ -132,12 +132,7 @@ class Forecaster:
         return self._trained(self.config, df, callbacks=callbacks, **asked)
 
     def resume(
-        self,
-        directory: Path | str,
-        df: Any = None,
-        *,
-        futr_df: Any = None,
-        callbacks: Sequence[Callback] = (),
+        self, directory: Path | str, df: Any = None, *, futr_df: Any = None, callbacks: Sequence[Callback] = ()
     ) -> Self:
         """Continues a run that was interrupted; it ends with the bytes of one that was not.
 
@@ -178,10 +173,7 @@ class Forecaster:
             df: the table.
             options: options to change by dotted name, e.g. ``{"optimizer.learning_rate": 1e-4}``; those that give the
                 network its shape cannot.
-            val_size: as in `fit`.
-            futr_df: as in `fit`.
-            directory: as in `fit`.
-            callbacks: as in `fit`.
+            val_size, futr_df, directory, callbacks: as in `fit`.
 
         Raises:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.

@@ -27,9 +27,9 @@ from lstmjax.forecaster.resume import agreed_config
 from lstmjax.forecaster.run_kind import Kind, check_kind, kind_of, seeds_of
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, read_config
 from lstmjax.runs.decoration import Tracker, heard
-from lstmjax.runs.directory import RunDirectory, outputs_written
+from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import Job, make_job
-from lstmjax.runs.outputs import Outputs, write_outputs
+from lstmjax.runs.outputs import Outputs, outputs_written, write_outputs
 from lstmjax.runs.resumable import checkpoint_to_resume, trained_categories
 from lstmjax.runs.seeds import write_seeds
 from lstmjax.runs.signals import Signals
