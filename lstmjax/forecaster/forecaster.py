@@ -173,7 +173,10 @@ class Forecaster:
             df: the table.
             options: options to change by dotted name, e.g. ``{"optimizer.learning_rate": 1e-4}``; those that give the
                 network its shape cannot.
-            val_size, futr_df, directory, callbacks: as in `fit`.
+            val_size: as in `fit`.
+            futr_df: as in `fit`.
+            directory: as in `fit`.
+            callbacks: as in `fit`.
 
         Raises:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
