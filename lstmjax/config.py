@@ -35,6 +35,9 @@ OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
 ScheduleName = Literal["constant", "cosine", "exponential", "step", "onecycle", "plateau"]
 LossName = Literal["mse", "mae", "huber"]
 
+TIME_FORMATS = ("epoch_s", "epoch_ms", "integer")
+"""Values of ``data.time_format`` besides strptime formats."""
+
 RESULT_COLUMNS = ("target", "cutoff", "y", "scale", *typing.get_args(BaselineName)[1:])
 """Columns that tables of results and of their metrics have besides the user's own and the forecast's."""
 
@@ -152,6 +155,24 @@ def check_fields(config: Any, section: str) -> None:
             _check_bounds(value, name, option.metadata["rules"])
 
 
+def check_names(config: Any, section: str, *options: str) -> None:
+    """Refuses names of columns that are empty or blank: a table has no place for them.
+
+    Args:
+        config: the section's dataclass.
+        section: its name.
+        options: those that hold a name or several, or None.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    for option in options:
+        value = getattr(config, option)
+        for name in (value,) if isinstance(value, str) else value or ():
+            if not name.strip():
+                raise ConfigError(f"{section}.{option} is {value!r}: expected the name of a column, not an empty one")
+
+
 def _check_bounds(value: float, name: str, rules: Rules) -> None:
     if not math.isfinite(value):
         raise ConfigError(f"{name} is {value}: expected a finite number")
@@ -201,10 +222,21 @@ class DataConfig:
     layout: LayoutName = option("long", sweep=SAME_DATA)
     """long: one row per series and time, target columns are the targets of one network. wide: a time column and value
     columns, each of which becomes a series named after it."""
+    sep: str = option(",", sweep=SAME_DATA)
+    """The character between the cells of a CSV file; \\t for a tab."""
+    decimal: str = option(".", sweep=SAME_DATA)
+    """The decimal mark of the numbers in a CSV file."""
     futr_path: str | None = option(None, resume="free", sweep=SAME_DATA)
     """A CSV or Parquet file with the known-future covariates beyond the last observed row."""
     time_col: str = option("ds", sweep=SAME_DATA)
     """Name of the column of timestamps (or of integers)."""
+    time_format: str | None = option(None, resume="inferred", sweep=SAME_DATA)
+    """How the text of time_col is written, where it could mean several times: a strptime format such as %d/%m/%Y, also
+    for whole numbers such as 20240131; epoch_s or epoch_ms, seconds or milliseconds since 1970 in UTC; integer, whole
+    numbers that count. It holds for every table of the run. Default: ISO 8601, or what is certain."""
+    time_zone: str | None = option(None, sweep=SAME_DATA)
+    """Time zone such as Europe/Berlin: local times are in it, and times with another zone or offset are converted to
+    it. Default: that of the table, or none."""
     id_col: str = option("unique_id", sweep=SAME_DATA)
     """Name of the column that tells series apart; a table without it is one series."""
     target_cols: tuple[str, ...] = option(("y",), sweep=SAME_DATA)
@@ -217,6 +249,9 @@ class DataConfig:
     """Names of covariates that are constant within a series."""
     calendar: tuple[CalendarName, ...] = option((), sweep=SAME_DATA)
     """Covariates made from the timestamps, known ahead without any table: each becomes a sine and a cosine."""
+    holidays: str | None = option(None, sweep=SAME_DATA)
+    """A country, or one of its regions as in AU-VIC: adds a known-future covariate that is 1 on its public holidays.
+    Needs the package holidays: pip install 'lstmjax[holidays]'."""
     weight_col: str | None = option(None, sweep=SAME_DATA)
     """Name of the column that says how much a row counts in the loss of training and validation; all alike if not
     given. Metrics count all rows alike."""
@@ -256,8 +291,22 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
+        check_names(self, "data", "time_col", "id_col", "weight_col")
+        check_names(self, "data", "target_cols", "futr_exog", "hist_exog", "stat_exog")
         if self.dataset is not None and self.path is not None:
             raise ConfigError(f"data.path is {self.path!r} and data.dataset is {self.dataset!r}: give one of the two")
+        for name, mark in (("sep", self.separator), ("decimal", self.decimal)):
+            if len(mark) != 1:
+                raise ConfigError(f"data.{name} is {mark!r}: expected one character")
+        if self.separator == self.decimal:
+            raise ConfigError(
+                f"data.sep and data.decimal are both {self.decimal!r}: give another character to data.sep, such as ';'"
+            )
+        if self.time_format is not None and "%" not in self.time_format and self.time_format not in TIME_FORMATS:
+            raise ConfigError(
+                f"data.time_format is {self.time_format!r}: expected a strptime format such as %d/%m/%Y, or one of "
+                f"{', '.join(TIME_FORMATS)}"
+            )
         if not self.target_cols:
             raise ConfigError("data.target_cols is empty: name at least one column to forecast")
         roles = ("target_cols", "futr_exog", "hist_exog", "stat_exog")
@@ -283,6 +332,11 @@ class DataConfig:
         if (self.train_end is None) != (self.val_end is None):
             missing = "val_end" if self.val_end is None else "train_end"
             raise ConfigError(f"data.{missing} is missing: data.train_end and data.val_end are given together")
+
+    @property
+    def separator(self) -> str:
+        """`sep` as the character that it stands for."""
+        return "\t" if self.sep == "\\t" else self.sep
 
 
 @dataclass(frozen=True)
@@ -332,6 +386,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "model")
+        check_names(self, "model", "alias")
 
 
 @dataclass(frozen=True)
@@ -418,6 +473,9 @@ class TrainConfig:
     """Devices over which a batch is split. Resolved once and stored: equal values give equal bytes."""
     chunk_steps: int | None = option(None, low=1, resume="free", sweep="no: it changes no trial")
     """Updates in one call of the compiled program; about two seconds' worth if not given. Never changes a byte."""
+    save_every_seconds: float = option(20.0, low=0.0, resume="free", sweep="no: it changes no trial")
+    """Seconds between saves of the state, at validation checks; 0: at every check. It is also saved at the end, at a
+    signal and before a refit. Never changes a byte: a run that is killed is resumed from its last save."""
     refit_all: bool = option(False, resume="free", sweep="no: it changes no trial")
     """After the evaluation, train again on all rows, for the steps that were best, before forecasting the future."""
 
@@ -425,6 +483,17 @@ class TrainConfig:
         check_fields(self, "train")
         if self.early_stop_patience_steps == 0:
             raise ConfigError("train.early_stop_patience_steps is 0: expected at least 1, or -1 for no early stopping")
+
+
+@dataclass(frozen=True)
+class OutputsConfig:
+    """What a run leaves besides its numbers. No option of it changes what is trained."""
+
+    plot_windows: int = option(3, low=1, resume="free", sweep="no: it changes no trial")
+    """Windows in each picture of forecasts, from the first to the last; every target of each is drawn."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "outputs")
 
 
 @dataclass(frozen=True)
@@ -442,10 +511,12 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    outputs: OutputsConfig = field(default_factory=OutputsConfig)
 
     def __post_init__(self) -> None:
         """Refuses names that would meet in one table of results, which is made after hours of training."""
         taken = dict.fromkeys(RESULT_COLUMNS, "a column of the results")
+        taken[f"{self.model.alias}-std"] = "the deviation of several forecasters"
         for name in ("data.id_col", "data.time_col", "model.alias"):
             section, named = name.split(".")
             column = getattr(getattr(self, section), named)

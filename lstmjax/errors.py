@@ -1,5 +1,29 @@
 """The errors a user can cause, each carrying one line that says what to do."""
 
+import re
+
+_UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, what breaks a line or changes the direction of writing, halves of characters."""
+
+
+def one_line(text: object, limit: int | None = None) -> str:
+    r"""Text of a user's as one line that terminals, logs and pictures can show.
+
+    Args:
+        text: such as the name of a series or a column.
+        limit: characters at most; of a longer text the middle is left out. Default: no limit.
+
+    Returns:
+        The text with escapes in place of characters that move the cursor or cannot be written.
+
+    >>> one_line("first\nsecond"), one_line("x" * 100, limit=7)
+    ('first\\nsecond', 'xxx…xxx')
+    """
+    line = _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), str(text))
+    if limit is None or len(line) <= limit:
+        return line
+    return f"{line[: limit // 2]}…{line[len(line) - (limit - 1) // 2 :]}"
+
 
 class LstmjaxError(Exception):
     """A mistake the user can mend. The command line prints it as one line."""

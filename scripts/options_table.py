@@ -19,6 +19,7 @@ SECTIONS = {
     "model": config.ModelConfig,
     "optimizer": config.OptimizerConfig,
     "train": config.TrainConfig,
+    "outputs": config.OutputsConfig,
 }
 HEAD = """# Options
 

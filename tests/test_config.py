@@ -18,14 +18,19 @@ DEFAULTS = {
         "dataset": None,
         "path": None,
         "layout": "long",
+        "sep": ",",
+        "decimal": ".",
         "futr_path": None,
         "time_col": "ds",
+        "time_format": None,
+        "time_zone": None,
         "id_col": "unique_id",
         "target_cols": ["y"],
         "futr_exog": [],
         "hist_exog": [],
         "stat_exog": [],
         "calendar": [],
+        "holidays": None,
         "weight_col": None,
         "freq": None,
         "season_length": None,
@@ -87,8 +92,10 @@ DEFAULTS = {
         "seed": 0,
         "batch_shards": None,
         "chunk_steps": None,
+        "save_every_seconds": 20.0,
         "refit_all": False,
     },
+    "outputs": {"plot_windows": 3},
 }
 """Published runs rest on these: a change here is a change of behaviour, and belongs in the changelog."""
 
@@ -133,6 +140,7 @@ def test_every_option_says_how_it_is_resumed_and_searched():
         "data.futr_path",
         "train.chunk_steps",
         "train.max_seconds",
+        "train.save_every_seconds",
         "train.refit_all",
     }
     for name, resume in by_resume.items():  # what is inferred is what may be left open
@@ -244,6 +252,21 @@ def test_options_that_contradict_each_other(values, message):
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u2003"])
+@pytest.mark.parametrize(
+    "name", ["data.time_col", "data.id_col", "data.weight_col", "data.target_cols", "data.stat_exog", "model.alias"]
+)
+def test_a_name_that_is_blank_is_refused(name, blank):
+    value = ["y", blank] if name in ("data.target_cols", "data.stat_exog") else blank
+    with pytest.raises(ConfigError, match=rf"^{name} is .*: expected the name of a column, not an empty one$"):
+        RunConfig().replace({name: value})
+
+
+def test_the_deviation_of_an_ensemble_has_a_column_of_its_own():
+    with pytest.raises(ConfigError, match=r"data.id_col is 'mine-std', which is the name of the deviation of seve"):
+        RunConfig().replace({"model.alias": "mine", "data.id_col": "mine-std"})
+
+
 def test_revin_brings_its_own_scale():
     config = RunConfig().replace({"model.instance_norm": "revin", "model.instance_rows": 24})
     assert {"model.instance_rows", "model.instance_scale"} < set(config.inert())
@@ -280,7 +303,7 @@ def test_replace_refuses_unknown_names(name):
 
 
 def test_names_nothing_like_an_option_get_the_list():
-    with pytest.raises(ConfigError, match=r"'qqq': the options are data\.dataset, .*, train\.refit_all"):
+    with pytest.raises(ConfigError, match=r"'qqq': the options are data\.dataset, .*, outputs\.plot_windows"):
         RunConfig().replace({"qqq": 1})
 
 

@@ -5,6 +5,7 @@ A user's mistake ends with one line on standard error, and exit status 2 (see `l
 
 import contextlib
 import dataclasses
+import io
 import itertools
 import os
 import shlex
@@ -17,11 +18,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from lstmjax.cli.commands import Evaluate, Export, NewData, Predict, Sweep, Train
+from lstmjax.cli.commands import Check, Evaluate, Export, NewData, Predict, Sweep, Train
+from lstmjax.cli.parse import parse
 from lstmjax.config import RunConfig, controllers
-from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError
+from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError, one_line
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
+from lstmjax.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     with one_line_messages():
+        if arguments == ["--version"]:
+            print(f"lstmjax {__version__}")
+            return
         command = _parse(arguments)
         if isinstance(command, Train):
             check_typed(arguments, inert=command.options.inert())
@@ -47,8 +53,10 @@ def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
     """
 
     def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
-        print(f"{program}: warning: {message}", file=sys.stderr)
+        print(f"{program}: warning: {one_line(message)}", file=sys.stderr)
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name shows its escapes
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]  # the place in the code is of no use to a user
         try:
@@ -57,7 +65,7 @@ def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
             finally:  # also after a help text, which ends with SystemExit: here it shows whether anybody reads on
                 sys.stdout.flush()
         except LstmjaxError as error:
-            print(f"{program}: error: {error}", file=sys.stderr)
+            print(f"{program}: error: {one_line(error)}", file=sys.stderr)
             sys.exit(error.exit_status)
         except KeyboardInterrupt:
             print(f"{program}: stopped by SIGINT", file=sys.stderr)
@@ -167,19 +175,30 @@ def predict(command: Predict) -> None:
     from lstmjax import parallel
     from lstmjax.data.table import read_table
     from lstmjax.forecaster import Forecaster
-    from lstmjax.runs.directory import write_table
+    from lstmjax.runs.directory import csv_options, write_table
 
     parallel.configure_devices()
     forecaster = Forecaster.load(command.run)
     if command.data.path is not None:
         forecast = forecaster.predict_panel(_panel(forecaster, command.data))
     else:
-        futr = None if command.data.futr_path is None else read_table(command.data.futr_path)
+        own, path = forecaster.fitted.config.data, command.data.futr_path
+        futr = None if path is None else read_table(path, own)
         forecast = forecaster.predict(futr_df=futr)
     if command.out is None:
-        print(forecast.to_csv(index=False), end="")
+        print(forecast.to_csv(**csv_options(forecast)), end="")
     else:
         write_table(forecast, command.out)
+
+
+def check(command: Check) -> None:
+    """``lstmjax check``."""
+    from lstmjax.data.summary import as_text, summarize_source
+    from lstmjax.runs.description import as_json
+
+    data = command.data if command.table is None else dataclasses.replace(command.data, path=str(command.table))
+    summary = summarize_source(data)
+    print(as_json(summary) if command.json else as_text(summary), end="")
 
 
 def export(command: Export) -> None:
@@ -199,10 +218,11 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     Evaluate: evaluate,
     Predict: predict,
     Export: export,
+    Check: check,
 }
 
 
-def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export:
+def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export | Check:
     options = _defaults(arguments)
     searching = Sweep(SweepConfig(), options)
     commands = (
@@ -211,8 +231,9 @@ def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export:
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Check, tyro.conf.subcommand("check", default=Check(data=options.data))]
     )
-    return tyro.cli(commands, args=arguments, prog="lstmjax", description="Time-series forecasting with LSTMs in JAX.")  # type: ignore[arg-type, call-overload]
+    return parse(commands, arguments)
 
 
 def _defaults(arguments: list[str]) -> RunConfig:

@@ -2,14 +2,16 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64, Shaped
 
 from lstmjax.config import DataConfig
-from lstmjax.data.calendar import calendar_features
+from lstmjax.data.calendar import time_features
+from lstmjax.data.categories import Categories, encoded, encoded_names, trained_categories
+from lstmjax.data.identity import as_labels, places
 from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
 from lstmjax.data.scaling_checks import check_statistics, warn_clipped, warn_constant, warn_rounded
@@ -40,6 +42,8 @@ class Scaling:
         stat_scale: (Fs,)
         series: (N,) the network's number of each series; -1 for a series that it was not trained on.
         clip_min: the least value that a forecast may have, in the table's units; None: any.
+        categories: of each covariate of text, those of the training rows: see `lstmjax.data.categories`. Fh, Ff and Fs
+            count a column for each.
     """
 
     transform: str
@@ -56,11 +60,13 @@ class Scaling:
     series: Int64[np.ndarray, " N"]
     y_deviation: Float64[np.ndarray, "N C"]
     clip_min: float | None = None
+    categories: Categories = field(default_factory=dict)
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns the statistics as named arrays and JSON-able metadata: the arguments of `from_arrays`."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        metadata = {name: arrays.pop(name) for name in ("transform", "scaler", "per_series", "clip_min")}
+        names = ("transform", "scaler", "per_series", "clip_min", "categories")
+        metadata = {name: arrays.pop(name) for name in names}
         return arrays, metadata
 
     @classmethod
@@ -86,7 +92,7 @@ _COVARIATES = ("hist", "futr", "stat")
 """The groups of covariates."""
 
 
-def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
+def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Categories | None = None) -> Scaling:
     """Computes the statistics of the training rows, and of no others.
 
     Targets are scaled as ``config.scaler`` and ``config.scaler_scope`` say. Covariates are always standardised, with
@@ -99,6 +105,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
         panel: the data.
         split: which rows are for training.
         config: ``scaler`` and ``scaler_scope``.
+        categories: of the covariates of text. Default: those of the training rows.
 
     Returns:
         The statistics.
@@ -114,6 +121,8 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
     original, panel = panel, transformed(panel, config.transform)
     series, row = panel.rows
     train_rows = row < split.train_end[series]
+    categories = trained_categories(panel, train_rows) if categories is None else categories
+    panel = encoded(panel, categories)
     statistic = SCALERS[config.scaler]
     fitted = np.where(split.train_end > 0, split.train_end, panel.observed)
     if config.scaler_scope == "series":
@@ -132,6 +141,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
         series=np.arange(len(panel.ids)),
         y_deviation=_deviations(original, fitted),
         clip_min=config.clip_min,
+        categories=categories,
         **statistics,
     )
     _check_statistics(scaling, panel)
@@ -154,14 +164,14 @@ def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
     Raises:
         DataError: a target is not positive and the transform is log.
     """
-    panel = transformed(panel, scaling.transform)
+    panel = encoded(transformed(panel, scaling.transform), scaling.categories)
     series, row = panel.rows
     center, spread = scaling.of_targets(series)
     y, y_mask = _masked((panel.y - center) / spread)
     hist, hist_mask = _masked((panel.hist - scaling.hist_center) / scaling.hist_scale)
     scaled = (panel.futr - scaling.futr_center) / scaling.futr_scale
-    if panel.schema.calendar:
-        scaled = np.hstack([scaled, calendar_features(panel.timestamps(series, row), panel.schema.calendar)])
+    if panel.schema.calendar or panel.schema.holidays:
+        scaled = np.hstack([scaled, time_features(panel.timestamps(series, row), panel.schema)])
     futr, futr_mask = _masked(scaled)
     stat = ((panel.stat - scaling.stat_center) / scaling.stat_scale).astype(np.float32)
     weight = np.nan_to_num(panel.weight[:, 0]).astype(np.float32) if panel.weight.shape[1] else None
@@ -263,8 +273,7 @@ def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], p
     Raises:
         DataError: as `fit_scaling`, for the new series.
     """
-    known = {name: row for row, name in enumerate(old_ids)}
-    rows = np.array([known.get(name, -1) for name in panel.ids], np.int64)
+    rows = places(panel.ids, as_labels(old_ids))
     kept = (rows >= 0)[:, None]
     unseen = np.where(rows < 0, panel.observed, 0)
     own_deviation = _deviations(panel, unseen)
@@ -299,7 +308,7 @@ def _check_statistics(scaling: Scaling, panel: Panel) -> None:
     check_statistics(ids, schema.channels, scaling.y_center, scaling.y_scale)
     for group, names in zip(_COVARIATES, (schema.hist_exog, schema.futr_exog, schema.stat_exog), strict=True):
         center, spread = scaling.of_covariates(group)
-        check_statistics([""], names, center[None], spread[None])
+        check_statistics([""], tuple(encoded_names(names, scaling.categories)), center[None], spread[None])
 
 
 def _deviations(panel: Panel, rows: Int[np.ndarray, " N"]) -> Float64[np.ndarray, "N C"]:

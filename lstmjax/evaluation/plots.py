@@ -1,32 +1,27 @@
-"""Plots of a run: its learning curve, its forecasts next to the truth, and its forecasts of the future.
-
-Figures are made without pyplot: no window opens and no global state changes. `save` writes a file whole or not at all,
-and the same bytes for the same figure.
-"""
+"""Plots of a run: its learning curve, its forecasts next to the truth, and its forecasts of the future."""
 
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from lstmjax.storage.files import replace_file
+from lstmjax.evaluation.figure import ACCENT, GREY, INK, blank_figure, legend, plain, ticks_at
+from lstmjax.evaluation.figure import save as save
 
-INK, GREY, FAINT = "#22303c", "#6b7785", "#e6e9ec"
-ACCENT, _HORIZON = "#d1495b", "#f6f2ea"
+_HORIZON = "#f6f2ea"
 _BASELINES = ("#7f9bb3", "#c2a14d", "#8fae8b", "#a78bb0")
 _TIMES = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]  # labels of ticks at years, months, days, ...
-_WIDTH = 9.0  # inches
 _FEW = 16  # up to this many steps, points are marked: a line through one point is invisible
+_MOST = 48  # panels in a picture
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,8 @@ class ForecastWindow:
         truth: the true values, shape (H,), NaN where missing; None after the end of the data.
         baselines: other forecasts by name, each of shape (H,).
         title: e.g. the name of the series.
+        value: name of the target; that of the picture if it is empty.
+        members: the forecasts of the members whose mean ``forecast`` is, shape (K, H); None where it is of one.
     """
 
     history_time: pd.Index
@@ -50,6 +47,8 @@ class ForecastWindow:
     truth: Float[np.ndarray, " H"] | None = None
     baselines: Mapping[str, Float[np.ndarray, " H"]] = field(default_factory=dict)
     title: str = ""
+    value: str = ""
+    members: Float[np.ndarray, "K H"] | None = None
 
 
 def forecasts(
@@ -63,7 +62,7 @@ def forecasts(
     """Draws forecasts with the history before them, one panel per window, one below the other.
 
     Args:
-        windows: the forecasts; at least one.
+        windows: the forecasts; at least one. Of very many the first are drawn, and the title says so.
         model: name of the model, for the legend.
         value: name of the target, for the axes.
         unit: its unit, if known.
@@ -77,12 +76,16 @@ def forecasts(
     """
     if not windows:
         raise ValueError("windows is empty: expected at least one forecast to draw")
-    figure, axes = blank_figure(len(windows), height=2.1)
-    for axis, window in zip(axes, windows, strict=True):
-        _draw_window(axis, window, model)
-        axis.set_ylabel(f"{value} ({unit})" if unit else value, color=GREY)
+    shown = windows[:_MOST]
+    if len(shown) < len(windows):
+        title = f"{title} (the first {len(shown)} of {len(windows)} panels)".lstrip()
+    figure, axes = blank_figure(len(shown), height=2.1)
+    for axis, window in zip(axes, shown, strict=True):
+        _draw_window(axis, window, plain(model))
+        name = window.value or value
+        axis.set_ylabel(plain(f"{name} ({unit})" if unit else name, limit=24), color=GREY)
     figure.align_ylabels(axes)
-    _legend(figure, axes, title)
+    legend(figure, axes, title, [Patch(facecolor=_HORIZON, label="horizon")])
     return figure
 
 
@@ -107,65 +110,63 @@ def learning_curve(
     if not checks:
         raise ValueError("checks is empty: expected at least one validation check to draw")
     figure, (axis,) = blank_figure(1, height=3.6)
-    steps = np.array([check["step"] for check in checks])
     for name, label, color in (("train_loss", "training", GREY), ("val_loss", "validation", ACCENT)):
-        losses = np.array([check.get(name, np.nan) for check in checks], dtype=float)  # None becomes NaN
-        losses[~np.isfinite(losses)] = np.nan
+        steps, losses = _losses(checks, name)
         if np.isnan(losses).all():
             continue
         axis.plot(steps, losses, color=color, linewidth=1.6, label=label, **_markers(len(steps)))
         if name == "val_loss" and best_step is not None and best_step in steps:
             _mark_best(axis, best_step, losses[steps == best_step][0], last_step=int(steps[-1]))
-    axis.set_xlabel("step", color=GREY)
-    axis.set_ylabel(f"{loss} (scaled units)", color=GREY)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure, [axis], title)
+    _label_losses(axis, [int(check["step"]) for check in checks], loss)
+    legend(figure, [axis], title)
     return figure
 
 
-def save(figure: Figure, path: str | Path) -> None:
-    """Writes a figure as PNG, whole or not at all.
+def learning_curves(
+    members: Mapping[str, Sequence[Mapping[str, Any]]], *, loss: str = "loss", title: str = ""
+) -> Figure:
+    """Draws the losses of several members in one picture: the validation loss, or the training loss where none is.
 
     Args:
-        figure: equal figures give equal bytes.
-        path: of the file; an existing file is replaced.
+        members: the checks of each, as for `learning_curve`, by the member's name.
+        loss: name of the loss, for the axis.
+        title: heading of the figure.
+
+    Raises:
+        ValueError: no checks.
     """
-    replace_file(Path(path), lambda file: figure.savefig(file, format="png", dpi=150, metadata={"Software": None}))
-
-
-def blank_figure(panels: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    """Makes a figure of panels one below the other, with room for a title and a legend above them.
-
-    Args:
-        panels: number of panels.
-        height: of each panel, in inches.
-    """
-    figure = Figure(figsize=(_WIDTH, height * panels + 0.9), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = list(figure.subplots(panels, 1, squeeze=False)[:, 0])
-    for axis in axes:
-        axis.spines[["top", "right", "left"]].set_visible(False)
-        axis.spines["bottom"].set_color(FAINT)
-        axis.grid(axis="y", color=FAINT, linewidth=0.8)
-        axis.set_axisbelow(True)
-        axis.tick_params(colors=GREY, length=0, labelsize=9)
-        axis.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-    return figure, axes
+    known = {name: checks for name, checks in members.items() if checks}
+    if not known:
+        raise ValueError("members is empty: expected at least one validation check to draw")
+    figure, (axis,) = blank_figure(1, height=3.6)
+    validated = any(not np.isnan(_losses(checks, "val_loss")[1]).all() for checks in known.values())
+    for number, (name, checks) in enumerate(known.items()):
+        steps, losses = _losses(checks, "val_loss" if validated else "train_loss")
+        color = (ACCENT, INK, *_BASELINES)[number % 6]
+        style: dict[str, Any] = {"linestyle": ("-", "--", ":")[number // 6 % 3], **_markers(len(steps))}
+        axis.plot(steps, losses, color=color, linewidth=1.2, label=plain(name), **style)
+    _label_losses(axis, sorted({int(check["step"]) for checks in known.values() for check in checks}), loss)
+    kind = "validation" if validated else "training"
+    axis.set_ylabel(f"{kind} {axis.get_ylabel()}", color=GREY)
+    legend(figure, [axis], title)
+    return figure
 
 
 def _draw_window(axis: Axes, window: ForecastWindow, model: str) -> None:
     history_time, time = _numbers(axis, window.history_time), _numbers(axis, window.time)
-    horizon = len(time)
+    markers = _markers(len(time))
     known_time, known = history_time, window.history
     if window.truth is not None:
         known_time, known = np.concatenate([history_time, time]), np.concatenate([known, window.truth])
     axis.axvspan(history_time[-1], time[-1], color=_HORIZON, linewidth=0, zorder=0)
     axis.plot(known_time, known, color=INK, linewidth=1.3, label="observed", **_markers(len(known)))
     for (name, values), color in zip(window.baselines.items(), itertools.cycle(_BASELINES), strict=False):
-        axis.plot(time, values, color=color, linewidth=1.2, label=name.replace("_", " "), **_markers(horizon))
-    axis.plot(time, window.forecast, color=ACCENT, linewidth=1.8, label=f"{model} forecast", **_markers(horizon))
+        axis.plot(time, values, color=color, linewidth=1.2, label=plain(name.replace("_", " ")), **markers)
+    for values in () if window.members is None else window.members:
+        axis.plot(time, values, color=ACCENT, linewidth=0.7, alpha=0.4, label="each member")
+    axis.plot(time, window.forecast, color=ACCENT, linewidth=1.8, label=f"{model} forecast", **markers)
     axis.margins(x=0.005)
-    axis.set_title(window.title, loc="left", fontsize=10, color=INK)
+    axis.set_title(plain(window.title, limit=80), loc="left", fontsize=10, color=INK)
     axis.set_title(_years(window), loc="right", fontsize=9, color=GREY)
 
 
@@ -204,29 +205,26 @@ def _mark_best(axis: Axes, step: int, loss: float, *, last_step: int) -> None:
     axis.plot([step], [loss], marker="o", markersize=7, color=ACCENT, markeredgecolor="white", linestyle="none")
     axis.annotate(
         f"best: {loss:.4g} at step {step}",
-        (step, loss),
-        (8 if early else -8, 12),
+        (step, 1.0),
+        (8 if early else -8, -4),
+        xycoords=axis.get_xaxis_transform(),  # at the top, where the line has no curve beside it
         textcoords="offset points",
         ha="left" if early else "right",
+        va="top",
         fontsize=9,
         color=INK,
     )
 
 
-def _legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
-    """Adds the title and, below it, one legend for all panels; labels that several panels share occur once."""
-    entries = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    legend = figure.legend(
-        list(entries.values()),
-        list(entries),
-        title=title or None,
-        title_fontproperties={"size": 13, "weight": "bold"},
-        alignment="left",
-        loc="outside upper left",
-        ncols=max(1, len(entries)),
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-        handlelength=1.6,
-    )
-    legend.get_title().set_color(INK)
+def _losses(checks: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The steps of checks and a loss at each; NaN where it is missing or not finite."""
+    losses = np.array([check.get(name, np.nan) for check in checks], dtype=float)  # None becomes NaN
+    losses[~np.isfinite(losses)] = np.nan
+    return np.array([check["step"] for check in checks]), losses
+
+
+def _label_losses(axis: Axes, steps: Sequence[int], loss: str) -> None:
+    """Labels the axes of a learning curve, with ticks at checks."""
+    axis.set_xlabel("step", color=GREY)
+    axis.set_ylabel(f"{loss} (scaled units)", color=GREY)
+    ticks_at(axis, steps)

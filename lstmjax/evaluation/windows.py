@@ -110,7 +110,7 @@ class Evaluation:
         """The scales of MASE, one row per series and target."""
         schema, count = self.panel.schema, len(self.panel.schema.channels)
         scales = seasonal_scales(self.panel, self.first_row, self.season_length, forecast=self.series)
-        ids = pd.Series(np.repeat(self.panel.ids, count)).infer_objects()
+        ids = self.panel.id_column(np.repeat(np.arange(len(scales)), count))
         target = np.tile(np.array(schema.channels, object), len(scales))
         return pd.DataFrame({schema.id_col: ids, "target": target, "scale": scales.reshape(-1)})
 

@@ -33,6 +33,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from lstmjax.data.calendar import time_feature_names
+from lstmjax.data.categories import encoded_names
 from lstmjax.data.scalers import SCALERS, center_and_scale
 from lstmjax.data.scaling import Scaling, in_units
 from lstmjax.data.transform import TRANSFORMS
@@ -145,17 +147,17 @@ FORMATS: dict[str, Callable[[Forecaster], dict[str, bytes]]] = {
 def _description(fitted: Fitted) -> dict[str, Any]:
     """What a user of the file must know, as JSON."""
     schema = fitted.tail.schema
-    calendar = [f"{name}_{part}" for name in schema.calendar for part in ("sin", "cos")]
+    categories = fitted.forecasting.scaling.categories
     return {
         "inputs": {name: ["windows", *shape] for name, shape in inputs(fitted).items()},
         "output": ["windows", fitted.config.data.h, len(schema.channels)],
         "columns": {
             "y": list(schema.channels),
-            "hist": list(schema.hist_exog),
-            "futr": [*schema.futr_exog, *calendar],
-            "stat": list(schema.stat_exog),
+            "hist": encoded_names(schema.hist_exog, categories),
+            "futr": [*encoded_names(schema.futr_exog, categories), *time_feature_names(schema)],
+            "stat": encoded_names(schema.stat_exog, categories),
         },
-        "series": {str(name): number for number, name in enumerate(fitted.tail.ids.tolist())},
+        "series": {name: number for number, name in enumerate(fitted.tail.ids.tolist())},
         "freq": schema.freq,
         "schema": dataclasses.asdict(schema),
         "versions": versions(),

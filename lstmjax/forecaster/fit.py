@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.rows import Known
 from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.forecaster.checkpoints import (
     MetricsLogs,
@@ -21,11 +20,13 @@ from lstmjax.forecaster.checkpoints import (
     stored_state,
     training_summary,
 )
+from lstmjax.forecaster.finetune import starting_weights
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
 from lstmjax.forecaster.own_loss import own_loss_name
-from lstmjax.forecaster.resume import new_run
+from lstmjax.forecaster.resume import new_run, old_run
 from lstmjax.models.sizes import with_sizes
+from lstmjax.models.user_network import check_own_network
 from lstmjax.training import (
     Callback,
     TimeLimit,
@@ -99,7 +100,7 @@ def train_members(
         if store.stored is not None:
             check_network(store.stored, network, config, store.directory)
             state = stored_state(store.stored, made, config.optimizer, config.train)
-        with contextlib.closing(SaveCheckpoints(store, arrays, metadata)) as saving:
+        with contextlib.closing(SaveCheckpoints(store, arrays, metadata, config.train.save_every_seconds)) as saving:
             if start is not None and state is None:
                 # A run that is resumed before its first check must not draw its weights from the seed.
                 save_start(store.directory, start)
@@ -120,40 +121,32 @@ def train_members(
     ]
 
 
-def train_one(config: RunConfig, network: UserNetwork | None, prepared: Prepared, **options: Any) -> Fitted:
-    """Trains one member from the seed ``train.seed``; arguments as in `train_members`, with options to be resolved."""
-    resolved = resolved_config(config, prepared, network)
-    (fitted,) = train_members(resolved, network, prepared, [config.train.seed], **options)
-    return fitted
-
-
-def fit_table(
+def fit_members(
     config: RunConfig,
     network: UserNetwork | None,
-    df: pd.DataFrame,
+    df: Any,
+    seeds: Sequence[int],
     *,
-    val_size: int | None,
-    futr_df: pd.DataFrame | None,
-    directory: Path | str | None,
-    callbacks: Sequence[Callback],
-    start: Weights | None = None,
+    val_size: int | None = None,
+    futr_df: Any = None,
+    directory: Path | str | None = None,
+    until: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    trained: Fitted | None = None,
     loss: OwnLoss | None = None,
-) -> Fitted:
-    """Trains one forecaster on a table; arguments and errors as in `Forecaster.fit` and `Forecaster.finetune`."""
-    data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
-    prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
-    config = resolved_config(config, prepared, network)
-    warn_of_refit(config)
-    if start is not None:
-        check_start(start, network_for(network, config, prepared.spec))
-    with new_run(directory, config, prepared.panel) as store:
-        seeds, asked = [config.train.seed], {"start": start, "store": store, "callbacks": callbacks, "loss": loss}
-        (fitted,) = train_members(config, network, prepared, seeds, **asked)  # type: ignore[arg-type]
-        return fitted
+) -> list[Fitted]:
+    """Trains one forecaster per seed on a table or on prepared data, with options that are not resolved.
 
-
-def warn_of_refit(config: RunConfig) -> None:
-    """Warns that a refit is the last part of a run of ``lstmjax train``, not of training alone."""
+    Arguments and errors are as in `Forecaster.fit` and `Forecaster.finetune`.
+    """
+    if isinstance(df, Prepared):
+        prepared = df
+    else:
+        data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
+        categories = None if trained is None else trained.forecasting.scaling.categories
+        panel = panel_from_table(df, data, futr=futr_df, known=Known.as_text(categories))
+        prepared = prepare(panel, data, with_test=False, categories=categories)
+    config = resolved_config(config, prepared, network, len(seeds))
     if config.train.refit_all:
         warnings.warn(
             "train.refit_all has no effect here: it belongs to lstmjax train and lstmjax.runs.run.train_run; fit with "
@@ -161,6 +154,29 @@ def warn_of_refit(config: RunConfig) -> None:
             ConfigWarning,
             stacklevel=4,
         )
+    start = None if trained is None else starting_weights(trained, network, config, prepared)
+    with new_run(directory, config, prepared.panel, len(seeds)) as store:
+        asked: dict[str, Any] = {"until": until, "start": start, "store": store, "callbacks": callbacks, "loss": loss}
+        return train_members(config, network, prepared, seeds, **asked)
+
+
+def resume_members(
+    directory: Path | str,
+    config: RunConfig,
+    network: UserNetwork | None,
+    df: Any,
+    seeds: Sequence[int] | None,
+    *,
+    futr_df: Any,
+    callbacks: Sequence[Callback],
+    loss: OwnLoss | None,
+) -> list[Fitted]:
+    """Continues what `fit_members` began; arguments and errors are as in `Forecaster.resume`."""
+    asked: dict[str, Any] = {"seeds": seeds, "network": network, "loss": loss}
+    with old_run(directory, config, df, futr_df, **asked) as (config, prepared, store):
+        seeds = [config.train.seed] if seeds is None else seeds
+        resolved = resolved_config(config, prepared, network, len(seeds))
+        return train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks, loss=loss)
 
 
 def resolved_config(
@@ -175,13 +191,16 @@ def resolved_config(
         members: members trained together.
 
     Raises:
-        ConfigError: the shards asked for do not divide the batch, or the schedule needs validation windows.
+        ConfigError: the shards asked for do not divide the batch, the schedule needs validation windows, or the network
+            is none.
     """
     if config.optimizer.schedule == "plateau" and not len(prepared.validation.series):
         raise ConfigError(
             "optimizer.schedule is 'plateau', which needs validation windows, and there are none: give rows to "
             "data.val_size (at least data.h), or choose another schedule"
         )
+    if network is not None:
+        check_own_network(network, prepared.spec)
     windows = max(1, len(prepared.train.series))
     sizes = with_sizes(config.model, prepared.spec, windows) if network is None else config.model
     config = dataclasses.replace(config, data=prepared.config, model=sizes)

@@ -10,14 +10,16 @@ from flax import nnx
 from jaxtyping import Float
 
 from lstmjax.config import RunConfig
-from lstmjax.data.future import with_future
+from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
+from lstmjax.data.summary import summarize
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.metrics import OwnMetric
 from lstmjax.evaluation.windows import Evaluation
-from lstmjax.forecaster.fit import fit_table, train_one
+from lstmjax.forecaster.finetune import in_trained_order
+from lstmjax.forecaster.fit import fit_members, resume_members
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, network_name
 from lstmjax.forecaster.own_loss import require_loss, warn_of_missing_loss
@@ -27,9 +29,9 @@ from lstmjax.forecaster.predict import (
     evaluate_unseen,
     forecast_future,
     forecast_values,
+    panel_to_forecast,
     trained_network,
 )
-from lstmjax.forecaster.resume import old_run
 from lstmjax.forecaster.saved import load_fitted, save_fitted
 from lstmjax.training import Callback
 from lstmjax.training.losses import OwnLoss
@@ -84,11 +86,7 @@ class Forecaster:
 
     def __repr__(self) -> str:
         data, name = self.config.data, network_name(self.network, self.config)
-        state = "not trained"
-        if self._fitted is not None:
-            told = self._fitted.summary
-            again = ", trained again on all rows" if self._fitted.refit is not None else ""
-            state = f"{told['parameters']:,} parameters, best of {told['steps']} steps: {told['best_step']}{again}"
+        state = "not trained" if self._fitted is None else self._fitted.described()
         return f"Forecaster({name}, input_size={data.input_size}, h={data.h}; {state})"
 
     def summary(self) -> str:
@@ -99,24 +97,28 @@ class Forecaster:
         """The trained network, with the weights that `predict` uses, for a model of your own."""
         return trained_network(self.fitted, self.network)
 
+    def check(self, df: Any, *, futr_df: Any = None) -> dict[str, Any]:
+        """What is understood of a table, as ``lstmjax check`` says it: see `lstmjax.data.summary.summarize`."""
+        return summarize(df, self.config.data, futr=futr_df)
+
     def fit(
         self,
-        df: pd.DataFrame,
+        df: Any,
         *,
         val_size: int | None = None,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         directory: Path | str | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Trains afresh, and keeps the weights of the best validation check.
 
         Args:
-            df: the table; ``config.data`` says what its columns mean.
+            df: the table, of pandas, polars or pyarrow; ``config.data`` says what its columns mean.
             val_size: rows at the end of each series to validate on, 0 for none. Default: ``data.val_size``. Test rows
                 are held out only where ``data.test_size`` or ``data.val_end`` says so.
             futr_df: known-future covariates beyond the last observed row, for `predict`.
-            directory: a new folder for a checkpoint at every validation check, for `resume` and `load`. Default:
-                nothing is written.
+            directory: a new folder for checkpoints, every ``train.save_every_seconds``, for `resume` and `load`.
+                Default: nothing is written.
             callbacks: called as training goes, see `lstmjax.training.Callback`.
 
         After an error the forecaster is as it was before.
@@ -126,15 +128,15 @@ class Forecaster:
             ConfigError: an option does not fit the table.
             CheckpointError: the folder is in use, holds a run already, or cannot be written.
         """
-        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "loss": self.loss}
-        return self._commit(self.config, fit_table(self.config, self.network, df, callbacks=callbacks, **asked))
+        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory}
+        return self._trained(self.config, df, callbacks=callbacks, **asked)
 
     def resume(
         self,
         directory: Path | str,
-        df: pd.DataFrame | None = None,
+        df: Any = None,
         *,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Continues a run that was interrupted; it ends with the bytes of one that was not.
@@ -152,24 +154,25 @@ class Forecaster:
             CheckpointError: no run is found, its checkpoints do not verify, or the table is another.
             ConfigError: this forecaster's config is another; names the options.
         """
-        own: dict[str, Any] = {"network": self.network, "loss": self.loss}
-        with old_run(directory, self.config, df, futr_df, **own) as (config, prepared, store):
-            asked: dict[str, Any] = {"store": store, "callbacks": callbacks, "loss": self.loss}
-            return self._commit(config, train_one(config, self.network, prepared, **asked))
+        asked: dict[str, Any] = {"futr_df": futr_df, "callbacks": callbacks, "loss": self.loss}
+        (fitted,) = resume_members(directory, self.config, self.network, df, None, **asked)
+        return self._commit(fitted.config, fitted)
 
     def finetune(
         self,
-        df: pd.DataFrame,
+        df: Any,
         *,
         options: Mapping[str, Any] | None = None,
         val_size: int | None = None,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         directory: Path | str | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Starts a new run from the trained weights, those that `predict` uses, on the same or on other series.
 
-        Statistics of the scaler are fitted anew, on the training rows of the new table.
+        Statistics of the scaler are fitted anew, on the training rows of the new table. The embedding of a series is
+        found by its identifier (so for a network of your own, if it keeps it in `lstmjax.nn.SeriesEmbedding`); a series
+        that was not trained before starts from the mean, with a warning. Columns are found by their names.
 
         Args:
             df: the table.
@@ -184,13 +187,12 @@ class Forecaster:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
             CheckpointError: it was trained with a loss of your own, which is missing.
         """
-        require_loss(self.fitted.own_loss, self.loss)
-        start = self.fitted.forecasting.weights
+        trained = self.fitted
+        require_loss(trained.own_loss, self.loss)
         unset = {"train.batch_shards": None, "train.refit_all": False}
-        config = self.fitted.config.replace(unset | dict(options or {}))
-        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "start": start}
-        asked |= {"loss": self.loss}
-        return self._commit(config, fit_table(config, self.network, df, callbacks=callbacks, **asked))
+        config = in_trained_order(trained.config.replace(unset | dict(options or {})), trained)
+        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "trained": trained}
+        return self._trained(config, df, callbacks=callbacks, **asked)
 
     def fit_prepared(self, prepared: Prepared, *, until: int | None = None, callbacks: Sequence[Callback] = ()) -> Self:
         """`fit` on data that is split, scaled and windowed already.
@@ -200,11 +202,9 @@ class Forecaster:
             until: stop at this step, short of ``train.max_steps``; the schedule is that of the whole run.
             callbacks: as in `fit`.
         """
-        asked: dict[str, Any] = {"until": until, "callbacks": callbacks, "loss": self.loss}
-        fitted = train_one(self.config, self.network, prepared, **asked)
-        return self._commit(self.config, fitted)
+        return self._trained(self.config, prepared, until=until, callbacks=callbacks)
 
-    def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
+    def predict(self, df: Any = None, futr_df: Any = None) -> Any:
         """Forecasts the ``h`` rows after the last observation of every series.
 
         Args:
@@ -215,21 +215,19 @@ class Forecaster:
 
         Returns:
             A table with the id column, ``target`` if there are several, the time column, and the forecast in the
-            table's units, named after ``model.alias``.
+            table's units, named after ``model.alias``; in the kind of frame that was given.
 
         Raises:
             DataError: the table cannot be used, or future covariates are missing.
         """
-        if df is not None:
-            return self.predict_panel(self.panel(df, futr_df))
-        tail = self.fitted.tail
-        return self.predict_panel(tail if futr_df is None else with_future(tail, futr_df, self.fitted.config.data))
+        panel = panel_to_forecast(self.fitted, df, futr_df)
+        return in_kind(self.predict_panel(panel), panel.form.frame)
 
     def predict_panel(self, panel: Panel) -> pd.DataFrame:
         """`predict` for a panel."""
         return forecast_future(self.fitted, self.network, panel)
 
-    def evaluate(self, df: pd.DataFrame) -> pd.DataFrame:
+    def evaluate(self, df: Any) -> Any:
         """Forecasts every window of the rows that were neither trained nor validated on, with the selected weights.
 
         Args:
@@ -244,7 +242,8 @@ class Forecaster:
         Raises:
             DataError: the table cannot be used, or has no whole window of unseen rows.
         """
-        return self.evaluate_panel(self.panel(df)).table
+        panel = self.panel(df)
+        return in_kind(self.evaluate_panel(panel).table, panel.form.frame)
 
     def metrics(
         self, df: pd.DataFrame, *, by: str | None = None, own: Mapping[str, OwnMetric] | None = None
@@ -284,7 +283,7 @@ class Forecaster:
         trained = self.fitted.forecasting if refit else self.fitted.selected
         return forecast_values(self.fitted, self.network, panel, windows, aligned(self.fitted, trained, panel))
 
-    def panel(self, df: pd.DataFrame, futr_df: pd.DataFrame | None = None, *, source: str = "the table") -> Panel:
+    def panel(self, df: Any, futr_df: Any = None, *, source: str = "the table") -> Panel:
         """A new table as a panel, checked against the training data.
 
         Args:
@@ -336,6 +335,10 @@ class Forecaster:
         fitted = load_fitted(directory, network, member)
         warn_of_missing_loss(fitted.own_loss, loss, directory)
         return cls.of(fitted, network, loss)
+
+    def _trained(self, config: RunConfig, df: Any, **asked: Any) -> Self:
+        (fitted,) = fit_members(config, self.network, df, [config.train.seed], loss=self.loss, **asked)
+        return self._commit(config, fitted)
 
     def _commit(self, config: RunConfig, fitted: Fitted) -> Self:
         """Takes what was trained; nothing before it changes the forecaster."""

@@ -38,9 +38,17 @@ def write_config(directory: Path | str, config: RunConfig) -> None:
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    path = Path(directory) / CONFIG_FILE
+    write_file(Path(directory) / CONFIG_FILE, config.to_json())
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file of a run, all at once.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
     try:
-        replace_file(path, config.to_json())
+        replace_file(path, text)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
 
@@ -68,6 +76,9 @@ def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> No
 def load_fitted(directory: Path | str, network: UserNetwork | None, member: int | None = None) -> Fitted:
     """A trained forecaster from a directory; see `Forecaster.load`."""
     if (Path(directory) / "sweep.json").exists():
+        if not (Path(directory) / "best").exists():
+            table = Path(directory) / "trials.csv"
+            raise CheckpointError(f"{directory} holds a sweep without a winner: see the column reason in {table}")
         raise CheckpointError(f"{directory} holds a sweep: name its winner, {Path(directory) / 'best'}")
     stored = checkpoint.load(Path(directory) / CHECKPOINTS)
     seeds = stored.metadata.get("seeds", [])

@@ -27,31 +27,35 @@ from lstmjax.nn.recurrent import LSTM
 from lstmjax.nn.stacked import StackedLSTM
 
 
-def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "", **options: Unpack[StackRunOptions]) -> StackedLSTM:
-    """Builds the layers of a PyTorch `nn.LSTM` from its ``state_dict()``.
+def from_torch(state_dict: Any, *, prefix: str = "", **options: Unpack[StackRunOptions]) -> StackedLSTM:
+    """Builds the layers of a PyTorch `nn.LSTM`, from the module or from its ``state_dict()``.
 
     Layers, directions, projection and the absence of biases follow from the names and shapes. PyTorch's two biases
-    are added; a module without biases gets zeros.
+    are added; a module without biases gets zeros. A module also says its ``batch_first`` and ``dropout``, which are
+    taken unless an option says otherwise, and whether it is in evaluation mode.
 
     Args:
-        state_dict: arrays by PyTorch's names (``weight_ih_l0``, ``bias_hh_l1_reverse``, ...): tensors, or anything
-            NumPy reads, as from a safetensors file.
+        state_dict: the module, or one that contains it under ``prefix``; or arrays by PyTorch's names
+            (``weight_ih_l0``, ``bias_hh_l1_reverse``, ...): tensors, or anything NumPy reads, as from a safetensors
+            file.
         prefix: the beginning of these names in the state of a larger model, e.g. ``"encoder."``; other entries are
             ignored.
-        **options: options of `StackedLSTM` that have no weights; PyTorch's ``batch_first=False`` is
-            ``time_major=True``.
+        **options: options of `StackedLSTM` that have no weights; PyTorch's ``batch_first=False``, which a module's
+            default is and a state does not say, is ``time_major=True``.
 
     Returns:
         The stack, whose carries are (c, h) where PyTorch has (h, c).
 
     Raises:
-        ValueError: a name is missing or unknown, or a shape does not fit.
+        ValueError: a name is missing or unknown, a shape does not fit, or the module is another one.
 
     >>> import numpy as np
     >>> state = {"weight_ih_l0": np.zeros((8, 3)), "weight_hh_l0": np.zeros((8, 2))}
     >>> from_torch(state)(jnp.ones((1, 5, 3))).shape
     (1, 5, 2)
     """
+    state_dict, said, training = _torch_module(state_dict, prefix)
+    options = {**said, **options}
     unused = {name: value for name, value in state_dict.items() if name.startswith(prefix)}
 
     def take(name: str) -> np.ndarray:
@@ -91,7 +95,30 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "", **options: Un
         features = out * len(ends)
     if unused:
         raise ValueError(f"the state has {next(iter(unused))}, which no torch.nn.LSTM of {len(layers)} layers has")
-    return stack_from_arrays(layers, options)
+    stack = stack_from_arrays(layers, options)
+    if not training:
+        stack.eval()
+    return stack
+
+
+def _torch_module(module: Any, prefix: str) -> tuple[Mapping[str, Any], StackRunOptions, bool]:
+    """The state of a module, the options that it says, and whether it is in training mode; a state says none."""
+    if isinstance(module, Mapping):
+        return module, {}, True
+    if not callable(getattr(module, "state_dict", None)):
+        raise ValueError(f"from_torch got {type(module).__name__}: expected a torch.nn.LSTM, or its state_dict()")
+    inner = module
+    for name in filter(None, prefix.split(".")):
+        inner = getattr(inner, name, None)
+    mode = getattr(inner, "mode", "LSTM")
+    if mode != "LSTM":
+        raise ValueError(f"from_torch got a torch.nn.{mode}: expected a torch.nn.LSTM")
+    said: StackRunOptions = {}
+    if hasattr(inner, "batch_first"):
+        said["time_major"] = not inner.batch_first
+    if getattr(inner, "dropout", 0.0) and getattr(inner, "num_layers", 2) > 1:
+        said["dropout"] = inner.dropout
+    return module.state_dict(), said, getattr(inner, "training", True)
 
 
 def to_torch(stack: StackedLSTM | LSTM) -> dict[str, np.ndarray]:

@@ -22,9 +22,11 @@ R/checkpoints/            the states of all of them while they are trained
 """
 
 import contextlib
+import csv
 import gzip
+import itertools
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -147,12 +149,7 @@ class RunDirectory:
         try:
             if not nested:
                 cls.check_free(path, kind, overwrite=overwrite)  # again, now that nobody else can write
-            _remove_written(run.path)
-            for seed in seed_directories(run.path) if kind == "seeds" else []:
-                _remove_written(seed)
-                (seed / LOCK_FILE).unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # it holds files of the user's
-                    seed.rmdir()
+            remove_run(run.path) if kind == "seeds" else _remove_written(run.path)
             run.describe(config, kind=kind, seeds=seeds, data_digest=data_digest, finetuned_from=finetuned_from)
         except OSError as error:
             run.close()
@@ -243,7 +240,7 @@ class RunDirectory:
 
         def write(file: IO[bytes]) -> None:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=4, mtime=0) as compressed:
-                table.to_csv(compressed, index=False)
+                table.to_csv(compressed, **csv_options(table))
 
         replace_file(self.path / "test_forecasts.csv.gz", write)
 
@@ -253,7 +250,7 @@ class RunDirectory:
 
     def write_forecast(self, table: pd.DataFrame) -> None:
         """Writes forecast.csv."""
-        self._write("forecast.csv", table.to_csv(index=False))
+        self._write("forecast.csv", table.to_csv(**csv_options(table)))
 
     def write_plot(self, name: str, figure: Figure) -> Path:
         """Writes a picture into plots/."""
@@ -266,17 +263,57 @@ class RunDirectory:
         replace_file(self.path / name, text)
 
 
-def _remove_written(path: Path) -> None:
+def remove_run(path: Path, *more: str) -> None:
+    """Deletes what a run of several seeds wrote; files of the user's are left.
+
+    Args:
+        path: its folder.
+        more: what else was written into it.
+    """
+    _remove_written(path, *more)
+    for seed in seed_directories(path):
+        _remove_written(seed, LOCK_FILE)
+        with contextlib.suppress(OSError):  # it holds files of the user's
+            seed.rmdir()
+
+
+def _remove_written(path: Path, *more: str) -> None:
     """Deletes what a run wrote into its folder; a link is deleted, not what it leads to."""
-    for entry in (path / name for name in _WRITTEN):
+    for entry in (path / name for name in (*_WRITTEN, *more)):
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # it holds pictures of the user's, or is a link
         (path / "plots").rmdir()
 
 
+@contextlib.contextmanager
+def outputs_written(directory: Path) -> Iterator[None]:
+    """Turns a full disk, or one that may not be written, into one line; the state of training is safe.
+
+    Args:
+        directory: the run's.
+
+    Raises:
+        CheckpointError: instead of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{directory}: the outputs cannot be written ({error.strerror or error}): make room, and resume the run"
+        ) from None
+
+
 def default_path() -> Path:
     """Where a run goes that is given no name: ``runs/`` and the time, to the second."""
     return Path("runs") / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def csv_options(table: pd.DataFrame) -> dict[str, Any]:
+    """How to write a table as CSV so that it is read back as it was: names that hold a carriage return are quoted."""
+    columns = [table[name].unique() for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
+    texts = itertools.chain(table.columns, *(values for values in columns if values.dtype.kind == "O"))
+    quoted = any("\r" in text for text in texts if isinstance(text, str))
+    return {"index": False, "quoting": csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL}
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> None:
@@ -286,6 +323,6 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
         CheckpointError: the file cannot be written.
     """
     try:
-        table.to_csv(path, index=False)
+        table.to_csv(path, **csv_options(table))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot write the table ({error.strerror or error})") from None

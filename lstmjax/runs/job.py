@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.config import RunConfig
-from lstmjax.data.origins import test_windows
+from lstmjax.data.categories import Categories
 from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.rows import Known
 from lstmjax.data.source import load_source
+from lstmjax.data.summary import header
 from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.network import UserNetwork
@@ -40,16 +42,8 @@ class Job:
     alone: bool
 
     def sizes(self) -> str:
-        """Rows, series and windows, in one line."""
-        prepared = self.prepared
-        rows, series = len(prepared.panel.y), len(prepared.panel.ids)
-        counts = {
-            "training": len(prepared.train.series),
-            "validation": len(prepared.validation.series),
-            "test": len(test_windows(prepared.split, h=prepared.spec.h).series),
-        }
-        windows = ", ".join(f"{count} {name}" for name, count in counts.items())
-        return f"{rows} rows, {series} series, every {prepared.config.freq}; windows: {windows}"
+        """What was understood of the data, in one line: see `lstmjax.data.summary`."""
+        return header(self.prepared)
 
 
 def absolute_paths(data: Any) -> Any:
@@ -59,7 +53,11 @@ def absolute_paths(data: Any) -> Any:
 
 
 def make_job(
-    config: RunConfig, seeds: int | None, network: UserNetwork | None = None, loss: OwnLoss | None = None
+    config: RunConfig,
+    seeds: int | None,
+    network: UserNetwork | None,
+    loss: OwnLoss | None = None,
+    categories: Categories | None = None,
 ) -> Job:
     """Reads and prepares the data, and resolves the options.
 
@@ -68,6 +66,7 @@ def make_job(
         seeds: how many, from ``train.seed`` on; None: a run of one seed, without a folder per seed.
         network: a network of the user's own; None for that of ``config.model``.
         loss: a loss of the user's own; None for that of ``train.loss``.
+        categories: of text covariates, where the run starts from trained weights. Default: those of the training rows.
 
     Raises:
         ConfigError: an option does not fit.
@@ -75,8 +74,8 @@ def make_job(
     """
     config = dataclasses.replace(config, data=absolute_paths(config.data))
     source = load_source(config.data)
-    panel = source.panel(config.data)
-    prepared = prepare(panel, config.data, with_test=True)
+    panel = source.panel(config.data, known=Known.as_text(categories))
+    prepared = prepare(panel, config.data, with_test=True, categories=categories)
     members = 1 if seeds is None else seeds
     return Job(
         config=resolved_config(config, prepared, network, members),

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from jaxtyping import Float
 
-from lstmjax.data.frames import truth
 from lstmjax.data.future import require_future
 from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.windows import PanelArrays, Windows
-from lstmjax.errors import DataError
-from lstmjax.evaluation import plots
+from lstmjax.errors import DataError, one_line
 from lstmjax.evaluation.table import render_metrics
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, stored_start
@@ -22,11 +22,24 @@ from lstmjax.forecaster.fit import resolved_config, train_members
 from lstmjax.forecaster.network import network_for
 from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
+from lstmjax.runs.decoration import decoration
 from lstmjax.runs.directory import METRICS_BY, RunDirectory
+from lstmjax.runs.pictures import draw_forecasts, draw_learning_curve, some_windows
 from lstmjax.storage import checkpoint
 
-_PICTURED = 3  # windows in a picture
-_HISTORY = 2.0  # horizons of history before a forecast, in a picture
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """What follows the training of one member."""
+
+    forecaster: Forecaster
+    """With refit weights where they are asked for."""
+    metrics: dict[str, Any]
+    """What metrics.json holds."""
+    forecast: pd.DataFrame | None
+    """What forecast.csv holds; None where covariates of the future are missing."""
+    pictured: dict[str, tuple[Windows, Float[np.ndarray, "W H C"]]]
+    """The windows of each picture of forecasts, and their forecasts."""
 
 
 def write_outputs(
@@ -37,7 +50,7 @@ def write_outputs(
     *,
     trained_here: bool = False,
     say: Callable[[str], None] = print,
-) -> tuple[Forecaster, dict[str, Any]]:
+) -> Outputs:
     """Evaluates a trained forecaster, forecasts, draws, and leaves all of it and the forecaster in a run directory.
 
     Args:
@@ -49,7 +62,7 @@ def write_outputs(
         say: where to report, one line at a time.
 
     Returns:
-        The forecaster, with refit weights where they are asked for; and what metrics.json holds.
+        What was written.
     """
     fitted, network, panel = forecaster.fitted, forecaster.network, prepared.panel
     config = fitted.config
@@ -65,7 +78,8 @@ def write_outputs(
         for what in METRICS_BY:
             run.write_metrics_by(what, evaluation.by(what))
         metrics |= evaluation.metrics
-        say(metrics_table(metrics, config.model.alias))
+        with decoration("the table of metrics"):
+            say(metrics_table(metrics, config.model.alias))
         if metrics.get("mixed_units"):
             say("the targets' units differ, and the errors of the largest weigh most: see metrics_by_target.csv")
     metrics |= fitted.summary
@@ -75,15 +89,24 @@ def write_outputs(
         forecaster, scaled = _refit(run, forecaster, panel, data_sha256, say)
     else:
         shutil.rmtree(run.path / REFIT, ignore_errors=True)  # of a run that is resumed without it
-    forecast = _write_forecast(run, forecaster, panel, scaled, say)
-    _draw_learning_curve(run, forecaster)
-    if len(tested.series):
-        _draw(run, "test_forecasts", forecaster, panel, _some(tested), prepared.arrays, refit=False)
-    if forecast:
+    future = _write_forecast(run, forecaster, panel, scaled, say)
+    draw_learning_curve(run, {"": run.checks()}, fitted.summary["best_step"], fitted.own_loss or config.train.loss)
+    pictured = {}
+    for name, windows, trained, arrays in (
+        ("test_forecasts", tested, fitted.selected, prepared.arrays),
         # A series that was never observed is forecast, but has no history to draw the forecast after.
-        ahead = _some(Windows(*(column[panel.observed > 0] for column in forecast_windows(panel))))
-        _draw(run, "forecast", forecaster, panel, ahead, scaled, refit=True)
-    return forecaster, metrics
+        ("forecast", _observed(panel) if future is not None else None, forecaster.fitted.forecasting, scaled),
+    ):
+        if windows is not None and len(windows.series):
+            some = some_windows(windows, config.outputs.plot_windows)
+            values = forecast_values(fitted, network, panel, some, aligned(fitted, trained, panel), arrays)
+            draw_forecasts(run, name, config, panel, some, [values])
+            pictured[name] = some, values
+    return Outputs(forecaster, metrics, future, pictured)
+
+
+def _observed(panel: Panel) -> Windows:
+    return Windows(*(column[panel.observed > 0] for column in forecast_windows(panel)))
 
 
 def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) -> str:
@@ -94,6 +117,7 @@ def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) 
         model: name of the model.
         unit: unit of the series.
     """
+    model = one_line(model, limit=40)
     return render_metrics(
         {model: metrics["test"], **metrics["baselines"]},
         {model: metrics["test_scaled"], **metrics["baselines_scaled"]},
@@ -103,15 +127,16 @@ def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) 
 
 def _write_forecast(
     run: RunDirectory, forecaster: Forecaster, panel: Panel, scaled: PanelArrays, say: Callable[[str], None]
-) -> bool:
-    """Forecasts beyond the last row. False where that needs future covariates that are missing."""
+) -> pd.DataFrame | None:
+    """Forecasts beyond the last row. None where that needs future covariates that are missing."""
     try:
         require_future(panel, forecaster.fitted.config.data.h)
     except DataError as error:
         say(f"no forecast beyond the last row is written: {error}")
-        return False
-    run.write_forecast(forecast_future(forecaster.fitted, forecaster.network, panel, scaled))
-    return True
+        return None
+    table = forecast_future(forecaster.fitted, forecaster.network, panel, scaled)
+    run.write_forecast(table)
+    return table
 
 
 def _refit(
@@ -129,7 +154,7 @@ def _refit(
         say(f"plateau: nothing is validated now, the learning rate stays {config.optimizer.learning_rate:g}")
         config = config.replace({"optimizer.schedule": "constant"})
     everything = dataclasses.replace(config.data, val_size=0, test_size=0, train_end=None, val_end=None)
-    prepared = prepare(panel, everything, with_test=False)
+    prepared = prepare(panel, everything, with_test=False, categories=fitted.selected.scaling.categories)
     config = resolved_config(config, prepared, network)
     start = stored_start(run.path, network_for(network, config, prepared.spec))
     folder = run.path / REFIT
@@ -141,62 +166,3 @@ def _refit(
     (again,) = train_members(config, network, prepared, [config.train.seed], **asked)
     write_config(folder, again.config)
     return Forecaster.of(fitted.replace(refit=again.selected), network, evaluated.loss), prepared.arrays
-
-
-def _draw_learning_curve(run: RunDirectory, forecaster: Forecaster) -> None:
-    checks, fitted = run.checks(), forecaster.fitted
-    if checks:
-        best_step, loss = fitted.summary["best_step"], fitted.own_loss or fitted.config.train.loss
-        run.write_plot("learning_curve", plots.learning_curve(checks, best_step=best_step, loss=loss))
-
-
-def _draw(
-    run: RunDirectory,
-    name: str,
-    forecaster: Forecaster,
-    panel: Panel,
-    windows: Windows,
-    scaled: PanelArrays,
-    *,
-    refit: bool,
-) -> None:
-    fitted = forecaster.fitted
-    trained = aligned(fitted, fitted.forecasting if refit else fitted.selected, panel)
-    values = forecast_values(fitted, forecaster.network, panel, windows, trained, scaled)
-    pictured = windows_to_draw(panel, windows, values)
-    figure = plots.forecasts(pictured, model=fitted.config.model.alias, value=panel.schema.channels[0])
-    run.write_plot(name, figure)
-
-
-def _some(windows: Windows) -> Windows:
-    """A few of many windows, from the first to the last."""
-    chosen = np.unique(np.linspace(0, len(windows.series) - 1, _PICTURED).astype(int))
-    return Windows(np.asarray(windows.series)[chosen], np.asarray(windows.origin)[chosen])
-
-
-def windows_to_draw(panel: Panel, windows: Windows, values: np.ndarray) -> list[plots.ForecastWindow]:
-    """Forecasts of the first target with the truth and the history before them, for `plots`.
-
-    Args:
-        panel: the data.
-        windows: W windows.
-        values: (W, H, C) their forecasts, in the table's units.
-    """
-    h = values.shape[1]
-    y = truth(panel, windows, h)
-    drawn = []
-    for number, (series, origin) in enumerate(zip(windows.series.tolist(), windows.origin.tolist(), strict=True)):
-        past = np.arange(max(0, origin - round(_HISTORY * h)), origin)
-        ahead = np.arange(origin, origin + h)
-        known = not np.isnan(y[number, :, 0]).all()
-        drawn.append(
-            plots.ForecastWindow(
-                history_time=panel.timestamps(np.full(len(past), series), past),
-                history=panel.y[panel.offsets[series] + past, 0],
-                time=panel.timestamps(np.full(h, series), ahead),
-                forecast=values[number, :, 0],
-                truth=y[number, :, 0] if known else None,
-                title=str(panel.ids[series]),
-            )
-        )
-    return drawn

@@ -16,20 +16,22 @@ import pandas as pd
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.source import with_dataset_settings
-from lstmjax.errors import CheckpointError, ConfigError, Interrupted
+from lstmjax.errors import ConfigError, Interrupted
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import LOG_FILE, Store
+from lstmjax.forecaster.finetune import in_trained_order, starting_weights
 from lstmjax.forecaster.fit import train_members
 from lstmjax.forecaster.fitted import Fitted
-from lstmjax.forecaster.network import UserNetwork, check_start, network_for
+from lstmjax.forecaster.network import UserNetwork
 from lstmjax.forecaster.resume import agreed_config
 from lstmjax.forecaster.run_kind import Kind, check_kind, kind_of, seeds_of
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, read_config
-from lstmjax.runs.directory import RunDirectory, write_table
+from lstmjax.runs.decoration import Tracker, heard
+from lstmjax.runs.directory import RunDirectory, outputs_written
 from lstmjax.runs.job import Job, make_job
-from lstmjax.runs.outputs import write_outputs
-from lstmjax.runs.resumable import checkpoint_to_resume
-from lstmjax.runs.seeds_table import TABLE_FILE, render_seeds, seeds_table, summarize
+from lstmjax.runs.outputs import Outputs, write_outputs
+from lstmjax.runs.resumable import checkpoint_to_resume, trained_categories
+from lstmjax.runs.seeds import write_seeds
 from lstmjax.runs.signals import Signals
 from lstmjax.storage import checkpoint
 from lstmjax.training import Callback, ProgressDisplay, Status, Weights
@@ -96,10 +98,16 @@ def train_run(
     """
     if seeds is not None and seeds < 1:
         raise ConfigError(f"seeds is {seeds}: expected at least 1")
+    say = heard(say)
     RunDirectory.check_free(directory, "run" if seeds is None else "seeds", overwrite=overwrite)
     config = dataclasses.replace(config, data=with_dataset_settings(config.data))
-    job = make_job(config, seeds, network, loss)
-    start = None if finetune_from is None else _starting_weights(finetune_from, job)
+    trained = None if finetune_from is None else Forecaster.load(finetune_from, network=network, loss=loss).fitted
+    if trained is None:
+        job, start = make_job(config, seeds, network, loss), None
+    else:
+        categories = trained.forecasting.scaling.categories
+        job = make_job(in_trained_order(config, trained), seeds, network, loss, categories)
+        start = starting_weights(trained, network, job.config, job.prepared)
     say(job.sizes())
     with _new_directories(directory, job, overwrite=overwrite, finetuned_from=finetune_from) as (run, members):
         return _carry_out(run, members, job, None, start, callbacks, signals or Signals(), say)
@@ -140,20 +148,21 @@ def resume_run(
         ConfigError: other options than the run's.
         Interrupted: a signal came again.
     """
+    say = heard(say)
     kind: Kind = "run" if seeds is None and kind_of(directory) != "seeds" else "seeds"
     check_kind(directory, kind)
     stored = read_config(directory)
     config = stored if config is None else agreed_config(stored, config, directory)
     if kind == "seeds" and seeds is None:
         seeds = len(seeds_of(directory))
-    job = make_job(config, seeds, network, loss)
+    job = make_job(config, seeds, network, loss, trained_categories(directory))
     if into is not None:
         checkpoint_to_resume(directory, stored, config, job)  # before anything is copied
     with RunDirectory.reopen(directory, kind, into=into) as run:
         found = checkpoint_to_resume(run.path, stored, config, job)
         step = 0 if found is None else found.step
         say(f"{job.sizes()}\nresuming after step {step} of {config.train.max_steps}")
-        with _outputs_written(run.path):
+        with outputs_written(run.path):
             run.record_resume(config, step, len(job.seeds))
         with _old_directories(run, job, step) as members:
             return _carry_out(run, members, job, found, None, callbacks, signals or Signals(), say)
@@ -218,47 +227,31 @@ def _carry_out(
         for member in members:  # a refit of an earlier end is not that of this one
             (member.path / REFIT / CONFIG_FILE).unlink(missing_ok=True)
     with ProgressDisplay() as display:
-        called = [_StopAtSignal(signals), display, *callbacks]
+        called = [_StopAtSignal(signals), display, *map(Tracker, callbacks)]
         asked: dict[str, Any] = {"start": start, "store": store, "callbacks": called, "loss": job.loss}
         fitted = train_members(job.config, job.network, job.prepared, job.seeds, **asked)
     if signals.requested():
         raise Interrupted(f"interrupted after step {max(member.summary['steps'] for member in fitted)}")
     signals.disarm()  # all is saved
-    with _outputs_written(run.path):
+    with outputs_written(run.path):
         return _write_all(run, members, job, fitted, say)
 
 
 def _write_all(
     run: RunDirectory, members: Sequence[RunDirectory], job: Job, fitted: Sequence[Fitted], say: Callable[[str], None]
 ) -> Run:
-    """Writes the outputs of each member, and of several seeds their table."""
-    forecasters, metrics = [], {}
+    """Writes the outputs of each member, and of several seeds what they are together."""
+    outputs: dict[int, Outputs] = {}
     for seed, member, trained in zip(job.seeds, members, fitted, strict=True):
         forecaster = Forecaster.of(trained, job.network, job.loss)
         asked: dict[str, Any] = {"trained_here": job.alone, "say": say if job.alone else _only_remarks(say, seed)}
-        forecaster, metrics[seed] = write_outputs(member, forecaster, job.prepared, job.data_sha256, **asked)
-        forecasters.append(forecaster)
-    if job.alone:
-        say(f"run directory: {run.path}")
-        return Run(run.path, forecasters, job.prepared.panel, metrics[job.seeds[0]])
-    table = seeds_table(metrics)
-    summary = summarize(table, metrics[job.seeds[0]].get("baselines", {}))
-    write_table(table.reset_index(), run.path / TABLE_FILE)
-    run.write_metrics(summary)
-    say(render_seeds(table))
+        outputs[seed] = write_outputs(member, forecaster, job.prepared, job.data_sha256, **asked)
+    forecasters = [written.forecaster for written in outputs.values()]
+    metrics, table = outputs[job.seeds[0]].metrics, None
+    if not job.alone:
+        metrics, table = write_seeds(run, job, outputs, members, say)
     say(f"run directory: {run.path}")
-    return Run(run.path, forecasters, job.prepared.panel, summary, table)
-
-
-@contextlib.contextmanager
-def _outputs_written(directory: Path) -> Iterator[None]:
-    """Turns a full disk, or one that may not be written, into one line; the state of training is safe."""
-    try:
-        yield
-    except OSError as error:
-        raise CheckpointError(
-            f"{directory}: the outputs cannot be written ({error.strerror or error}): make room, and resume the run"
-        ) from None
+    return Run(run.path, forecasters, job.prepared.panel, metrics, table)
 
 
 class _StopAtSignal(Callback):
@@ -277,9 +270,3 @@ class _StopAtSignal(Callback):
 def _only_remarks(say: Callable[[str], None], seed: int) -> Callable[[str], None]:
     """Of a seed's run only single lines are shown: the table is shown for all seeds at the end."""
     return lambda line: say(f"seed {seed}: {line}") if "\n" not in line else None
-
-
-def _starting_weights(directory: Path, job: Job) -> Weights:
-    weights = Forecaster.load(directory, network=job.network, loss=job.loss).fitted.forecasting.weights
-    check_start(weights, network_for(job.network, job.config, job.prepared.spec))
-    return weights

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstmjax.config import RunConfig, option_fields, rules
+from lstmjax.config import RunConfig
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import panel_digest
-from lstmjax.models.user_network import NetworkMaker, own_name
+from lstmjax.forecaster.resume import without_free
+from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import absolute_paths
 from lstmjax.storage.files import replace_file
@@ -59,7 +60,9 @@ def set_up(
     total = number_of_trials(settings, space)
     base = dataclasses.replace(base, data=absolute_paths(with_dataset_settings(base.data)))
     panel = load_source(base.data).panel(base.data)
-    prepare(panel, base.data, with_test=True)
+    prepared = prepare(panel, base.data, with_test=True)
+    if network is not None:
+        check_own_network(network, prepared.spec)
     digest, directory = panel_digest(panel), Path(run_dir)
     description = _describe(space, base, settings, network, digest)
     with contextlib.ExitStack() as stack:
@@ -82,9 +85,7 @@ def _describe(
 ) -> dict[str, Any]:
     """What tells a sweep from every other."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
-    # Neither a path nor a dataset says what the data are: their digest does.
-    free = {"data.dataset", *(name for name in option_fields() if rules(name).resume == "free")}
-    options = json.loads(base.replace({name: option_fields()[name].default for name in free}).to_json())
+    options = json.loads(without_free(base).to_json())
     return {
         "space": json.loads(space.to_json()),
         "options": options,

@@ -1,15 +1,28 @@
 """Progress of training: live on a terminal, plain lines elsewhere."""
 
 import math
+from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from lstmjax.training.callback import Callback
 from lstmjax.training.report import Check, Status
+
+
+class StderrConsole(Console):
+    """Standard error, so that standard output stays clean. Where its reader is gone, nothing is shown any more."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        """Leaves the run alone, which Rich would end."""
+        self.quiet = True
 
 
 class ProgressDisplay(Callback):
@@ -19,7 +32,7 @@ class ProgressDisplay(Callback):
     line per validation check.
 
     Args:
-        console: where to show it. Default: standard error, so that standard output stays clean.
+        console: where to show it. Default: `StderrConsole`.
 
     >>> import sys
     >>> from rich.console import Console
@@ -28,16 +41,19 @@ class ProgressDisplay(Callback):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = Console(stderr=True) if console is None else console
+        self.console = StderrConsole() if console is None else console
         self._bar: Progress | None = None
         self._validation = ""
         self._max_steps = 0
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[numbers]}"))
-            self._bar = Progress(*columns, console=self.console, transient=True)
-            self._bar.add_task("training", total=None, numbers="compiling")
+            # The bar takes what the numbers leave: nothing is cut off at 80 columns.
+            texts = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("steps", "rate", "losses")]
+            bar = BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4))
+            columns = (texts[0], bar, TimeRemainingColumn(compact=True), *texts[1:])
+            self._bar = Progress(*columns, console=self.console, transient=True, expand=True)
+            self._bar.add_task("training", total=None, steps="compiling", rate="", losses="")
             self._bar.start()
         return self
 
@@ -47,48 +63,47 @@ class ProgressDisplay(Callback):
         if self._bar is not None:
             self._bar.stop()
 
+    def on_start(self, status: Status) -> None:
+        """Begins at the step of a run that is resumed, so that its earlier steps count for no rate."""
+        if self._bar is not None:
+            self._bar.reset(self._bar.task_ids[0], total=status.max_steps, completed=status.step)
+
     def on_chunk(self, status: Status) -> None:
         """Shows where the run is after a chunk of steps."""
         self._max_steps = status.max_steps
         if self._bar is None:
             return
-        parts = [
-            f"{status.step}/{status.max_steps}",
-            *_rate_and_time_left(status.step, status.max_steps, status.steps_per_second),
-            f"train {_mean(status.train_loss)}",
-            self._validation,
-        ]
-        task = self._bar.task_ids[0]
-        numbers = "  ".join(part for part in parts if part)
-        self._bar.update(task, completed=status.step, total=status.max_steps, numbers=numbers)
+        losses = " ".join(filter(None, [self._validation, f"train {_mean(status.train_loss)}"]))
+        rate = f"{status.steps_per_second:.{0 if status.steps_per_second > 10 else 1}f}/s"
+        numbers: dict[str, Any] = {"steps": f"{status.step}/{status.max_steps}", "rate": rate, "losses": losses}
+        self._bar.update(self._bar.task_ids[0], completed=status.step, total=status.max_steps, **numbers)
 
     def on_check(self, check: Check) -> None:
         """Shows what a validation check found."""
-        members = len(check.active)
-        active = f"  {int(check.active.sum())} of {members} members active" if members > 1 else ""
+        members, active = len(check.active), int(check.active.sum())
+        among = f"{active} of {members} members active" if members > 1 else ""
         if np.isfinite(check.val_loss).any():
-            best = int(check.best_step[0])
-            where = f" at {best}" if members == 1 else ""
-            self._validation = f"validation {_mean(check.val_loss)} (best {_mean(check.best_loss)}{where}){active}"
+            where = f" at {int(check.best_step[0])}" if members == 1 else ""
+            found = f"{_mean(check.val_loss)} (best {_mean(check.best_loss)}{where})"
+            self._validation = f"val {found}" + (f" {active}/{members} active" if among else "")
+            said = [f"validation {found}", among]
         else:
-            self._validation = active.strip()
+            said = [self._validation] = [among]
         if self._bar is None:
-            parts = [
-                f"step {check.step}/{self._max_steps}",
-                f"train {_mean(check.train_loss)}",
-                self._validation,
-                *_rate_and_time_left(check.step, self._max_steps, check.steps_per_second),
-            ]
-            self.console.print("  ".join(part for part in parts if part), highlight=False, soft_wrap=True)
+            rate, left = check.steps_per_second, ""
+            if rate > 0:
+                left = f"{rate:.1f} steps/s  {time_left((self._max_steps - check.step) / rate)}"
+            parts = [f"step {check.step}/{self._max_steps}", f"train {_mean(check.train_loss)}", *said, left]
+            self.console.print("  ".join(filter(None, parts)), highlight=False, markup=False, soft_wrap=True)
 
 
-def _rate_and_time_left(step: int, max_steps: int, rate: float) -> list[str]:
-    if rate <= 0.0:
-        return []
-    minutes, seconds = divmod(math.ceil((max_steps - step) / rate), 60)
-    hours, minutes = divmod(minutes, 60)
-    left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-    return [f"{rate:.1f} steps/s", f"{left} left"]
+def time_left(seconds: float) -> str:
+    """A time as text.
+
+    >>> time_left(3999.2)
+    '1:06:40 left'
+    """
+    return f"{timedelta(seconds=math.ceil(seconds))} left"
 
 
 def _mean(values: np.ndarray) -> str:

@@ -18,6 +18,9 @@ from lstmjax.data.split import Split, split_panel
 from lstmjax.data.table import DataWarning
 from lstmjax.errors import DataError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*the forecast begins there")
+
+
 VALUES = np.random.default_rng(7).gamma(2.0, 3.0, size=(2, 60))
 
 

@@ -13,6 +13,9 @@ from lstmjax.data.split import Split
 from lstmjax.data.windows import Windows, gather
 from lstmjax.errors import DataError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*the forecast begins there")
+
+
 SPLIT = Split(*(np.full(2, end) for end in (30, 40, 50)))
 
 
@@ -92,7 +95,7 @@ def test_weights_come_with_the_rows_of_the_horizon(hourly):
 def test_a_weight_must_be_there_and_not_negative(hourly, weight, found):
     table = hourly(20, w=np.ones(20))
     table.loc[3, "w"] = weight
-    with pytest.raises(DataError, match=f"the table: row 5: the weight is {found}: expected a number of at least 0"):
+    with pytest.raises(DataError, match=f"the table: row 3: the weight is {found}: expected a number of at least 0"):
         panel_from_table(table, DataConfig(weight_col="w"))
     table.loc[3, "y"] = np.nan
     assert panel_from_table(table, DataConfig(weight_col="w")).weight.shape == (20, 1)

@@ -3,13 +3,17 @@
 import io
 import os
 
+import hypothesis
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import strategies as st
+from matplotlib.cbook import is_math_text
 from matplotlib.image import imread
 
 from lstmjax.evaluation import plots
+from lstmjax.evaluation.figure import plain
 
 DAY = pd.date_range("2014-12-30", periods=72, freq="h")
 
@@ -46,10 +50,85 @@ def test_baselines_and_panels_share_one_legend():
     windows = [window(baselines={"seasonal_naive": np.zeros(24)}, title=name) for name in ("a", "b")]
     figure = plots.forecasts(windows, model="mine", title="Both")
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["observed", "seasonal naive", "mine forecast"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "observed",
+        "seasonal naive",
+        "mine forecast",
+        "horizon",
+    ]
     assert legend.get_title().get_text() == "Both"
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["a", "b"]
     assert [axis.get_title(loc="right") for axis in figure.axes] == ["2014–2015"] * 2
+
+
+def test_each_window_has_its_own_target_and_members_are_drawn_beside_their_mean():
+    members = np.stack([np.zeros(24), np.ones(24)])
+    figure = plots.forecasts([window(value="a"), window(value="b", members=members)], value="y", unit="GW")
+    assert [axis.get_ylabel() for axis in figure.axes] == ["a (GW)", "b (GW)"]
+    drawn = [line.get_ydata() for line in figure.axes[1].get_lines() if line.get_label() == "each member"]
+    np.testing.assert_array_equal(drawn, members)
+
+
+def test_panels_that_do_not_fit_a_picture_are_counted():
+    figure = plots.forecasts([window()] * 60, title="Test")
+    assert len(figure.axes) == 48
+    assert figure.legends[0].get_title().get_text() == "Test (the first 48 of 60 panels)"
+
+
+NAMES = [
+    "a$b",
+    "$",
+    "$$",
+    r"\$x\$",
+    "$x_2$",
+    "_hidden",
+    "a\nb",
+    "\x00\x1b[31m",
+    "[red]b[/red]",
+    "%s {0} 'q'",
+    "日本 😀",
+    "x" * 500,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_is_drawn_as_it_is_written(name, tmp_path):
+    figure = plots.forecasts([window(title=name, value=name, baselines={name: np.zeros(24)})], model=name, title=name)
+    plots.save(figure, tmp_path / "a.png")
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 4
+    for text in [*legend.get_texts(), figure.axes[0].title, figure.axes[0].yaxis.label, legend.get_title()]:
+        assert text._preprocess_math(text.get_text())[1] is False
+        assert "\n" not in text.get_text()
+    assert plots.learning_curves({name: [{"step": 1, "val_loss": 1.0}]}).axes
+
+
+@hypothesis.given(st.text(st.characters(), max_size=80))
+def test_every_text_becomes_one_plain_line(text):
+    shown = plain(text)
+    assert len(shown) <= 2 * 40 + 1
+    assert shown.isprintable() or not text.isprintable()
+    assert not is_math_text(shown)
+    assert not shown.startswith("_")
+
+
+def test_the_ticks_of_a_learning_curve_are_checks():
+    steps = list(range(7, 7 * 80, 7))
+    (axis,) = plots.learning_curve([{"step": step, "train_loss": 1.0} for step in steps]).axes
+    assert set(axis.get_xticks()) < set(steps)
+    assert steps[-1] in axis.get_xticks()
+    assert 5 <= len(axis.get_xticks()) <= 10
+
+
+def test_the_curves_of_several_seeds_are_one_picture():
+    seeds = {f"seed {k}": [{"step": s, "train_loss": 3.0, "val_loss": s + k} for s in (1, 2)] for k in range(9)}
+    (axis,) = plots.learning_curves(seeds, loss="mae").axes
+    drawn = lines(axis)
+    np.testing.assert_array_equal(drawn["seed 8"], [[1, 9], [2, 10]])
+    assert axis.get_ylabel() == "validation mae (scaled units)"
+    assert len({(line.get_color(), line.get_linestyle()) for line in axis.get_lines()}) == 9
+    (axis,) = plots.learning_curves({"a": [{"step": 1, "train_loss": 3.0, "val_loss": None}], "b": []}).axes
+    assert axis.get_ylabel() == "training loss (scaled units)"
 
 
 def test_integer_times_and_a_single_step_are_visible():
@@ -92,7 +171,7 @@ def test_learning_curve_without_validation_or_with_a_loss_that_blew_up():
     assert np.isnan(drawn["training"][1, 1])
 
 
-@pytest.mark.parametrize("draw", [plots.forecasts, plots.learning_curve])
+@pytest.mark.parametrize("draw", [plots.forecasts, plots.learning_curve, lambda _: plots.learning_curves({})])
 def test_nothing_to_draw_is_refused(draw):
     with pytest.raises(ValueError, match="is empty"):
         draw([])

@@ -25,6 +25,7 @@ OPTIONS = [
     "--train.max-steps=40",
     "--train.val-check-steps=2",
     "--train.early-stop-patience-steps=-1",
+    "--train.save-every-seconds=0",
 ]
 
 

@@ -53,6 +53,7 @@ def test_members_must_be_there_and_belong_together(members):
         lstmjax.Ensemble([members[0], longer])
 
 
+@pytest.mark.filterwarnings("ignore:.*were not trained on")
 def test_members_of_different_lookbacks_forecast_and_are_evaluated_together(members):
     other = lstmjax.Forecaster(CONFIG.replace({"data.input_size": 14, "model.hidden_size": 3})).fit(table())
     ensemble = lstmjax.Ensemble([members[0], other])

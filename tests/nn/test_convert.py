@@ -54,6 +54,56 @@ def test_options_without_weights_are_handed_on():
     assert (stack.time_major, stack.dropout.rate, stack.reverse) == (True, 0.5, True)
 
 
+class Module:
+    """What a torch.nn.LSTM has, where PyTorch is not installed."""
+
+    def __init__(self, state, **attributes):
+        vars(self).update({"mode": "LSTM", "batch_first": False, "dropout": 0.0, "training": True} | attributes)
+        self.num_layers = sum(name.startswith("weight_ih") and name[-1].isdigit() for name in state)
+        self.state_dict = lambda: state
+
+
+def test_a_torch_module_is_taken_with_its_layout_and_dropout():
+    stack = StackedLSTM(3, 4, 2, rngs=nnx.Rngs(0))
+    state, expected = to_torch(stack), stack(jnp.asarray(X))
+    by_time = from_torch(Module(state, dropout=0.25))
+    assert (by_time.time_major, by_time.dropout.rate) == (True, 0.25)
+    by_batch = from_torch(Module(state, batch_first=True, dropout=0.25, training=False))
+    np.testing.assert_array_equal(by_batch(jnp.asarray(X)), expected)  # in evaluation mode nothing is dropped
+    np.testing.assert_array_equal(from_torch(Module(state), time_major=False)(jnp.asarray(X)), expected)
+    one = from_torch(Module(to_torch(LSTM(3, 4, rngs=nnx.Rngs(0))), dropout=0.25))
+    assert one.dropout.rate == 0.0  # PyTorch has none above a single layer
+
+
+def test_a_torch_module_is_found_in_a_larger_one():
+    state = to_torch(StackedLSTM(3, 4, 1, rngs=nnx.Rngs(0)))
+    inner = Module(state, batch_first=True)
+    outer = Module({f"net.lstm.{name}": array for name, array in state.items()} | {"head": np.zeros(3)})
+    outer.net = Module({}, lstm=inner)
+    assert from_torch(outer, prefix="net.lstm.").time_major is False
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Module({}, mode="GRU"), "a torch.nn.GRU: expected a torch.nn.LSTM"),
+        (Module({}, mode="RNN_TANH"), "a torch.nn.RNN_TANH: expected"),
+        (Module({"weight": np.zeros(3)}), "the state has no weight_ih_l0"),
+        ([np.zeros(3)], r"from_torch got list: expected a torch.nn.LSTM, or its state_dict\(\)"),
+    ],
+)
+def test_what_is_no_torch_lstm_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        from_torch(given)
+
+
+def test_a_module_of_pytorch_itself():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.LSTM(3, 4, 2, batch_first=True, dropout=0.5, bidirectional=True).eval()
+    expected = module(torch.from_numpy(X))[0].detach().numpy()
+    np.testing.assert_allclose(from_torch(module)(jnp.asarray(X)), expected, rtol=1e-5, atol=1e-6)
+
+
 def without(state, name):
     return {key: array for key, array in state.items() if key != name}
 

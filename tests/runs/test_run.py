@@ -21,6 +21,7 @@ from lstmjax.forecaster.run_kind import kind_of
 from lstmjax.forecaster.saved import REFIT
 from lstmjax.runs import job as job_module
 from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.job import make_job
 from lstmjax.runs.run import resume_run, train_run
 from lstmjax.storage import checkpoint
 from lstmjax.training import Callback
@@ -310,8 +311,10 @@ def test_a_run_that_goes_on_with_fewer_devices_tells_how_it_is_split(tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["batch_shards"] == 2
 
 
-def test_a_resume_that_is_refused_leaves_every_checkpoint(config, tmp_path, data):
-    """Also of a run whose last check a longer one would not make."""
+@pytest.mark.parametrize("seconds", [0, 20])
+def test_a_resume_that_is_refused_leaves_every_checkpoint(seconds, config, tmp_path, data):
+    """Also of a run whose last check a longer one would not make, and of one that was saved at its end only."""
+    config = config.replace({"train.save_every_seconds": seconds})
     odd = config.replace({"train.max_steps": 30, "train.refit_all": False, "optimizer.schedule": "constant"})
     train_run(odd, tmp_path / "r", say=lambda _: None)
     before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
@@ -384,3 +387,15 @@ def test_overwriting_follows_no_link(config, tmp_path):
     train_run(quick, tmp_path / "r", overwrite=True, say=lambda _: None)
     assert list((tmp_path / "elsewhere" / "checkpoints").iterdir())
     assert (tmp_path / "r" / "plots" / "mine.png").read_text() == "mine"
+
+
+def test_rows_of_the_known_future_are_counted_by_themselves(tmp_path):
+    table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=60, freq="h"), "y": np.sin(np.arange(60.0))})
+    table.assign(holiday=0.0).to_csv(tmp_path / "t.csv", index=False)
+    ahead = pd.DataFrame({"ds": pd.date_range("2024-01-03 12:00", periods=6, freq="h"), "holiday": 1.0})
+    ahead.to_csv(tmp_path / "f.csv", index=False)
+    options = {"data.path": str(tmp_path / "t.csv"), "data.h": 2, "data.input_size": 4}
+    assert make_job(RunConfig().replace(options), None, None).sizes().startswith("60 rows, 1 series, every h; ")
+    options |= {"data.futr_path": str(tmp_path / "f.csv"), "data.futr_exog": ["holiday"]}
+    sizes = make_job(RunConfig().replace(options), None, None).sizes()
+    assert sizes.startswith("60 rows and 6 rows of the known future, 1 series, every h; windows: ")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,58 @@ def test_the_winner_is_of_its_data_but_has_no_training_to_resume(swept, capsys):
         main(["train", "--resume", str(swept / "best")])
     assert stopped.value.code == 2
     assert "no training to resume: finetune its weights (--finetune-from)" in capsys.readouterr().err
+
+
+def test_the_winner_has_the_log_and_the_curve_of_its_training(swept):
+    lines = [json.loads(line) for line in (swept / "best" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [5, 10, 15, 20]
+    assert all(line["train_loss"] > 0 and line["val_loss"] > 0 and line["seconds"] >= 0 for line in lines)
+    best = json.loads((swept / "best" / "metrics.json").read_text())["best_step"]
+    assert min(lines, key=lambda line: line["val_loss"])["step"] == best
+    assert {path.name for path in (swept / "best" / "plots").iterdir()} >= {"learning_curve.png", "forecast.png"}
+
+
+def test_a_new_winner_leaves_the_users_files(folder, swept):
+    shutil.copytree(swept, folder / "again")
+    best = folder / "again" / "best"
+    described = json.loads((best / TRIAL_FILE).read_text())
+    (best / TRIAL_FILE).write_text(json.dumps(described | {"number": 99}))
+    for name in ("notes.txt", "plots/mine.png", "seed-7/notes.txt"):
+        (best / name).parent.mkdir(exist_ok=True)
+        (best / name).write_text("mine")
+    (best / "refit").mkdir()
+    (best / "refit" / "config.json").write_text("of the earlier winner")
+    main(arguments(folder, "again"))
+    assert json.loads((best / TRIAL_FILE).read_text()) == described
+    for name in ("notes.txt", "plots/mine.png", "seed-7/notes.txt"):
+        assert (best / name).read_text() == "mine"
+    assert not (best / "refit").exists()
+    assert (best / "forecast.csv").read_bytes() == (swept / "best" / "forecast.csv").read_bytes()
+    assert [path.name for path in best.parent.glob("best*")] == ["best"]
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export"])
+def test_a_sweep_s_folder_is_refused_and_its_winner_named(command, swept, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, str(swept), *(["--out", str(tmp_path / "m.stablehlo")] if command == "export" else [])])
+    assert stopped.value.code == 2
+    assert f"holds a sweep: name its winner, {swept / 'best'}" in capsys.readouterr().err
+
+
+def test_a_sweep_whose_trials_all_fail_is_one_line_with_status_1(folder, capsys):
+    (folder / "wild.toml").write_text('"optimizer.learning_rate" = { type = "loguniform", low = 1e37, high = 1e38 }\n')
+    wild = [
+        word if word != str(folder / "space.toml") else str(folder / "wild.toml") for word in arguments(folder, "w")
+    ]
+    with pytest.raises(SystemExit) as stopped:
+        main([*wild, "--trials=2", "--population=2", "--optimizer.name=sgd"])
+    assert stopped.value.code == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("lstmjax: error: no trial is complete, so there is no winner: see the column reason in")
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", str(folder / "w")])
+    assert stopped.value.code == 2
+    assert "holds a sweep without a winner: see the column reason in" in capsys.readouterr().err
 
 
 def test_nothing_is_left_of_blocks_but_the_winner(swept):

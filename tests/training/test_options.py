@@ -65,15 +65,17 @@ SETTINGS = {"optimizer.plateau_patience": {"optimizer.learning_rate": 3.0}}
 """What else it takes for an option to be seen where it acts: checks without an improvement."""
 
 ACT_ALWAYS = {
-    "data": """dataset path layout futr_path time_col id_col target_cols futr_exog hist_exog stat_exog calendar
-        weight_col freq season_length h input_size val_size test_size train_end val_end transform clip_min scaler gaps
+    "data": """dataset path layout sep decimal futr_path time_col time_format time_zone id_col target_cols futr_exog
+        hist_exog stat_exog calendar holidays weight_col freq season_length h input_size val_size test_size train_end
+        val_end transform clip_min scaler gaps
         step_size""",
     "model": """name hidden_size num_layers dropout forget_bias residual instance_norm series_embedding
         alias""",
     "optimizer": "name learning_rate schedule warmup_steps weight_decay clip_norm clip_value",
     "train": """max_steps batch_size val_check_steps early_stop_patience_steps val_windows max_seconds loss seed
         batch_shards chunk_steps
-        refit_all""",
+        save_every_seconds refit_all""",
+    "outputs": "plot_windows",
 }
 """All others. An option that is added goes here, or among `VALUES` and says in its field where it acts."""
 

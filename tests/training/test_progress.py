@@ -1,9 +1,16 @@
+import contextlib
 import io
+import os
+import re
+import sys
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from lstmjax.training import Check, ProgressDisplay, Status, TrainState
+
+TIME = re.compile(r"(\d+:\d\d|-:--) ")
 
 
 def status(step, rate=10.0, losses=(0.5,)):
@@ -39,15 +46,52 @@ def shown(console_options, *events):
 
 def test_piped_output_is_one_plain_line_a_check():
     text = shown({}, status(90), status(200), check(200))
-    assert text == "step 200/1000  train 0.5  validation 0.25 (best 0.125 at 100)  10.0 steps/s  1:20 left\n"
+    assert text == "step 200/1000  train 0.5  validation 0.25 (best 0.125 at 100)  10.0 steps/s  0:01:20 left\n"
     assert "\x1b" not in text
 
 
-def test_a_terminal_shows_rate_time_left_and_validation():
-    text = shown({"force_terminal": True}, status(200), check(200), status(201, rate=0.2))
-    assert "\x1b" in text
-    # what stands there in the end, as the line is drawn ten times a second at most
-    assert "201/1000  0.2 steps/s  1:06:35 left  train 0.5  validation 0.25 (best 0.125 at 100)" in text
+def last_line(width, *events):
+    """What stands on a terminal of some columns in the end, and the colours that its bar has."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
+    with ProgressDisplay(console) as display:
+        for event in events:
+            (display.on_chunk if isinstance(event, Status) else display.on_check)(event)
+        display._bar.refresh()
+    lines = stream.getvalue().replace("\x1b[2K", "").replace("\r", "\n").split("\n")
+    return [line for line in lines if "/1000" in line][-1]
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_terminal_shows_bar_rate_time_left_and_the_best(width):
+    line = last_line(width, status(200), check(200), status(999, rate=1234.0))
+    assert line.startswith("999/1000 ━━━━")
+    assert "1234/s val 0.25 (best 0.125 at 100) train 0.5" in line
+    assert TIME.search(line)
+    members = last_line(width, status(200), check(200, val=(0.2,) * 10, best_step=(1,) * 10), status(250))
+    assert "val 0.2 (best 0.125) 10/10 active train 0.5" in members
+    assert "━━━" in members
+
+
+def test_the_steps_before_a_resume_count_for_no_rate():
+    with ProgressDisplay(Console(file=io.StringIO(), force_terminal=True)) as display:
+        display.on_start(status(900))
+        (task,) = display._bar.tasks
+        assert (task.completed, task.total, task.speed) == (900, 1000, None)
+
+
+def test_a_reader_that_is_gone_does_not_end_the_run(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+        with ProgressDisplay() as display:
+            for step in range(300):
+                display.on_check(check(step))
+        assert display.console.quiet
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            closed.close()
 
 
 def test_a_population_shows_means_and_how_many_train():

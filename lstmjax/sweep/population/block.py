@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from lstmjax import parallel
-from lstmjax.config import RunConfig
+from lstmjax.config import RunConfig, TrainConfig
 from lstmjax.data.panel import Panel
 from lstmjax.errors import Interrupted
 from lstmjax.forecaster.checkpoints import panel_digest
+from lstmjax.forecaster.resume import without_free
 from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.sweep.population import slots
 from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
@@ -59,14 +60,14 @@ def train_block(
     mapping: parallel.MappingName | None = None,
     network: NetworkMaker | None = None,
     state_dir: Path | None = None,
-    save_seconds: float = 60.0,
     should_stop: Callable[[], bool] = lambda: False,
     on_report: Callable[[Report], None] = lambda report: None,
 ) -> list[Outcome]:
     """Trains trials as populations, one for all trials that share a compiled program.
 
     Args:
-        base: all options that trials do not name. ``train.batch_shards`` is taken as 1: devices are for members.
+        base: all options that trials do not name. ``train.batch_shards`` is taken as 1: devices are for members. With
+            ``train.save_every_seconds`` the state is saved besides at rungs.
         panel: the data: ``load_source(base.data).panel(base.data)``, after ``with_dataset_settings``.
         space: what is searched; it decides what is traced, and by its longest lookback which validation windows count.
         trials: with numbers of their own; any number of them.
@@ -80,7 +81,6 @@ def train_block(
             rngs: nnx.Rngs)`` that makes an NNX module; called for every member.
         state_dir: folder of the checkpoints; if it holds some of the same block, that is resumed. The caller removes
             the folder after the outcomes are recorded.
-        save_seconds: seconds between checkpoints, besides those at rungs.
         should_stop: called after every chunk of steps.
         on_report: called after every validation check.
 
@@ -98,7 +98,7 @@ def train_block(
     checkpoints = None
     if state_dir is not None:
         description = {
-            "base": base.to_json(),
+            "base": without_free(base).to_json(),
             "space": space.to_json(),
             "trials": [[trial.number, json.dumps(trial.params)] for trial in trials],
             "halving": None if halving is None else dataclasses.asdict(halving),
@@ -109,9 +109,9 @@ def train_block(
         checkpoints = BlockCheckpoints(state_dir, description, populations)
     ranking = Ranking(trials, populations, refused, halving)
     training = _BlockTraining(
-        ranking, population, mapping or slots.default_mapping(), checkpoints, save_seconds, should_stop, on_report
+        ranking, population, mapping or slots.default_mapping(), checkpoints, base.train, should_stop, on_report
     )
-    training.run(base.train.max_steps, base.train.val_check_steps)
+    training.run()
     return [ranking.outcome(position) for position in range(len(trials))]
 
 
@@ -121,7 +121,7 @@ class _BlockTraining:
     at_once: int | None
     mapping: parallel.MappingName
     checkpoints: BlockCheckpoints | None
-    save_seconds: float
+    train: TrainConfig
     should_stop: Callable[[], bool]
     on_report: Callable[[Report], None]
 
@@ -131,9 +131,10 @@ class _BlockTraining:
         self.began = self.last_saved = time.monotonic()
         self.step, self.rate, self.ahead = 0, 0.0, 0
 
-    def run(self, max_steps: int, every: int) -> None:
+    def run(self) -> None:
         """Trains all trials, from rung to rung."""
-        brackets = self.ranking.brackets(max_steps, every)
+        max_steps = self.train.max_steps
+        brackets = self.ranking.brackets(max_steps, self.train.val_check_steps)
         done = self.ranking.rungs_done
         for stop in sorted({step for bracket, _ in brackets for step in bracket.steps} | {max_steps}):
             for population in self.ranking.populations:
@@ -218,14 +219,15 @@ class _BlockTraining:
             objective = float(check.objective[place])
             if math.isnan(float(check.val_loss[place])) and math.isnan(objective):
                 continue  # stopped
-            population.history[row][check.step] = objective
+            seconds = {"seconds": round(time.monotonic() - self.began, 3)}
+            population.checks[row][check.step] = check.metrics(place) | seconds | {"objective": objective}
             if check.best_step[place] == check.step:
                 population.kept[row] = math.inf if math.isnan(objective) else objective
         self.step = check.step
         self.rate = check.steps_per_second * int(np.sum(check.active[list(places)]))
         self.ahead = int(np.sum(np.asarray(check.state.step)[list(places)] - population.steps[list(rows)]))
         self._report(None)
-        if self.checkpoints is not None and time.monotonic() - self.last_saved > self.save_seconds:
+        if self.checkpoints is not None and time.monotonic() - self.last_saved >= self.train.save_every_seconds:
             population.put(rows, check.state, places)
             self.ahead = 0
             self._save()

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ from lstmjax.errors import ConfigError, DataError
 from lstmjax.forecaster.checkpoints import state_template, training_summary
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.models.sizes import with_sizes
-from lstmjax.models.user_network import NetworkMaker, OwnBuilder, own_name
+from lstmjax.models.user_network import NetworkMaker, OwnBuilder, check_own_network, own_name
 from lstmjax.sweep.population.objective import make_objective
 from lstmjax.sweep.population.trial import Trial
 from lstmjax.sweep.space.space import Space
@@ -58,7 +59,8 @@ class Population:
         members: M members.
         state: of all members, NumPy arrays with a leading axis of M; None before they are begun.
         kept: (M,) the objective of each member's kept weights; infinite before any check.
-        history: for each member the objective at each check, by step.
+        checks: for each member what each validation check found, by step: a line of ``metrics.jsonl``, and the
+            ``objective``.
         seconds: (M,) each member's share of the time.
         slots: members trained at once, at most; None before that is known.
     """
@@ -74,13 +76,21 @@ class Population:
 
     def __post_init__(self) -> None:
         self.kept = np.full(len(self.members), np.inf)
-        self.history: list[dict[int, float]] = [{} for _ in self.members]
+        self.checks: list[dict[int, dict[str, Any]]] = [{} for _ in self.members]
         self.seconds = np.zeros(len(self.members))
 
     @property
     def steps(self) -> np.ndarray:
         """(M,) updates of each member."""
         return np.zeros(len(self.members), np.int32) if self.state is None else np.asarray(self.state.step)
+
+    def history(self, row: int) -> dict[int, float]:
+        """The objective of a member at each check, by step."""
+        return {step: line["objective"] for step, line in self.checks[row].items()}
+
+    def log(self, row: int) -> list[dict[str, Any]]:
+        """What each validation check of a member found: the lines of its ``metrics.jsonl``."""
+        return [{k: v for k, v in line.items() if k != "objective"} for _, line in sorted(self.checks[row].items())]
 
     def is_active(self, row: int) -> bool:
         """Whether a member would be trained further: it neither stopped early nor failed."""
@@ -175,7 +185,9 @@ def make_populations(
         objective = make_objective(metric, prepared)
         return prepared, TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec, objective)
 
-    prepared_as(base.data)  # an error here is an error of every trial
+    spec = prepared_as(base.data)[0].spec  # an error here is an error of every trial
+    if network is not None:
+        check_own_network(network, spec)
     refused: dict[int, str] = {}
     members_of: dict[RunConfig, list[Member]] = {}
     for position, trial in enumerate(trials):

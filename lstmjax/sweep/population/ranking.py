@@ -111,7 +111,7 @@ class Ranking:
         number, members, failure = self.trials[trial].number, self.members[trial], self.failure(trial)
         if not members:
             return Outcome(number, "FAIL", None, None, {}, 0, 0.0, failure, None)
-        histories = [population.history[row] for population, row in members]
+        histories = [population.history(row) for population, row in members]
         common = sorted(set.intersection(*map(set, histories)))
         means = {step: statistics.fmean(history[step] for history in histories) for step in common}
         kept = [float(population.kept[row]) for population, row in members]
@@ -130,4 +130,5 @@ class Ranking:
             seconds=round(float(sum(population.seconds[row] for population, row in members)), 3),
             reason=reason,
             fitted=tuple(p.fitted(row) for p, row in members) if state == "COMPLETE" else None,
+            logs=tuple(p.log(row) for p, row in members) if state == "COMPLETE" else (),
         )

@@ -40,10 +40,12 @@ class Outcome(NamedTuple):
     fitted: tuple[Fitted, ...] | None
     """What was kept of each member, in the order of their seeds; of complete trials only. ``fitted[0].config`` is the
     trial's whole config, with the member's seed."""
+    logs: tuple[list[dict[str, Any]], ...] = ()
+    """The validation checks of each of these, as the lines of ``metrics.jsonl`` have them."""
 
     def to_json(self) -> dict[str, Any]:
-        """All fields but the weights, for JSON."""
-        return self._replace(fitted=None)._asdict()
+        """All fields but the weights and the logs, for JSON."""
+        return {name: value for name, value in self._replace(fitted=None)._asdict().items() if name != "logs"}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pandas as pd
 
 from lstmjax.errors import LstmjaxError
-from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.decoration import decoration, heard
+from lstmjax.runs.directory import RunDirectory, outputs_written
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.report import plots
 from lstmjax.sweep.report.table import best_trial, trials_table
@@ -47,11 +48,12 @@ def write_report(sweep: Sweep, study: Study, say: Callable[[str], None]) -> pd.D
     Raises:
         NoWinnerError: no trial is complete; the table and the plots are written.
     """
-    directory, metric = sweep.directory, sweep.settings.metric
-    with study.storage.exclusive():
+    directory, metric, say = sweep.directory, sweep.settings.metric, heard(say)
+    with study.storage.exclusive(), outputs_written(directory):
         table, trials = write_trials(sweep, study), study.trials()
-        for name, figure in plots.draw(trials, metric).items():
-            RunDirectory(directory).write_plot(name, figure)
+        with decoration("a picture of the sweep"):
+            for name, figure in plots.draw(trials, metric).items():
+                RunDirectory(directory).write_plot(name, figure)
         best = best_trial(trials)
         if best is None:
             raise NoWinnerError(

@@ -1,5 +1,6 @@
 """Plots of a sweep: its history, which settings were good, which options mattered, how its members learned."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
-from lstmjax.evaluation.plots import ACCENT, FAINT, GREY, INK, blank_figure
+from lstmjax.evaluation.figure import ACCENT, FAINT, GREY, INK, blank_figure, legend, plain, ticks_at
 from lstmjax.sweep.report.table import best_trial
 from lstmjax.sweep.study.quiet_optuna import quiet_optuna
 
@@ -56,8 +57,9 @@ def history(trials: Sequence[FrozenTrial], metric: str) -> Figure:
         axis.plot(numbers, values, "o", color=color, markersize=4, label=state.name.lower())  # type: ignore[arg-type]
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if complete:
-        best = np.minimum.accumulate([trial.value or np.nan for trial in complete])
-        axis.step([trial.number for trial in complete], best, where="post", color=ACCENT, label="best so far")
+        best = np.minimum.accumulate([_value(trial) for trial in complete])
+        numbers = [*(trial.number for trial in complete), trials[-1].number]
+        axis.step(numbers, [*best, best[-1]], where="post", color=ACCENT, label="best so far")
     _finish(figure, axis, [trial.value for trial in trials], "trial", metric)
     return figure
 
@@ -74,7 +76,7 @@ def parallel_coordinates(trials: Sequence[FrozenTrial], metric: str) -> Figure |
         return None
     axes_of = {name: _scale(name, trials) for name in names}
     figure, (axis,) = blank_figure(1, height=4.2)
-    order = sorted(trials, key=lambda trial: trial.value or np.inf, reverse=True)  # the best on top
+    order = sorted(trials, key=_value, reverse=True)  # the best on top
     shade = Normalize(0, max(1, len(order) - 1))
     for rank, trial in enumerate(reversed(order)):
         # An option that does not belong to the trial leaves a gap.
@@ -85,8 +87,9 @@ def parallel_coordinates(trials: Sequence[FrozenTrial], metric: str) -> Figure |
     for position, name in enumerate(names):
         axis.axvline(position, color=FAINT, zorder=0)
         for height, text in axes_of[name][1]:
-            axis.annotate(text, (position, height), (4, 0), textcoords="offset points", fontsize=8, color=GREY)
-    axis.set_xticks(range(len(names)), [name.replace(".", ".\n") for name in names])
+            label = axis.annotate(text, (position, height), (4, 0), textcoords="offset points", fontsize=8, color=GREY)
+            label.set(zorder=len(order) + 1, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
+    axis.set_xticks(range(len(names)), [name.replace(".", ".\n") + axes_of[name][2] for name in names])
     axis.set_yticks([])
     axis.grid(visible=False)
     axis.set_ylim(-0.04, 1.04)
@@ -135,8 +138,8 @@ def learning_curves(trials: Sequence[FrozenTrial], metric: str) -> Figure | None
         metric: what they are ranked by.
     """
     curves = [(trial, pd.Series(trial.intermediate_values, dtype=float).sort_index()) for trial in trials]
-    curves = [(trial, curve) for trial, curve in curves if len(curve) > 1]
-    if not curves:
+    curves = [(trial, curve) for trial, curve in curves if len(curve)]
+    if all(len(curve) < 2 for _, curve in curves):
         return None
     best = best_trial([trial for trial, _ in curves])
     figure, (axis,) = blank_figure(1, height=3.8)
@@ -146,32 +149,52 @@ def learning_curves(trials: Sequence[FrozenTrial], metric: str) -> Figure | None
         color = {"best": ACCENT, "complete": INK, "pruned": _PALE, "fail": "#c2a14d"}[label]
         width = 2.2 if label == "best" else 0.9
         shown = None if label in labels else label
-        axis.plot(curve.index, curve.to_numpy(), color=color, linewidth=width, label=shown)
+        point = "o" if len(curve) == 1 else ""
+        axis.plot(curve.index, curve.to_numpy(), point + "-", color=color, linewidth=width, label=shown, markersize=3)
         labels.add(label)
     _finish(figure, axis, [value for _, curve in curves for value in curve], "step", metric)
+    ticks_at(axis, sorted({int(step) for _, curve in curves for step in curve.index}))
     return figure
 
 
+def _value(trial: FrozenTrial) -> float:
+    return np.nan if trial.value is None else trial.value
+
+
 def _finish(figure: Figure, axis: Axes, values: Sequence[float | None], across: str, metric: str) -> None:
-    """Labels the axes, and hides what is far worse than most: one bad setting would flatten all others."""
+    """Labels the axes, and ends them where values are far worse than most: one bad setting would flatten all others.
+
+    How many values lie above the end is written beside it.
+    """
     known = np.array([value for value in values if value is not None and np.isfinite(value)])
     low, median = known.min(), np.median(known)
     top = min(known.max(), median + 3 * (median - low) + 1e-12)
-    axis.set_ylim(low - 0.05 * (top - low), top + 0.05 * (top - low))
+    margin = 0.05 * (top - low) or 0.05 * abs(low) or 1.0
+    axis.set_ylim(low - margin, top + margin)
+    if above := int((known > axis.get_ylim()[1]).sum()):
+        note = f"{above} of {len(known)} values lie above {axis.get_ylim()[1]:.4g}, up to {known.max():.4g}"
+        axis.set_title(note, loc="right", fontsize=9, color=GREY)
     axis.set_xlabel(across, color=GREY)
-    axis.set_ylabel(metric, color=GREY)
-    figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=9)
+    axis.set_ylabel(plain(metric), color=GREY)
+    legend(figure, [axis])
 
 
-def _scale(name: str, trials: Sequence[FrozenTrial]) -> tuple[Callable[[Any], float], list[tuple[float, str]]]:
-    """The height of a parameter's values, between 0 and 1, and its labels."""
+def _scale(name: str, trials: Sequence[FrozenTrial]) -> tuple[Callable[[Any], float], list[tuple[float, str]], str]:
+    """The height of a parameter's values, between 0 and 1, its labels, and what to add to its name."""
     distribution = next(trial.distributions[name] for trial in trials if name in trial.distributions)
     if isinstance(distribution, CategoricalDistribution):
         last = max(1, len(distribution.choices) - 1)
         heights = {choice: number / last for number, choice in enumerate(distribution.choices)}
-        return heights.__getitem__, [(height, str(choice)) for choice, height in heights.items()]
-    low, high = float(distribution.low), float(distribution.high)  # type: ignore[attr-defined]
-    of = np.log if distribution.log else np.asarray  # type: ignore[attr-defined]
+        return heights.__getitem__, [(height, plain(choice, limit=16)) for choice, height in heights.items()], ""
+    scale: Any = distribution
+    low, high = float(scale.low), float(scale.high)
+    of = np.log if scale.log else np.asarray
     span = of(high) - of(low) or 1.0
-    labels = [(0.0, f"{low:g}"), (1.0, f"{high:g}")]
-    return (lambda value: float((of(value) - of(low)) / span)), labels  # type: ignore[call-overload]
+
+    def height(value: Any) -> float:
+        return float((of(value) - of(low)) / span)
+
+    powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1) if scale.log else ()
+    between = [value for value in (10.0**power for power in powers) if 0.05 < height(value) < 0.95]
+    labels = [(height(value), f"{value:g}") for value in (low, *between, high)]
+    return height, labels, "\n(log)" if scale.log else ""

@@ -1,6 +1,5 @@
 """The progress of a sweep: a live table on a terminal, plain lines elsewhere."""
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Self
@@ -14,6 +13,7 @@ from rich.text import Text
 from lstmjax.sweep.population.block import Report
 from lstmjax.sweep.report.table import best_trial
 from lstmjax.sweep.study.study import params_of
+from lstmjax.training.progress import StderrConsole, time_left
 
 _SHOWN = 5  # best trials on a terminal
 _SILENCE = 60.0  # seconds between lines where there is no terminal
@@ -25,11 +25,11 @@ class SweepDisplay:
     Args:
         total: number of trials.
         max_steps: updates of a member that is trained to its end.
-        console: where to show it. Default: standard error, so that standard output stays clean.
+        console: where to show it. Default: `StderrConsole`.
     """
 
     def __init__(self, total: int, max_steps: int, console: Console | None = None) -> None:
-        self.console = Console(stderr=True) if console is None else console
+        self.console = StderrConsole() if console is None else console
         self._total, self._max_steps = total, max_steps
         self._trials: Sequence[FrozenTrial] = ()
         self._before: int | None = None
@@ -94,9 +94,7 @@ class SweepDisplay:
         if gained <= 0 or self._done() >= self._total:
             return []
         seconds = (self._total - self._done()) * (time.monotonic() - self._since) / gained
-        minutes, rest = divmod(math.ceil(seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        return [f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"]
+        return [time_left(seconds)]
 
     def _view(self) -> Group:
         """The line, and below it the best trials, with those of the block that is trained."""
@@ -109,7 +107,7 @@ class SweepDisplay:
         params = {trial.number: params_of(trial) for trial in self._trials}
         for value, number, state in sorted(rows)[:_SHOWN]:
             known = (f"{name.split('.')[1]}={_short(setting)}" for name, setting in params.get(number, {}).items())
-            table.add_row(str(number), f"{value:.5g}", state, "  ".join(known))
+            table.add_row(str(number), f"{value:.5g}", state, Text("  ".join(known)))  # brackets are no markup
         return Group(Text("  ".join(self._line())), table)
 
 

@@ -2,17 +2,19 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from lstmjax.data.origins import test_windows
 from lstmjax.data.prepare import prepare
+from lstmjax.forecaster.checkpoints import LOG_FILE
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.directory import RunDirectory, remove_run, write_table
 from lstmjax.runs.outputs import write_outputs
+from lstmjax.runs.seeds import TABLE_FILE
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.study import params_of
@@ -26,7 +28,7 @@ TRIAL_FILE = "trial.json"
 
 
 def write_winner(sweep: Sweep, trial: FrozenTrial, say: Callable[[str], None]) -> None:
-    """Makes the winner's run directory, unless it exists.
+    """Makes the winner's run directory, unless it exists. Files of the user's in that of an earlier winner are kept.
 
     With several seeds it is the run of the first seed, and also holds the others' forecasters and a table of all.
 
@@ -35,29 +37,43 @@ def write_winner(sweep: Sweep, trial: FrozenTrial, say: Callable[[str], None]) -
         trial: the winner.
         say: called with each line that says what happens.
     """
-    target, new = sweep.directory / BEST, sweep.directory / f"{BEST}.new"
+    target, new, old = (sweep.directory / f"{BEST}{end}" for end in ("", ".new", ".old"))
+    if old.exists() and not target.exists():  # killed between the two renames
+        old.rename(target)
     described = target / TRIAL_FILE
     description = json.dumps({"number": trial.number, "value": trial.value, "params": params_of(trial)}, indent=2)
     if described.exists() and json.loads(described.read_text()) == json.loads(description):
         return
-    shutil.rmtree(new, ignore_errors=True)
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    if target.exists():
+        shutil.copytree(target, new, symlinks=True)
+        remove_run(new, TRIAL_FILE)
     weights = BlockDirectory(sweep.directory, trial.user_attrs["block"]).weights(trial.number)
-    members = {int(path.name.removeprefix("seed-")): path for path in weights.glob("seed-*")}
+    _write(sweep, new, {int(path.name.removeprefix("seed-")): path for path in sorted(weights.glob("seed-*"))}, say)
+    replace_file(new / TRIAL_FILE, description + "\n")
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(sweep: Sweep, directory: Path, members: Mapping[int, Path], say: Callable[[str], None]) -> None:
+    """Writes the run of the first member, and the other members and the table of all into it."""
     scores: dict[int, dict[str, Any]] = {}
     for seed, path in sorted(members.items()):
         forecaster = Forecaster.load(path, network=sweep.network)
-        if not scores:
-            prepared = prepare(sweep.panel, forecaster.config.data, with_test=True)
-            with RunDirectory.create(new, forecaster.config, data_digest=sweep.data_digest) as run:
-                _, metrics = write_outputs(run, forecaster, prepared, sweep.data_digest, say=say)
-            if len(members) == 1 or not len(test_windows(prepared.split, h=prepared.spec.h).series):
-                break
-            scores[seed] = metrics["test"]
-        else:
-            forecaster.save(new / f"seed-{seed}")
+        if scores:
+            forecaster.save(directory / f"seed-{seed}")
             scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics["test"]
-    if scores:
-        pd.DataFrame.from_dict(scores, orient="index").rename_axis("seed").to_csv(new / "seeds.csv")
-    replace_file(new / TRIAL_FILE, description + "\n")
-    shutil.rmtree(target, ignore_errors=True)
-    new.rename(target)
+            continue
+        prepared = prepare(sweep.panel, forecaster.config.data, with_test=True)
+        with RunDirectory.create(directory, forecaster.config, data_digest=sweep.data_digest, nested=True) as run:
+            if (path / LOG_FILE).exists():
+                shutil.copy(path / LOG_FILE, directory / LOG_FILE)
+            metrics = write_outputs(run, forecaster, prepared, sweep.data_digest, say=say).metrics
+        if len(members) == 1 or "test" not in metrics:
+            return
+        scores[seed] = metrics["test"]
+    table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("seed")
+    write_table(table.reset_index(), directory / TABLE_FILE)

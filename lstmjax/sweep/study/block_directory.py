@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lstmjax.errors import ConfigError
+from lstmjax.forecaster.checkpoints import LOG_FILE
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.storage import checkpoint
 from lstmjax.storage.files import replace_file
@@ -48,9 +49,11 @@ class BlockDirectory:
         complete = [outcome for outcome in outcomes if outcome.state == "COMPLETE" and outcome.fitted]
         if complete:
             best = min(complete, key=lambda o: (math.inf if o.value is None else o.value, o.number))
-            for fitted in best.fitted or ():
+            for number, fitted in enumerate(best.fitted or ()):
                 folder = self.weights(best.number) / f"seed-{fitted.config.train.seed}"
                 Forecaster.of(fitted).save(folder, overwrite=True)
+                for log in best.logs[number : number + 1]:
+                    replace_file(folder / LOG_FILE, "".join(json.dumps(line) + "\n" for line in log))
         replace_file(self._outcomes, "".join(json.dumps(outcome.to_json()) + "\n" for outcome in outcomes))
 
     def load(self) -> list[Outcome] | None:

@@ -1,7 +1,9 @@
 """The progress of a sweep, where there is no terminal."""
 
 import io
+import json
 
+import optuna
 import pytest
 from rich.console import Console
 
@@ -24,3 +26,13 @@ def test_there_is_a_line_from_time_to_time_without_a_terminal(monkeypatch, silen
     said = file.getvalue().splitlines()
     assert len(said) == lines
     assert said == ["step 240  0/64 trials done  0.25 members/s (200 steps/s)"] * lines
+
+
+def test_brackets_in_a_setting_are_no_markup():
+    trial = optuna.trial.create_trial(
+        value=0.5, system_attrs={"lstmjax:params": json.dumps({"data.calendar": "[red]x[/]"})}
+    )
+    file = io.StringIO()
+    with SweepDisplay(4, 800, Console(file=file, width=200, force_terminal=True, color_system=None)) as shown:
+        shown.on_trials([trial])
+    assert "calendar=[red]x[/]" in file.getvalue()
