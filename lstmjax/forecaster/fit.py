@@ -172,7 +172,8 @@ def resume_members(
     loss: OwnLoss | None,
 ) -> list[Fitted]:
     """Continues what `fit_members` began; arguments and errors are as in `Forecaster.resume`."""
-    with old_run(directory, config, df, futr_df, seeds=seeds, network=network) as (config, prepared, store):
+    asked: dict[str, Any] = {"seeds": seeds, "network": network, "loss": loss}
+    with old_run(directory, config, df, futr_df, **asked) as (config, prepared, store):
         seeds = [config.train.seed] if seeds is None else seeds
         resolved = resolved_config(config, prepared, network, len(seeds))
         return train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks, loss=loss)
