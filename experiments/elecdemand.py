@@ -49,8 +49,11 @@ CONFIG = RunConfig().replace(
         "data.dataset": "elecdemand",
         "data.h": 96,
         "data.input_size": 96,
+        "model.name": "direct",
         "model.hidden_size": 64,
         "model.dropout": 0.1,
+        "model.instance_norm": "none",
+        "model.instance_scale": "none",
         "optimizer.learning_rate": 6e-3,
         "optimizer.schedule": "cosine",
         "optimizer.warmup_steps": 50,
@@ -58,6 +61,7 @@ CONFIG = RunConfig().replace(
         "train.batch_size": 32,
         "train.max_steps": 1500,
         "train.val_check_steps": 50,
+        "train.val_windows": 0,
         "train.early_stop_patience_steps": 8,
     }
 )

@@ -111,7 +111,9 @@ def recipe(h: int) -> RunConfig:
             "model.hidden_size": 64,
             "model.dropout": 0.5 if long else 0.18,
             "model.highway": True,
+            "model.recall": False,
             "model.instance_norm": "last",
+            "model.instance_scale": "none",
             "optimizer.learning_rate": 3e-4 if long else 1.2e-3,
             "optimizer.schedule": "step",
             "optimizer.decay_rate": 0.5,
@@ -120,6 +122,7 @@ def recipe(h: int) -> RunConfig:
             "train.batch_size": 448,  # 64 windows of each of seven columns
             "train.max_steps": 1152,
             "train.val_check_steps": 64,
+            "train.val_windows": 0,
             "train.early_stop_patience_steps": 6,
         }
     )

@@ -85,6 +85,7 @@ SHARED: dict[str, Any] = {
     "train.batch_size": 256,
     "train.max_steps": 900,
     "train.val_check_steps": 100,
+    "train.val_windows": 0,
     "train.early_stop_patience_steps": -1,
 }
 RECIPES: dict[str, dict[str, Any]] = {
@@ -103,6 +104,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "data.input_size": 104,
         "model.segment_size": 13,
         "model.highway": True,
+        "model.recall": False,
         "model.instance_norm": "last",
         "model.instance_scale": "mad",
     },

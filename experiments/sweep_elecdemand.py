@@ -37,13 +37,18 @@ CONFIG = RunConfig().replace(
         "data.input_size": 48,
         "data.futr_exog": ("workday",),
         "data.hist_exog": ("temperature",),
+        "model.name": "direct",
         "model.hidden_size": 64,
         "model.head_size": 64,
+        "model.instance_norm": "none",
+        "model.instance_scale": "none",
+        "optimizer.learning_rate": 1e-3,
         "optimizer.schedule": "cosine",
         "train.loss": "mae",
         "train.batch_size": 32,
         "train.max_steps": 810,
         "train.val_check_steps": 30,
+        "train.val_windows": 0,
         "train.early_stop_patience_steps": -1,
     }
 )

@@ -17,14 +17,14 @@ from typing import Any, Literal, Self
 
 from lstmjax.errors import ConfigError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the stored form of a config. A newer one is refused, never guessed at."""
 
 DatasetName = Literal["elecdemand", "etth1", "etth2", "m4_hourly", "m4_weekly", "exchange"]
 LayoutName = Literal["long", "wide"]
 ScalerName = Literal["standard", "minmax", "robust", "none"]
 ScalerScope = Literal["series", "global"]
-TransformName = Literal["none", "log"]
+TransformName = Literal["none", "log", "log1p"]
 CalendarName = Literal["minute", "hour", "weekday", "day", "dayofyear", "week", "month", "quarter"]
 GapsPolicy = Literal["mask", "error"]
 ModelName = Literal["direct", "segment"]
@@ -35,29 +35,58 @@ OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
 ScheduleName = Literal["constant", "cosine", "exponential", "step", "onecycle", "plateau"]
 LossName = Literal["mse", "mae", "huber"]
 
+TIME_FORMATS = ("epoch_s", "epoch_ms", "integer")
+"""Values of ``data.time_format`` besides strptime formats."""
+
 RESULT_COLUMNS = ("target", "cutoff", "y", "scale", *typing.get_args(BaselineName)[1:])
 """Columns that tables of results and of their metrics have besides the user's own and the forecast's."""
 
 
-def option(
-    default: Any,
-    *,
-    low: float | None = None,
-    above: float | None = None,
-    high: float | None = None,
-    only: Mapping[str, tuple[str, ...]] | None = None,
-) -> Any:
-    """A dataclass field that says what its option allows, and where it acts.
+Resume = Literal["same", "more", "inferred", "free"]
+SAME_DATA = "no: every trial is ranked on the same targets"
+_DEFAULT: Any = object()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What an option allows, and where it acts.
+
+    Checks, warnings, what a resumed run may change, what a sweep may search and the table in the docs are derived from
+    it.
+    """
+
+    low: float | None = None
+    """The least number allowed."""
+    above: float | None = None
+    """A bound that a number must exceed."""
+    high: float | None = None
+    """The greatest number allowed."""
+    only: Mapping[str, tuple[str, ...]] | None = None
+    """Other options of the section, and for each the values under which this one acts; where there are several, one of
+    them is enough. None: it always acts."""
+    resume: Resume = "same"
+    """Whether a resumed run may change it. same: no. more: it may only grow. inferred: no, but the run fills it in
+    where it is None, so that None is no change. free: yes, since nothing that is trained depends on it."""
+    sweep: str = "shape"
+    """How a sweep searches it. traced: as an input of the compiled program, so that a new value compiles nothing.
+    shape: trials that differ in it are compiled apart. "no: ...": not at all, and why."""
+    format_1: Any = _DEFAULT
+    """Its value in a config of format 1 that does not name it. Default: its default."""
+
+    @property
+    def unsearchable(self) -> str | None:
+        """Why a sweep cannot search it; None if it can."""
+        return self.sweep.removeprefix("no: ") if self.sweep.startswith("no: ") else None
+
+
+def option(default: Any, **rules: Any) -> Any:
+    """A dataclass field that describes its option.
 
     Args:
         default: value where none is given.
-        low: the least number allowed.
-        above: a bound that a number must exceed.
-        high: the greatest number allowed.
-        only: other options of the section, and for each the values under which this one acts; where there are several,
-            one of them is enough. None: it always acts.
+        rules: see `Rules`.
     """
-    return dataclasses.field(default=default, metadata={"bounds": (low, above, high), "only": only})
+    return dataclasses.field(default=default, metadata={"rules": Rules(**rules)})
 
 
 def inert_fields(config: Any, section: str) -> dict[str, str]:
@@ -72,13 +101,17 @@ def inert_fields(config: Any, section: str) -> dict[str, str]:
     """
     found = {}
     for named in dataclasses.fields(config):
-        only = named.metadata.get("only")
+        only = named.metadata["rules"].only
         if only is None or any(getattr(config, name) in values for name, values in only.items()):
             continue
         acts = " or ".join(f"{section}.{name} {_either(values)}" for name, values in only.items())
         here = " and ".join(f"{section}.{name} is {getattr(config, name)!r}" for name in only)
         found[f"{section}.{named.name}"] = f"it acts only with {acts}, and {here}"
     return found
+
+
+def _without_none(choices: Any) -> tuple[str, ...]:
+    return tuple(name for name in typing.get_args(choices) if name != "none")
 
 
 def _either(values: tuple[str, ...]) -> str:
@@ -119,7 +152,7 @@ def check_fields(config: Any, section: str) -> None:
         value = _as_type(getattr(config, option.name), hints[option.name], name)
         object.__setattr__(config, option.name, value)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            _check_bounds(value, name, *option.metadata.get("bounds", (None, None, None)))
+            _check_bounds(value, name, option.metadata["rules"])
 
 
 def check_names(config: Any, section: str, *options: str) -> None:
@@ -140,15 +173,15 @@ def check_names(config: Any, section: str, *options: str) -> None:
                 raise ConfigError(f"{section}.{option} is {value!r}: expected the name of a column, not an empty one")
 
 
-def _check_bounds(value: float, name: str, low: float | None, above: float | None, high: float | None) -> None:
+def _check_bounds(value: float, name: str, rules: Rules) -> None:
     if not math.isfinite(value):
         raise ConfigError(f"{name} is {value}: expected a finite number")
-    if low is not None and value < low:
-        raise ConfigError(f"{name} is {value}: expected at least {low}")
-    if above is not None and value <= above:
-        raise ConfigError(f"{name} is {value}: expected more than {above}")
-    if high is not None and value > high:
-        raise ConfigError(f"{name} is {value}: expected at most {high}")
+    if rules.low is not None and value < rules.low:
+        raise ConfigError(f"{name} is {value}: expected at least {rules.low}")
+    if rules.above is not None and value <= rules.above:
+        raise ConfigError(f"{name} is {value}: expected more than {rules.above}")
+    if rules.high is not None and value > rules.high:
+        raise ConfigError(f"{name} is {value}: expected at most {rules.high}")
 
 
 def _as_type(value: Any, hint: Any, name: str) -> Any:
@@ -182,57 +215,76 @@ def _as_type(value: Any, hint: Any, name: str) -> Any:
 class DataConfig:
     """Where the series come from and how they are cut, scaled and windowed. Constructing it touches no file."""
 
-    dataset: DatasetName | None = None
+    dataset: DatasetName | None = option(None, resume="inferred", sweep=SAME_DATA)
     """A named dataset, instead of a path."""
-    path: str | None = None
+    path: str | None = option(None, resume="free", sweep=SAME_DATA)
     """A CSV or Parquet file."""
-    layout: LayoutName = "long"
+    layout: LayoutName = option("long", sweep=SAME_DATA)
     """long: one row per series and time, target columns are the targets of one network. wide: a time column and value
     columns, each of which becomes a series named after it."""
-    futr_path: str | None = None
+    sep: str = option(",", sweep=SAME_DATA)
+    """The character between the cells of a CSV file; \\t for a tab."""
+    decimal: str = option(".", sweep=SAME_DATA)
+    """The decimal mark of the numbers in a CSV file."""
+    futr_path: str | None = option(None, resume="free", sweep=SAME_DATA)
     """A CSV or Parquet file with the known-future covariates beyond the last observed row."""
-    time_col: str = "ds"
+    time_col: str = option("ds", sweep=SAME_DATA)
     """Name of the column of timestamps (or of integers)."""
-    id_col: str = "unique_id"
+    time_format: str | None = option(None, resume="inferred", sweep=SAME_DATA)
+    """How the text of time_col is written, where it could mean several times: a strptime format such as %d/%m/%Y, also
+    for whole numbers such as 20240131; epoch_s or epoch_ms, seconds or milliseconds since 1970 in UTC; integer, whole
+    numbers that count. It holds for every table of the run. Default: ISO 8601, or what is certain."""
+    time_zone: str | None = option(None, sweep=SAME_DATA)
+    """Time zone such as Europe/Berlin: local times are in it, and times with another zone or offset are converted to
+    it. Default: that of the table, or none."""
+    id_col: str = option("unique_id", sweep=SAME_DATA)
     """Name of the column that tells series apart; a table without it is one series."""
-    target_cols: tuple[str, ...] = ("y",)
+    target_cols: tuple[str, ...] = option(("y",), sweep=SAME_DATA)
     """Names of the columns to forecast."""
-    futr_exog: tuple[str, ...] = ()
+    futr_exog: tuple[str, ...] = option((), sweep=SAME_DATA)
     """Names of covariates known ahead of time."""
-    hist_exog: tuple[str, ...] = ()
+    hist_exog: tuple[str, ...] = option((), sweep=SAME_DATA)
     """Names of covariates known up to the cut-off only."""
-    stat_exog: tuple[str, ...] = ()
+    stat_exog: tuple[str, ...] = option((), sweep=SAME_DATA)
     """Names of covariates that are constant within a series."""
-    calendar: tuple[CalendarName, ...] = ()
+    calendar: tuple[CalendarName, ...] = option((), sweep=SAME_DATA)
     """Covariates made from the timestamps, known ahead without any table: each becomes a sine and a cosine."""
-    weight_col: str | None = None
+    holidays: str | None = option(None, sweep=SAME_DATA)
+    """A country, or one of its regions as in AU-VIC: adds a known-future covariate that is 1 on its public holidays.
+    Needs the package holidays: pip install 'lstmjax[holidays]'."""
+    weight_col: str | None = option(None, sweep=SAME_DATA)
     """Name of the column that says how much a row counts in the loss of training and validation; all alike if not
     given. Metrics count all rows alike."""
-    freq: str | None = None
+    freq: str | None = option(None, resume="inferred", sweep=SAME_DATA)
     """Pandas frequency alias, e.g. "h" or "30min"; a number as text ("1") for integer times. Inferred if not given."""
-    season_length: int | None = option(None, low=1)
+    season_length: int | None = option(None, low=1, resume="inferred", sweep=SAME_DATA)
     """Rows in one season, for seasonal naive and MASE; by frequency if not given."""
-    h: int = option(24, low=1)
+    h: int = option(24, low=1, sweep=SAME_DATA)
     """Horizon: rows to forecast."""
     input_size: int = option(96, low=1)
     """Lookback: rows a forecast sees."""
-    val_size: int | None = option(None, low=0)
+    val_size: int | None = option(None, low=0, resume="inferred", sweep=SAME_DATA)
     """Rows held out for validation, before the test rows of each series. Default: a tenth of the median series, at
     least h."""
-    test_size: int | None = option(None, low=0)
+    test_size: int | None = option(None, low=0, resume="inferred", sweep=SAME_DATA)
     """Rows held out for the test, at the end of each series. Default: a fifth of the median series, at least h;
     `Forecaster.fit` holds none out."""
-    train_end: str | None = None
+    train_end: str | None = option(None, sweep=SAME_DATA)
     """Last timestamp of the training rows, instead of val_size."""
-    val_end: str | None = None
+    val_end: str | None = option(None, sweep=SAME_DATA)
     """Last timestamp of the validation rows, instead of test_size."""
-    transform: TransformName = "none"
-    """log: targets, which must be positive, are modelled by their logarithm; it is undone on the forecast."""
-    scaler: ScalerName = "standard"
+    transform: TransformName = option("none")
+    """What targets are modelled by; it is undone on the forecast, which is in the table's units. log: the logarithm,
+    of positive targets; log1p: the logarithm of 1 + target, for counts and other values with zeros. Both forecast what
+    lies in the middle (with the mse loss the exponential of the mean logarithm, near the median), not the mean, which
+    is higher where values are skewed."""
+    clip_min: float | None = option(None, sweep=SAME_DATA)
+    """The least value of a forecast, in the table's units, e.g. 0 for what cannot be negative; any if not given."""
+    scaler: ScalerName = option("standard")
     """How targets are scaled, with statistics of the training rows only."""
-    scaler_scope: ScalerScope = option("series", only={"scaler": ("standard", "minmax", "robust")})  # noqa: RUF009
+    scaler_scope: ScalerScope = option("series", only={"scaler": _without_none(ScalerName)})
     """One set of statistics per series, or one for all."""
-    gaps: GapsPolicy = "mask"
+    gaps: GapsPolicy = option("mask", sweep=SAME_DATA)
     """A missing timestamp becomes a masked step (with a warning), or an error."""
     step_size: int = option(1, low=1)
     """Stride between training windows, in rows. Evaluation always uses every window."""
@@ -243,6 +295,18 @@ class DataConfig:
         check_names(self, "data", "target_cols", "futr_exog", "hist_exog", "stat_exog")
         if self.dataset is not None and self.path is not None:
             raise ConfigError(f"data.path is {self.path!r} and data.dataset is {self.dataset!r}: give one of the two")
+        for name, mark in (("sep", self.separator), ("decimal", self.decimal)):
+            if len(mark) != 1:
+                raise ConfigError(f"data.{name} is {mark!r}: expected one character")
+        if self.separator == self.decimal:
+            raise ConfigError(
+                f"data.sep and data.decimal are both {self.decimal!r}: give another character to data.sep, such as ';'"
+            )
+        if self.time_format is not None and "%" not in self.time_format and self.time_format not in TIME_FORMATS:
+            raise ConfigError(
+                f"data.time_format is {self.time_format!r}: expected a strptime format such as %d/%m/%Y, or one of "
+                f"{', '.join(TIME_FORMATS)}"
+            )
         if not self.target_cols:
             raise ConfigError("data.target_cols is empty: name at least one column to forecast")
         roles = ("target_cols", "futr_exog", "hist_exog", "stat_exog")
@@ -269,38 +333,46 @@ class DataConfig:
             missing = "val_end" if self.val_end is None else "train_end"
             raise ConfigError(f"data.{missing} is missing: data.train_end and data.val_end are given together")
 
+    @property
+    def separator(self) -> str:
+        """`sep` as the character that it stands for."""
+        return "\t" if self.sep == "\\t" else self.sep
+
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The network. The sizes of its input come from the data."""
 
-    name: ModelName = "direct"
+    name: ModelName = option("segment", format_1="direct")
     """Which network."""
-    hidden_size: int = option(128, low=1)
-    """Hidden features of the LSTM."""
+    hidden_size: int | None = option(None, low=1, resume="inferred", format_1=128)
+    """Hidden features of the LSTM. Default: 128; 32 where there are fewer than 1,000 windows to train on."""
     num_layers: int = option(1, low=1)
     """Stacked LSTM layers."""
-    dropout: float = option(0.0, low=0.0, high=1.0)
+    dropout: float = option(0.0, low=0.0, high=1.0, sweep="traced")
     """Probability of dropping a feature between layers and before the head."""
-    forget_bias: float = option(1.0)
+    forget_bias: float = option(1.0, sweep="traced")
     """Of the forget gates at first: the higher, the longer memory lasts (Jozefowicz et al. 2015)."""
     head_size: int = option(128, low=0, only={"name": ("direct",)})
     """direct: hidden features of the head; 0 for a linear head."""
-    segment_size: int = option(24, low=1, only={"name": ("segment",)})
-    """segment: rows in a segment, of the lookback and of the horizon. The first segment is padded, the last cut off."""
-    highway: bool = option(False, only={"name": ("segment",)})
+    segment_size: int | None = option(None, low=1, only={"name": ("segment",)}, resume="inferred", format_1=24)
+    """segment: rows in a segment, of the lookback and of the horizon. The first segment is padded, the last cut off.
+    Default: by season, horizon and lookback, a day of hours for example."""
+    highway: bool = option(True, only={"name": ("segment",)}, format_1=False)
     """segment: add a linear map from the normalised lookback to the horizon, one for all channels."""
-    recall: bool = option(False, only={"name": ("segment",)})
+    recall: bool = option(True, only={"name": ("segment",)}, format_1=False)
     """segment: add to each segment of the forecast a mean of the lookback's segments, with weights that the network
     chooses: yesterday again, the same day last week, or several of them. A segment should be whole seasons long."""
-    residual: BaselineName = "none"
+    residual: BaselineName = option("none")
     """A baseline the network learns the difference to."""
     residual_season: int | None = option(None, low=1, only={"residual": ("seasonal_naive",)})
     """Rows in a season of the baseline seasonal_naive; `data.season_length` if not given."""
-    instance_norm: InstanceNormName = "none"
+    instance_norm: InstanceNormName = option("last", format_1="none")
     """What is subtracted from each window's targets and added to its forecast: the last observed value, the mean, the
     median; revin: the mean, with the deviation divided out and a learned scale and shift for each channel."""
-    instance_scale: InstanceScaleName = "none"
+    instance_scale: InstanceScaleName = option(
+        "std", only={"instance_norm": ("none", "last", "mean", "median")}, format_1="none"
+    )
     """What each window's targets are divided by and its forecast multiplied with: the standard deviation, the mean
     absolute deviation (both from the mean), the mean absolute value."""
     instance_rows: int | None = option(
@@ -309,49 +381,46 @@ class ModelConfig:
     """Last rows of the lookback from which these statistics come; all if not given."""
     series_embedding: int = option(0, low=0)
     """Learned features of each series and channel; a series that was not trained on has the mean of all."""
-    alias: str = "lstm"
+    alias: str = option("lstm", sweep="no: it is a name")
     """Name of the forecast's column."""
 
     def __post_init__(self) -> None:
         check_fields(self, "model")
         check_names(self, "model", "alias")
-        if self.instance_norm == "revin" and self.instance_scale != "none":
-            raise ConfigError(
-                f"model.instance_scale is {self.instance_scale!r} and model.instance_norm is 'revin', which divides by "
-                "the deviation itself: leave one of them out"
-            )
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
     """How a gradient becomes an update, and the schedule of the learning rate."""
 
-    name: OptimizerName = "adam"
+    name: OptimizerName = option("adam")
     """Which optimiser; the defaults of its other numbers are Optax's."""
-    learning_rate: float = option(1e-3, above=0.0)
+    learning_rate: float = option(2e-3, above=0.0, sweep="traced", format_1=1e-3)
     """Peak learning rate."""
-    schedule: ScheduleName = "constant"
+    schedule: ScheduleName = option("cosine", format_1="constant")
     """The learning rate after the warm-up. plateau: needs validation rows; `train.refit_all`, which has none,
     trains again at the peak learning rate throughout."""
-    warmup_steps: int = option(0, low=0)
+    warmup_steps: int = option(0, low=0, sweep="traced")
     """Steps over which the learning rate rises linearly from 0."""
-    decay_rate: float = option(0.9, above=0.0, high=1.0, only={"schedule": ("exponential", "step", "plateau")})
+    decay_rate: float = option(
+        0.9, above=0.0, high=1.0, only={"schedule": ("exponential", "step", "plateau")}, sweep="traced"
+    )
     """exponential: factor every decay_steps; step: factor every epoch; plateau: factor after the patience."""
-    decay_steps: int = option(1000, low=1, only={"schedule": ("exponential",)})
+    decay_steps: int = option(1000, low=1, only={"schedule": ("exponential",)}, sweep="traced")
     """exponential: steps over which the learning rate falls by decay_rate."""
-    decay_start_epoch: int = option(0, low=0, only={"schedule": ("step",)})
+    decay_start_epoch: int = option(0, low=0, only={"schedule": ("step",)}, sweep="traced")
     """step: epochs before the first decay."""
-    final_fraction: float = option(0.0, low=0.0, high=1.0, only={"schedule": ("cosine",)})
+    final_fraction: float = option(0.0, low=0.0, high=1.0, only={"schedule": ("cosine",)}, sweep="traced")
     """cosine: the last learning rate, as a fraction of the peak."""
-    plateau_patience: int = option(3, low=1, only={"schedule": ("plateau",)})
+    plateau_patience: int = option(3, low=1, only={"schedule": ("plateau",)}, sweep="traced")
     """plateau: validation checks without improvement before the learning rate falls."""
-    momentum: float = option(0.0, low=0.0, high=1.0, only={"name": ("sgd", "rmsprop")})
+    momentum: float = option(0.0, low=0.0, high=1.0, only={"name": ("sgd", "rmsprop")}, sweep="traced")
     """sgd, rmsprop: decay of the accumulated gradient."""
-    weight_decay: float = option(0.0, low=0.0)
+    weight_decay: float = option(0.0, low=0.0, sweep="traced")
     """adamw, lion: decoupled decay; the others: added to the gradient (L2)."""
-    clip_norm: float | None = option(1.0, above=0.0)
+    clip_norm: float | None = option(1.0, above=0.0, sweep="traced")
     """Largest global norm of the gradient; None for no clipping."""
-    clip_value: float | None = option(None, above=0.0)
+    clip_value: float | None = option(None, above=0.0, sweep="traced")
     """Largest absolute value of any element of the gradient; None for no clipping."""
 
     def __post_init__(self) -> None:
@@ -362,26 +431,52 @@ class OptimizerConfig:
 class TrainConfig:
     """How long to train, on what, and when to stop."""
 
-    max_steps: int = option(1000, low=1)
+    max_steps: int = option(
+        2000,
+        low=1,
+        format_1=1000,
+        resume="more",
+        sweep="no: trials are compared after the same number of steps, and halving gives the best ones more",
+    )
     """Updates at most."""
     batch_size: int = option(64, low=1)
     """Windows per update."""
-    val_check_steps: int = option(100, low=1)
+    val_check_steps: int = option(100, low=1, sweep="no: trials are compared at the same checks")
     """Updates between validation checks."""
-    early_stop_patience_steps: int = option(5, low=-1)
+    early_stop_patience_steps: int = option(5, low=-1, sweep="traced")
     """Validation checks without improvement after which training stops (in checks, as in neuralforecast), at least 1;
     -1: never."""
-    loss: LossName = "mse"
+    val_windows: int | None = option(
+        None,
+        low=0,
+        resume="inferred",
+        sweep="no: trials are compared on the same windows",
+        format_1=0,
+    )
+    """Windows of a validation check, evenly spaced among all; 0: all. Default: three tenths of the windows that are
+    trained on between two checks, at least 256, so that a check takes under a tenth of the time between them. The test
+    always takes every window."""
+    max_seconds: float | None = option(
+        None, above=0.0, resume="free", sweep="no: trials are compared after the same number of steps"
+    )
+    """Seconds after which training ends in good order: the weights of the best check are evaluated and forecast. A
+    resumed run has as many again."""
+    loss: LossName = option("mae", format_1="mse")
     """What training minimises and validation watches, in scaled units."""
-    huber_delta: float = option(1.0, above=0.0, only={"loss": ("huber",)})
+    huber_delta: float = option(1.0, above=0.0, only={"loss": ("huber",)}, sweep="traced")
     """huber: where the loss turns from quadratic to linear."""
-    seed: int = option(0, low=0, high=2**64 - 1)
+    seed: int = option(0, low=0, high=2**64 - 1, sweep="traced")
     """Seed of the initial weights, the order of the windows and the dropout masks."""
-    batch_shards: int | None = option(None, low=1)
+    batch_shards: int | None = option(
+        None, low=1, resume="inferred", sweep="no: in a sweep devices are for members, and batches stay whole"
+    )
     """Devices over which a batch is split. Resolved once and stored: equal values give equal bytes."""
-    chunk_steps: int | None = option(None, low=1)
+    chunk_steps: int | None = option(None, low=1, resume="free", sweep="no: it changes no trial")
     """Updates in one call of the compiled program; about two seconds' worth if not given. Never changes a byte."""
-    refit_all: bool = False
+    save_every_seconds: float = option(20.0, low=0.0, resume="free", sweep="no: it changes no trial")
+    """Seconds between saves of the state, at validation checks; 0: at every check. It is also saved at the end, at a
+    signal and before a refit. Never changes a byte: a run that is killed is resumed from its last save."""
+    refit_all: bool = option(False, resume="free", sweep="no: it changes no trial")
     """After the evaluation, train again on all rows, for the steps that were best, before forecasting the future."""
 
     def __post_init__(self) -> None:
@@ -394,7 +489,7 @@ class TrainConfig:
 class OutputsConfig:
     """What a run leaves besides its numbers. No option of it changes what is trained."""
 
-    plot_windows: int = option(3, low=1)
+    plot_windows: int = option(3, low=1, resume="free", sweep="no: it changes no trial")
     """Windows in each picture of forecasts, from the first to the last; every target of each is drawn."""
 
     def __post_init__(self) -> None:
@@ -487,22 +582,23 @@ class RunConfig:
             raise ConfigError(f"{source}: line {error.lineno} is not JSON ({error.msg})") from None
         if not isinstance(stored, dict):
             raise ConfigError(f"{source}: expected a JSON object, found {type(stored).__name__}")
-        version = stored.get("format_version", FORMAT_VERSION)
+        version = stored.pop("format_version", FORMAT_VERSION)
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise ConfigError(
                 f"{source}: format_version is {version}, this lstmjax reads up to {FORMAT_VERSION}: update lstmjax"
             )
         values: dict[str, Any] = {}
+        if version == 1:  # what it does not name has the meaning it had there
+            found = {name: field.metadata["rules"].format_1 for name, field in option_fields().items()}
+            values = {name: value for name, value in found.items() if value is not _DEFAULT}
         for section, options in stored.items():
-            if section == "format_version":
-                continue
             check_name(section, [f.name for f in dataclasses.fields(cls)], source)
             if not isinstance(options, dict):
                 raise ConfigError(f"{source}: {section} is {options!r}, expected an object of options")
-            values |= {f"{section}.{option}": value for option, value in options.items()}
+            values |= {f"{section}.{name}": value for name, value in options.items()}
         for name in values:
             check_name(name, option_names(), source)
-        if "format_version" in stored and values.get("train.early_stop_patience_steps") == 0:
+        if version == 1 and values.get("train.early_stop_patience_steps") == 0:
             values["train.early_stop_patience_steps"] = 1  # what it did, before it was refused
         try:
             return cls().replace(values)
@@ -510,13 +606,31 @@ class RunConfig:
             raise ConfigError(f"{source}: {error}") from None
 
 
-def option_names() -> list[str]:
-    """The dotted names of all options, e.g. ``"optimizer.learning_rate"``."""
-    return [
-        f"{section.name}.{named.name}"
+def option_fields() -> dict[str, dataclasses.Field]:
+    """The fields of all options by dotted name, e.g. ``"optimizer.learning_rate"``."""
+    return {
+        f"{section.name}.{named.name}": named
         for section in dataclasses.fields(RunConfig)
         for named in dataclasses.fields(typing.cast(type, section.type))
-    ]
+    }
+
+
+def option_names() -> list[str]:
+    """The dotted names of all options."""
+    return list(option_fields())
+
+
+def rules(name: str) -> Rules:
+    """What an option allows.
+
+    Args:
+        name: dotted name of the option.
+
+    >>> rules("optimizer.learning_rate").sweep, rules("model.hidden_size").low
+    ('traced', 1)
+    """
+    found: Rules = option_fields()[name].metadata["rules"]
+    return found
 
 
 def controllers(name: str) -> set[str]:
@@ -528,7 +642,4 @@ def controllers(name: str) -> set[str]:
     >>> controllers("train.huber_delta")
     {'train.loss'}
     """
-    section, option = name.split(".")
-    (config,) = (typing.cast(type, field.type) for field in dataclasses.fields(RunConfig) if field.name == section)
-    (named,) = (field for field in dataclasses.fields(config) if field.name == option)
-    return {f"{section}.{other}" for other in named.metadata.get("only") or ()}
+    return {f"{name.split('.')[0]}.{other}" for other in rules(name).only or ()}

@@ -126,9 +126,14 @@ def run_config(shape: Shape) -> RunConfig:
             "data.h": HORIZON,
             "data.input_size": length,
             "data.hist_exog": tuple(f"x{number}" for number in range(features - 1)),
+            "model.name": "direct",
             "model.hidden_size": hidden,
+            "model.instance_norm": "none",
+            "model.instance_scale": "none",
             "train.batch_size": batch,
             "optimizer.learning_rate": RATE,
+            "optimizer.schedule": "constant",
+            "train.loss": "mse",
             "optimizer.clip_norm": CLIP,
         }
     )

@@ -98,8 +98,8 @@ class Contestant:
         windows = Windows(np.zeros(count, np.int32), np.arange(LOOKBACK, LOOKBACK + count, dtype=np.int32))
         spec = WindowSpec(LOOKBACK, HORIZON)
         data = TrainingData(arrays, windows, Windows(*(np.zeros(0, np.int32),) * 2), spec)
-        optimizer, config = OptimizerConfig(), TrainConfig(max_steps=2**30)
-        structure, first = functional(models.Builder(spec, ModelConfig(hidden_size=64)))
+        optimizer, config = OptimizerConfig(schedule="constant"), TrainConfig(max_steps=2**30)
+        structure, first = functional(models.Builder(spec, ModelConfig(name="direct", hidden_size=64)))
         began = time.perf_counter()
         self.plan = make_plan(
             structure, data, optimizer, config, [Hyperparameters.from_config(optimizer, config)], None

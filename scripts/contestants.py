@@ -3,7 +3,9 @@
 - lstmjax: `lstmjax.nn.LSTM` after `lstmjax.configure_devices()`, the batch split over one XLA CPU device a core and the
   gradients summed, as training does. On an accelerator, one device.
 - flax: `nnx.RNN(nnx.OptimizedLSTMCell)`, `jax.jit` of the gradient, one device.
-- torch: `torch.nn.LSTM(batch_first=True)`, on as many threads as there are cores. CPU only.
+- torch: `torch.nn.LSTM(batch_first=True)`, on as many threads as there are cores; on a GPU, where lstmjax runs on one,
+  by NVIDIA's kernel.
+- cudnn: `lstmjax.nn.LSTM(implementation="cudnn")`, the same kernel. GPU only.
 """
 
 import concurrent.futures
@@ -61,6 +63,11 @@ def own(shape: Shape) -> Contestant:
     )
 
 
+def cudnn(shape: Shape) -> Contestant:
+    """This layer on NVIDIA's kernel."""
+    return _compiled(_layer(shape, implementation="cudnn"), shape)
+
+
 def flax(shape: Shape) -> Contestant:
     """Flax's layer with the same weights."""
     layer = _layer(shape)
@@ -77,23 +84,49 @@ def torch(shape: Shape) -> Contestant:
     import torch
 
     torch.set_num_threads(cores())
+    device = _torch_device()
     module = torch.nn.LSTM(shape[2], shape[3], batch_first=True)
     module.load_state_dict({name: torch.from_numpy(array) for name, array in to_torch(_layer(shape)).items()})
-    x, factor = (torch.from_numpy(array) for array in inputs(shape))
+    module = module.to(device)
+    x, factor = (torch.from_numpy(array).to(device) for array in inputs(shape))
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 
     def forward() -> torch.Tensor:
         with torch.no_grad():
-            return module(x)[0]
+            ys = module(x)[0]
+        wait()
+        return ys
 
     def gradient() -> None:
         module.zero_grad(set_to_none=True)
         torch.sum(module(x)[0] * factor).backward()
+        wait()
+
+    def memory(name: str) -> float | None:
+        if device == "cpu":
+            return resident_growth(passes[name])
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        passes[name]()
+        return torch.cuda.max_memory_allocated() - before
 
     passes = dict(zip(PASSES, (forward, gradient), strict=True))
-    return Contestant(passes, lambda: forward().numpy(), lambda name: resident_growth(passes[name]))
+    return Contestant(passes, lambda: forward().cpu().numpy(), memory)
 
 
-CONTESTANTS: dict[str, Callable[[Shape], Contestant]] = {"lstmjax": own, "flax": flax, "torch": torch}
+def _torch_device() -> str:
+    """Where PyTorch runs: on a GPU if JAX does too."""
+    import torch
+
+    return "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
+
+
+CONTESTANTS: dict[str, Callable[[Shape], Contestant]] = {
+    "lstmjax": own,
+    "flax": flax,
+    "torch": torch,
+    "cudnn": cudnn,
+}
 
 
 class Process:
@@ -195,8 +228,9 @@ def _product(name: str, size: int) -> Callable[[], Any]:
         import torch
 
         torch.set_num_threads(cores())
-        stacked, matrix = torch.ones(cores() * size, size), torch.ones(size, size)
-        return lambda: stacked @ matrix
+        stacked, matrix = (torch.ones(rows * size, size, device=_torch_device()) for rows in (_torch_products(), 1))
+        wait = torch.cuda.synchronize if _torch_device() == "cuda" else lambda: None
+        return lambda: (stacked @ matrix, wait())
     mesh, rows = parallel.make_mesh(batch_shards=jax.device_count()), PartitionSpec("batch")
     ones = np.ones((jax.device_count() * size, size), np.float32)
     matrices = jax.device_put(ones, jax.NamedSharding(mesh, rows))
@@ -206,11 +240,16 @@ def _product(name: str, size: int) -> Callable[[], Any]:
 
 def _seconds_of_product(name: str, size: int) -> float:
     """Of the products of as many matrices as there are devices or threads, for one of them."""
-    return seconds(_product(name, size)) / (cores() if name == "torch" else jax.device_count())
+    return seconds(_product(name, size)) / (_torch_products() if name == "torch" else jax.device_count())
 
 
-def _layer(shape: Shape) -> LSTM:
-    return LSTM(shape[2], shape[3], rngs=nnx.Rngs(0))
+def _torch_products() -> int:
+    """Products that PyTorch computes at once: one per core, or one on a GPU."""
+    return cores() if _torch_device() == "cpu" else 1
+
+
+def _layer(shape: Shape, **options: Any) -> LSTM:
+    return LSTM(shape[2], shape[3], rngs=nnx.Rngs(0), **options)
 
 
 def _compiled(module: nnx.Module, shape: Shape, *, shards: int = 1, **keywords: Any) -> Contestant:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for the command lines that tests start; this process is told below
-# Tests run programs on a handful of numbers, and spend their time compiling them: half of it without optimisation.
-# With JAX_DISABLE_MOST_OPTIMIZATIONS=0 they test what users run.
+# Most tests run programs on a handful of numbers, and spend their time compiling them: half of it without optimisation.
+# Those that promise bytes or tolerances (`EXACT`) test what users run; with JAX_DISABLE_MOST_OPTIMIZATIONS=0 all do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import beartype
@@ -57,7 +57,52 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("lstmjax")
 
+EXACT = (
+    "forecaster/test_resume.py",
+    "forecaster/test_stored.py",
+    "nn/test_recurrent.py",
+    "ops",
+    "reference",
+    "runs/test_run_seeds.py",
+    "sweep/population/test_block.py",
+    "training/test_functional.py",
+    "training/test_loop.py",
+    "training/test_members.py",
+    "training/test_rates.py",
+)
+"""Folders and files of tests that promise equal bytes, or tolerances: compiled with full optimisation."""
+
+APART = ("cli", "experiments", "faults", "runs", "scripts", "sweep")
+"""Folders of tests of whole programs; all others are marked `core`."""
+
+LEAST = pytest.StashKey[bool]()
+"""Whether programs are compiled with little optimisation."""
+
 _compiled: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests by where they are; the exact ones come first, so that each worker changes over once."""
+    here = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        if path.startswith(EXACT):
+            item.add_marker(pytest.mark.exact)
+        if not path.startswith(APART):
+            item.add_marker(pytest.mark.core)
+    items.sort(key=lambda item: item.get_closest_marker("exact") is None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Compiles with full optimisation where a test is exact, and forgets what was compiled otherwise."""
+    if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0":
+        return
+    least = item.get_closest_marker("exact") is None
+    if item.session.stash.get(LEAST, True) != least:
+        jax.config.update("jax_disable_most_optimizations", least)
+        jax.clear_caches()
+        item.session.stash[LEAST] = least
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from lstmjax.config import RunConfig
 from lstmjax.forecaster.forecaster import Forecaster
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.freq": "1",
         "data.season_length": 1,
@@ -65,7 +65,7 @@ def test_memory_does_not_grow_with_the_number_of_windows(calls):
         from lstmjax import Forecaster, RunConfig
 
         held = []
-        config = RunConfig().replace({
+        config = RunConfig.from_json('{"format_version": 1}').replace({
             "data.h": 96, "data.input_size": 96, "data.val_size": 960, "data.step_size": int(sys.argv[1]),
             "model.hidden_size": 256, "train.max_steps": 2, "train.val_check_steps": 1, "train.batch_shards": 1,
         })

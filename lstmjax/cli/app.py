@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from lstmjax.cli.commands import Evaluate, Export, NewData, Predict, Sweep, Train
+from lstmjax.cli.commands import Check, Evaluate, Export, NewData, Predict, Sweep, Train
 from lstmjax.cli.parse import parse
 from lstmjax.config import RunConfig, controllers
 from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError, one_line
@@ -186,13 +186,24 @@ def predict(command: Predict) -> None:
     if command.data.path is not None:
         forecast = forecaster.predict_panel(_panel(forecaster, command.data))
     else:
-        futr = None if command.data.futr_path is None else read_table(command.data.futr_path)
+        own, path = forecaster.fitted.config.data, command.data.futr_path
+        futr = None if path is None else read_table(path, own)
         forecast = forecaster.predict(futr_df=futr)
     if command.out is None:
         _stdout(encoding="utf-8")  # as CSV files are, on any terminal
         print(forecast.to_csv(**csv_options(forecast)), end="")
     else:
         write_table(forecast, command.out)
+
+
+def check(command: Check) -> None:
+    """``lstmjax check``."""
+    from lstmjax.data.summary import as_text, summarize_source
+    from lstmjax.runs.description import as_json
+
+    data = command.data if command.table is None else dataclasses.replace(command.data, path=str(command.table))
+    summary = summarize_source(data)
+    print(as_json(summary) if command.json else as_text(summary), end="")
 
 
 def export(command: Export) -> None:
@@ -212,10 +223,11 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     Evaluate: evaluate,
     Predict: predict,
     Export: export,
+    Check: check,
 }
 
 
-def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export:
+def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export | Check:
     options = _defaults(arguments)
     searching = Sweep(SweepConfig(), options)
     commands = (
@@ -224,6 +236,7 @@ def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export:
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Check, tyro.conf.subcommand("check", default=Check(data=options.data))]
     )
     return parse(commands, arguments)
 

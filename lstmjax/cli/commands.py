@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from lstmjax.config import RunConfig
+from lstmjax.config import DataConfig, RunConfig
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.config import SweepConfig
 
@@ -56,6 +56,20 @@ class Sweep:
     """Where to leave the trials and the winner. Default: runs/ and the time."""
     config: Path | None = None
     """A JSON file with options; flags win over it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """Say what is understood of a table, on one screen: times, gaps, roles of the columns, what would be trained on.
+
+    Nothing is trained or written. The exit status is 2 where the table cannot be used.
+    """
+
+    table: tyro.conf.Positional[Path | None] = None
+    """A CSV or Parquet file; as --data.path."""
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    json: bool = False
+    """Print it as JSON."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,16 +1,28 @@
 """Makes a panel from a table: puts the rows on the grid of their frequency, and masks gaps or refuses them."""
 
+import dataclasses
 import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float64, Int64, Shaped
 
 from lstmjax.config import DataConfig
 from lstmjax.data.calendar import check_calendar
-from lstmjax.data.frequency import Frequency, as_index, infer_frequency, parse_frequency
-from lstmjax.data.panel import Panel, Schema, row_ranges
-from lstmjax.data.rows import Rows, Table, column_groups, join_future, read_future, read_rows
+from lstmjax.data.empty_cells import warn_of_empty_cells
+from lstmjax.data.frame_kinds import as_pandas, kind_of_frame
+from lstmjax.data.frequency import (
+    DAY,
+    Frequency,
+    as_index,
+    infer_frequency,
+    parse_frequency,
+)
+from lstmjax.data.frequency_names import SUPPORTED, describe_unsupported
+from lstmjax.data.future import join_future, read_future
+from lstmjax.data.identity import as_ids
+from lstmjax.data.panel import Form, Panel, Schema, row_ranges
+from lstmjax.data.rows import Known, Rows, Table, column_groups, read_rows
 from lstmjax.data.table import DataWarning
 from lstmjax.errors import DataError
 
@@ -18,13 +30,14 @@ _LARGEST_GROWTH = 100  # a wrong year in one timestamp would otherwise make a ga
 
 
 def panel_from_table(
-    table: pd.DataFrame,
+    table: Any,
     config: DataConfig,
     *,
     source: str = "the table",
     freq: str | None = None,
-    futr: pd.DataFrame | None = None,
-    series_id: str = "series",
+    futr: Any = None,
+    series_id: Any = "series",
+    known: Known = Known(),  # noqa: B008  # frozen
 ) -> Panel:
     """Makes a panel from a table in the long or the wide layout.
 
@@ -33,14 +46,15 @@ def panel_from_table(
     empty targets after the last observation of their series are its known future.
 
     Args:
-        table: the user's table. Columns that the config does not name are ignored. In the long layout the column
-            ``"unique_id"`` may be absent: then the table is one series.
+        table: the user's table, of pandas, polars or pyarrow. Columns that the config does not name are ignored. In the
+            long layout the column ``"unique_id"`` may be absent: then the table is one series.
         config: the meaning of the columns.
         source: the table's name in messages, usually its path.
         freq: the frequency the table must have, e.g. that of the training data; instead of ``config.freq``.
         futr: known-future covariates beyond the last observation. Rows up to it are ignored; a row beyond it that both
             tables have is taken from this one. It needs the id column unless there is one series or the layout is wide.
         series_id: the identifier of the only series, where the table has no id column.
+        known: what is known of the table from the data that were trained on.
 
     Returns:
         The panel.
@@ -50,22 +64,47 @@ def panel_from_table(
         ConfigError: ``freq`` is not a frequency; ``futr`` is given, but ``config.futr_exog`` is empty.
 
     Warns:
-        DataWarning: rows are not sorted, or rows are missing.
+        DataWarning: rows are not sorted, rows are missing, or cells are empty.
     """
-    main = read_rows(table, config, source, series_id)
+    panel = build(table, config, source=source, freq=freq, futr=futr, series_id=series_id, known=known).panel
+    # The covariates that are made from the times of the rows to forecast are known: add these rows.
+    return panel.reaching(panel.observed + config.h) if config.calendar or config.holidays else panel
+
+
+class Built(NamedTuple):
+    """A panel, and the rows it was made from."""
+
+    panel: Panel
+    """Without the rows to forecast, where the calendar knows their covariates."""
+    rows: Rows
+    at: Int64[np.ndarray, " R"]
+    """(R,) the row number of each within its series."""
+
+
+def build(
+    table: Any, config: DataConfig, *, source: str, freq: str | None, futr: Any, series_id: Any, known: Known
+) -> Built:
+    """Makes a panel as `panel_from_table` does, and says which rows it was made from; arguments as there."""
+    kind, table = kind_of_frame(table, source), as_pandas(table, source)
+    main = read_rows(table, config, source, series_id, known)
     frequency = _frequency(main, config, freq)
-    check_calendar(config.calendar, frequency, source, config.time_col)
-    rows = main.rows if futr is None else join_future(main, read_future(futr, config, main.ids), config)
-    clock = rows.wall if frequency.wall_clock else rows.utc
+    check_calendar(config, frequency, source)
+    rows, categories = main.rows, main.categories
+    if futr is not None:
+        alike = dataclasses.replace(config, time_format=config.time_format or main.time_format)
+        future = read_future(futr, alike, main.labels, Known(zone=main.zone, categories=categories))
+        rows, categories = join_future(main, future, config), categories | future.categories
+    clock = rows.clock(frequency, main.zone)
     starts = clock[~rows.follows]
     at = _row_numbers(rows, clock, starts, frequency, config, main.zone)
-    same = ("id_col", "time_col", "target_cols", "hist_exog", "futr_exog", "stat_exog", "layout", "calendar")
-    columns = {name: getattr(config, name) for name in same}
-    schema = Schema(**columns, freq=frequency.text, time_zone=main.zone)
-    panel = _laid_out(schema, main.ids, starts, at, rows, column_groups(config))
+    shared = {field.name for field in dataclasses.fields(Schema)} & {field.name for field in dataclasses.fields(config)}
+    columns: dict[str, Any] = {name: getattr(config, name) for name in shared - {"freq", "time_zone"}}
+    schema = Schema(**columns, freq=frequency.text, time_zone=main.zone, categories=categories)
+    form = Form(main.id_dtype, kind, config.time_format or main.time_format)
+    panel = _laid_out(schema, main.labels, form, starts, at, rows, column_groups(config))
     _check_gaps(panel, rows, at, config, has_future=futr is not None)
-    # The calendar covariates of the rows to forecast are known: add these rows.
-    return panel.reaching(panel.observed + config.h) if config.calendar else panel
+    warn_of_empty_cells(panel, rows, at, config)
+    return Built(panel, rows, at)
 
 
 def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
@@ -81,7 +120,7 @@ def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
     if frequency.integer != main.integer:
         message = f"column {config.time_col!r} holds {main.kind}, which do not fit the frequency {named!r}"
         raise DataError(f"{rows.sources[0]}: {message}")
-    clock = rows.wall if frequency.wall_clock else rows.utc
+    clock = rows.clock(frequency, main.zone)
     later = np.flatnonzero(rows.follows)
     steps, fits = frequency.number(clock[later], clock[later - 1])
     if len(later) and not (fits & (steps == 1)).any():  # else hourly rows would be half-hourly ones with gaps
@@ -101,10 +140,18 @@ def _row_numbers(
     at, fits = frequency.number(clock, starts[rows.series])
     if not fits.all():
         wrong = int(np.argmin(fits))
+        unsupported = None if frequency.integer else describe_unsupported(rows.wall, rows.follows)
+        if unsupported is not None:
+            raise DataError(
+                f"{rows.sources[0]}: column {config.time_col!r} has rows {unsupported}, which is no frequency: "
+                f"{SUPPORTED}; move the times to the beginning of their period, e.g. by "
+                ".dt.to_period('M').dt.to_timestamp(), or number the rows 1, 2, 3, ..."
+            )
         when = as_index(clock[[wrong]], frequency, zone)[0]
         raise DataError(
             f"{rows.name(wrong)}, column {config.time_col!r} is {when}: not a whole number of steps of "
             f"{frequency.text!r} after the first row of its series: give data.freq, or resample the table"
+            + (f"; {SUPPORTED}" if config.freq is None and frequency.step >= DAY and not frequency.integer else "")
         )
     needed = int(at[rows.ends].sum(dtype=np.float64)) + len(starts)  # int64 might overflow
     if needed > _LARGEST_GROWTH * len(at) + 10_000:
@@ -117,7 +164,8 @@ def _row_numbers(
 
 def _laid_out(
     schema: Schema,
-    ids: Shaped[np.ndarray, " N"],
+    labels: Shaped[np.ndarray, " N"],
+    form: Form,
     starts: Int64[np.ndarray, " N"],
     at: Int64[np.ndarray, " R"],
     rows: Rows,
@@ -135,9 +183,12 @@ def _laid_out(
         )
     row = np.arange(len(cells)) - np.repeat(offsets[:-1], lengths)
     _check_weights(rows, groups)
+    ids = as_ids(labels)
     return Panel(
         schema=schema,
         ids=ids,
+        labels=labels,
+        form=form,
         start=starts,
         offsets=offsets,
         observed=np.maximum.reduceat(np.where(observed, row + 1, 0), offsets[:-1]),

@@ -1,4 +1,4 @@
-"""Covariates made from timestamps: the hour, the weekday, the month and others, as points on a circle."""
+"""Covariates made from timestamps: the hour, the weekday, the month and others, as points on a circle; holidays."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from lstmjax.config import CalendarName
-from lstmjax.data.frequency import Frequency
-from lstmjax.errors import DataError
+from lstmjax.config import CalendarName, DataConfig
+from lstmjax.data.frequency import DAY, Frequency
+from lstmjax.data.holiday import holiday_feature
+from lstmjax.data.panel import Schema
+from lstmjax.errors import ConfigError, DataError
 
 CALENDAR: dict[CalendarName, tuple[Callable[[pd.DatetimeIndex], pd.Index], int, int]] = {
     "minute": (lambda times: times.minute, 0, 60),
@@ -22,9 +24,6 @@ CALENDAR: dict[CalendarName, tuple[Callable[[pd.DatetimeIndex], pd.Index], int, 
 }
 """Cycles by the names of ``data.calendar``: the value at each time, the lowest value (Monday for weekdays), and the
 number of values."""
-
-WIDTH = 2
-"""Number of covariates per cycle."""
 
 
 def calendar_features(times: pd.Index, names: Sequence[str]) -> Float64[np.ndarray, "R Fc"]:
@@ -48,14 +47,45 @@ def calendar_features(times: pd.Index, names: Sequence[str]) -> Float64[np.ndarr
     return np.stack(columns, axis=1) if columns else np.empty((len(times), 0))
 
 
-def check_calendar(names: Sequence[str], frequency: Frequency, source: str, time_col: str) -> None:
-    """Requires timestamps where covariates of the calendar are asked for.
+def time_features(times: pd.Index, schema: Schema) -> Float64[np.ndarray, "R Fc"]:
+    """Returns all covariates that are made from the times: those of `calendar_features`, then the public holidays.
+
+    Args:
+        times: (R,) timestamps, on the clock of their own time zone.
+        schema: ``calendar`` and ``holidays``.
+
+    Returns:
+        (R, Fc), with the names of `time_feature_names`.
+    """
+    columns = calendar_features(times, schema.calendar)
+    return columns if schema.holidays is None else np.hstack([columns, holiday_feature(times, schema.holidays)])
+
+
+def time_feature_names(schema: Schema) -> list[str]:
+    """Names the columns of `time_features`."""
+    names = [f"{name}_{part}" for name in schema.calendar for part in ("sin", "cos")]
+    return names if schema.holidays is None else [*names, f"holiday_{schema.holidays}"]
+
+
+def check_calendar(config: DataConfig, frequency: Frequency, source: str) -> None:
+    """Requires timestamps where covariates are made from them, and days for holidays.
 
     Raises:
         DataError: the times are whole numbers.
+        ConfigError: the steps are longer than a day, or there are no such holidays.
     """
-    if names and frequency.integer:
+    asked = [f"data.calendar asks for {', '.join(config.calendar)}"] if config.calendar else []
+    if config.holidays is not None:
+        asked.append(f"data.holidays for {config.holidays}")
+    if asked and frequency.integer:
         raise DataError(
-            f"{source}: column {time_col!r} holds whole numbers, and data.calendar asks for {', '.join(names)}: give "
-            "timestamps, or leave data.calendar out"
+            f"{source}: column {config.time_col!r} holds whole numbers, and {' and '.join(asked)}: give timestamps, or "
+            "leave these options out"
         )
+    if config.holidays is not None:
+        if frequency.base not in (None, "B") or frequency.step > DAY:
+            raise ConfigError(
+                f"data.holidays is {config.holidays!r}: the table has the frequency {frequency.text!r}, and a holiday "
+                "is a day: leave the option out for longer steps"
+            )
+        holiday_feature(pd.DatetimeIndex(["2000-01-01"]), config.holidays)

@@ -30,7 +30,7 @@ def forecast_frame(
     series = np.repeat(windows.series.astype(np.int64), channels * h)
     origin = np.repeat(windows.origin.astype(np.int64), channels * h)
     step = np.tile(np.arange(h), count * channels)
-    frame = pd.DataFrame({schema.id_col: pd.Series(panel.ids[series]).infer_objects()})
+    frame = pd.DataFrame({schema.id_col: panel.id_column(series)})
     if channels > 1:
         frame["target"] = np.tile(np.repeat(np.array(schema.channels, object), h), count)
     frame[schema.time_col] = panel.timestamps(series, origin + step)

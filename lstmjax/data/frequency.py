@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int64
 
+from lstmjax.data.frequency_names import refuse_old_alias
+from lstmjax.data.zones import zone as time_zone
 from lstmjax.errors import ConfigError, DataError
 
 Times = Int64[np.ndarray, " R"]
@@ -100,6 +102,7 @@ def parse_frequency(text: str, name: str = "data.freq") -> Frequency:
     """
     if text.strip().isdecimal() and len(text) <= _DIGITS and int(text) > 0:
         return Frequency(str(int(text)), int(text), integer=True)
+    refuse_old_alias(text, name)
     try:
         offset = pd.tseries.frequencies.to_offset(text)
     except (ValueError, TypeError, OverflowError):
@@ -205,9 +208,10 @@ def as_index(times: Times, frequency: Frequency, zone: str | None) -> pd.Index:
     index = pd.DatetimeIndex(times.view("datetime64[us]"))
     if zone is None:
         return index
+    clock = time_zone(zone)
     if frequency.wall_clock:  # of a time that occurs twice take the first; for one that does not exist, the next
-        return index.tz_localize(zone, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward")
-    return index.tz_localize("UTC").tz_convert(zone)
+        return index.tz_localize(clock, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward")
+    return index.tz_localize("UTC").tz_convert(clock)
 
 
 def _steps(times: Times, follows: Bool[np.ndarray, " R"]) -> Int64[np.ndarray, " D"]:

@@ -4,7 +4,7 @@ pandas ends here. A row that the table lacks, or a cell that is empty, is NaN: l
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +12,8 @@ import pandas as pd
 from jaxtyping import Float64, Int64, Shaped
 
 from lstmjax.data.frequency import Frequency, as_index, parse_frequency
-from lstmjax.data.rows import as_ids, kind_of_times
+from lstmjax.data.identity import as_ids, as_labels, id_column, stored_id, stored_label
+from lstmjax.data.times import kind_of_times
 from lstmjax.errors import DataError
 
 _BY_ROW = ("y", "hist", "futr", "weight")
@@ -34,6 +35,8 @@ class Schema:
         layout: long or wide.
         calendar: covariates made from the timestamps: see `lstmjax.data.calendar`.
         time_zone: name of the timestamps' zone; None for those without one.
+        holidays: whose public holidays are a covariate: see `lstmjax.data.calendar`.
+        categories: by covariate of text, the text that each number in the panel stands for.
     """
 
     id_col: str
@@ -46,6 +49,8 @@ class Schema:
     layout: str = "long"
     calendar: tuple[str, ...] = ()
     time_zone: str | None = None
+    holidays: str | None = None
+    categories: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -59,12 +64,27 @@ class Schema:
 
 
 @dataclass(frozen=True)
+class Form:
+    """How the table wrote what the panel holds, so that other tables are read alike and results are given back alike.
+
+    Attributes:
+        id_dtype: name of the dtype of the identifiers; None where the table had no such column.
+        frame: the library that the table was of: see `lstmjax.data.frame_kinds`.
+        time_format: what settles the reading of times: see `lstmjax.data.times.TimeColumn`.
+    """
+
+    id_dtype: str | None = None
+    frame: str = "pandas"
+    time_format: str | None = None
+
+
+@dataclass(frozen=True)
 class Panel:
     """N series in R rows, one after the other; rows within a series are one step apart.
 
     Attributes:
         schema: the meaning of the columns.
-        ids: (N,) identifiers (text or whole numbers), in the order in which the table names them first.
+        ids: (N,) identifiers as text, in the order in which the table names them first.
         start: (N,) time of each series' first row, on the frequency's clock: see `timestamps`.
         offsets: (N + 1,) series n holds the rows from offsets[n] up to offsets[n + 1].
         observed: (N,) rows of each series up to and including the last with an observed target. Those beyond are the
@@ -74,6 +94,8 @@ class Panel:
         futr: (R, Ff) known-future covariates, NaN where missing.
         stat: (N, Fs) static covariates.
         weight: (R, 1) how much each row counts in the loss; (R, 0) where all count alike.
+        labels: (N,) the identifiers as the table has them.
+        form: how the table wrote them, and its times.
     """
 
     schema: Schema
@@ -86,6 +108,8 @@ class Panel:
     futr: Float64[np.ndarray, "R Ff"]
     stat: Float64[np.ndarray, "N Fs"]
     weight: Float64[np.ndarray, "R Fw"]
+    labels: Shaped[np.ndarray, " N"]
+    form: Form = Form()
 
     @property
     def lengths(self) -> Int64[np.ndarray, " N"]:
@@ -111,6 +135,10 @@ class Panel:
         frequency = self.schema.frequency
         times = frequency.at(self.start[np.asarray(series)], np.asarray(rows, np.int64))
         return as_index(times, frequency, self.schema.time_zone)
+
+    def id_column(self, series: Int64[np.ndarray, " W"]) -> pd.Series:
+        """Returns the identifiers of some series, (W,), in the dtype that the table has them in."""
+        return id_column(self.labels[series], self.form.id_dtype)
 
     def timestamp(self, series: int | np.integer, row: int | np.integer) -> Any:
         """The time of one row, for a message; as `timestamps`."""
@@ -153,7 +181,12 @@ class Panel:
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns the panel as named arrays of numbers and JSON-able metadata: the arguments of `from_arrays`."""
         names = ("start", "offsets", "observed", "y", "hist", "futr", "stat", "weight")
-        metadata = {"schema": dataclasses.asdict(self.schema), "ids": self.ids.tolist()}
+        metadata = {
+            "schema": dataclasses.asdict(self.schema),
+            "ids": [stored_id(text) for text in self.ids.tolist()],
+            "labels": [stored_label(label) for label in self.labels.tolist()],
+            "form": dataclasses.asdict(self.form),
+        }
         return {name: getattr(self, name) for name in names}, metadata
 
     @classmethod
@@ -162,7 +195,9 @@ class Panel:
         stored: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in metadata["schema"].items()
         }
-        return cls(schema=Schema(**stored), ids=as_ids(metadata["ids"]), **arrays)
+        labels = metadata.get("labels", metadata["ids"])  # earlier versions stored one of the two
+        form = Form(**metadata.get("form", {}))
+        return cls(schema=Schema(**stored), ids=as_ids(labels), labels=as_labels(labels), form=form, **arrays)
 
 
 def row_ranges(lengths: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:

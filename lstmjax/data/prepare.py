@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstmjax.config import DataConfig
-from lstmjax.data.calendar import WIDTH
+from lstmjax.data.calendar import time_feature_names
+from lstmjax.data.categories import Categories
 from lstmjax.data.frequency import season_length
 from lstmjax.data.origins import counting, train_windows, validation_windows
 from lstmjax.data.panel import Panel
@@ -34,13 +35,15 @@ class Prepared(NamedTuple):
     spec: WindowSpec
 
 
-def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
+def prepare(panel: Panel, config: DataConfig, *, with_test: bool, categories: Categories | None = None) -> Prepared:
     """Splits, scales and windows a panel.
 
     Args:
         panel: the data.
         config: how.
         with_test: whether to hold out test rows where ``config`` does not say how many.
+        categories: of the covariates of text, where weights that were trained with them are trained on. Default: those
+            of the training rows.
 
     Returns:
         The data, scaled by statistics of the training rows only.
@@ -61,11 +64,12 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
             f"column {config.weight_col!r} (data.weight_col) is 0 in every row that is a training target: there is "
             "nothing to learn from; give some of them a weight above 0"
         )
-    scaling = fit_scaling(panel, split, config)
+    scaling = fit_scaling(panel, split, config, categories)
     trained = np.where(np.isin(scaling.series, train.series), scaling.series, -1)
     scaling = dataclasses.replace(scaling, series=trained)
     freq = panel.schema.freq
     inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
+    inferred |= {"time_format": config.time_format or panel.form.time_format}
     if config.train_end is None:
         inferred |= {"val_size": val_size, "test_size": test_size}
     resolved = dataclasses.replace(config, **inferred)
@@ -77,7 +81,7 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool) -> Prepared:
         arrays=scale(panel, scaling),
         train=train,
         validation=_validation(panel, split, config.h),
-        spec=window_spec(panel, resolved),
+        spec=window_spec(panel, resolved, scaling),
     )
 
 
@@ -93,11 +97,26 @@ def _check_training_windows(train: Windows, panel: Panel, config: DataConfig, va
         )
     if len(short):
         warnings.warn(
-            f"{len(short)} of {len(panel.ids)} series have no whole training window and are forecast only, not trained "
-            f"on: {first_few(map(repr, panel.ids[short].tolist()))}",
+            f"{len(short)} of {len(panel.ids)} series have no whole training window "
+            f"{_way_out(panel, short, config, val_size, test_size)}and are forecast only, not trained on: "
+            f"{first_few(map(repr, panel.ids[short].tolist()))}",
             DataWarning,
             stacklevel=3,
         )
+
+
+def _way_out(panel: Panel, short: np.ndarray, config: DataConfig, val_size: int, test_size: int) -> str:
+    """Says what makes the longest of the short series trainable, e.g. one that opened recently."""
+    longest, window = int(panel.observed[short].max()), config.h + 1
+    if config.train_end is not None:
+        return f"(it takes {window} rows, data.h + 1, up to data.train_end: name a later time) "
+    if longest >= window + val_size + test_size:
+        return ""  # it is long enough, but its targets are empty
+    needed = f"(it takes {window + val_size + test_size} rows: data.h + 1, data.val_size and data.test_size"
+    if longest >= window:
+        name = panel.ids[short][panel.observed[short].argmax()]
+        return f"{needed}; with at most {longest - window} rows held out, {name!r} is trained on) "
+    return f"{needed}; give more rows, or a data.h of less than {longest}) " if longest > 1 else f"{needed}) "
 
 
 def _validation(panel: Panel, split: Split, h: int) -> Windows:
@@ -114,15 +133,15 @@ def _validation(panel: Panel, split: Split, h: int) -> Windows:
     return Windows(windows.series[:0], windows.origin[:0])
 
 
-def window_spec(panel: Panel, config: DataConfig) -> WindowSpec:
+def window_spec(panel: Panel, config: DataConfig, scaling: Scaling) -> WindowSpec:
     """Returns the sizes of a window of the panel that is trained on; ``config`` as `prepare` completed it."""
     return WindowSpec(
         input_size=config.input_size,
         h=config.h,
         targets=panel.y.shape[1],
-        hist_exog=panel.hist.shape[1],
-        futr_exog=panel.futr.shape[1] + WIDTH * len(panel.schema.calendar),
-        stat_exog=panel.stat.shape[1],
+        hist_exog=len(scaling.hist_center),
+        futr_exog=len(scaling.futr_center) + len(time_feature_names(panel.schema)),
+        stat_exog=len(scaling.stat_center),
         season_length=config.season_length or 1,
         series=len(panel.ids),
     )

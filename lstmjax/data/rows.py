@@ -1,16 +1,24 @@
 """The rows of tables before they become a panel: read, melted, sorted, joined with the rows of the known future."""
 
 import dataclasses
+import itertools
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64, Shaped
 
 from lstmjax.config import DataConfig
-from lstmjax.data.table import DataWarning, number_column, require_columns, row_numbers, time_column
-from lstmjax.errors import ConfigError, DataError
+from lstmjax.data.categories import covariate_column
+from lstmjax.data.cells import label_text, number_column, require_columns
+from lstmjax.data.frequency import DAY, Frequency
+from lstmjax.data.identity import as_ids, as_labels, series_of_rows
+from lstmjax.data.table import DataWarning
+from lstmjax.data.times import TimeOptions, kind_of_times, time_column
+from lstmjax.data.zones import without_skipped, zones_that_repeat
+from lstmjax.errors import DataError
 
 
 def column_groups(config: DataConfig) -> dict[str, slice]:
@@ -31,10 +39,12 @@ class Rows(NamedTuple):
 
     sources: tuple[str, ...]
     """Names of the tables."""
+    labels: tuple[pd.Index, ...]
+    """Labels of the rows of each table: of a CSV file, the lines."""
     table: Int64[np.ndarray, " R"]
     """The table that a row is from."""
     number: Int64[np.ndarray, " R"]
-    """Its row number in the file."""
+    """Its place in that table, from 0."""
     series: Int64[np.ndarray, " R"]
     wall: Int64[np.ndarray, " R"]
     """Its time on the wall clock: see `lstmjax.data.frequency`."""
@@ -43,7 +53,7 @@ class Rows(NamedTuple):
 
     def take(self, order: np.ndarray) -> "Rows":
         """Selects rows, in any order."""
-        return Rows(self.sources, *(array[order] for array in self[1:]))
+        return Rows(self.sources, self.labels, *(array[order] for array in self[2:]))
 
     @property
     def follows(self) -> Bool[np.ndarray, " R"]:
@@ -55,9 +65,24 @@ class Rows(NamedTuple):
         """(R,) True where the row is the last of its series."""
         return np.append(~self.follows[1:], True)
 
+    def clock(self, frequency: Frequency, zone: str | None) -> Int64[np.ndarray, " R"]:
+        """Returns the times on the clock on which the steps of a frequency are counted; rows sorted by series, time.
+
+        Args:
+            frequency: whose steps.
+            zone: the time zone; a local time that its clocks skip is taken for the next that they show.
+        """
+        if not frequency.wall_clock:
+            return self.utc
+        return self.wall if zone is None else without_skipped(self.wall, self.utc, zone, DAY, self.follows)
+
     def name(self, row: int) -> str:
         """Names a row as users know it."""
-        return f"{self.sources[self.table[row]]}: row {self.number[row]}"
+        return f"{self.sources[self.table[row]]}: row {self.label(row)}"
+
+    def label(self, row: int) -> str:
+        """The label of a row in its table."""
+        return label_text(self.labels[self.table[row]][self.number[row]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,15 +91,21 @@ class Table:
 
     Attributes:
         rows: its rows.
-        ids: identifiers of the series, in order of first appearance.
+        labels: (N,) identifiers of the series as the table has them, in order of first appearance.
+        id_dtype: the dtype of their column; None where there is none.
         zone: the time zone of its timestamps.
         integer: True where its times are whole numbers.
+        time_format: what settles how its times are read.
+        categories: by covariate of text, the text that each number stands for.
     """
 
     rows: Rows
-    ids: Shaped[np.ndarray, " N"]
+    labels: Shaped[np.ndarray, " N"]
+    id_dtype: str | None
     zone: str | None
     integer: bool
+    time_format: str | None
+    categories: dict[str, list[str]]
 
     @property
     def kind(self) -> str:
@@ -82,16 +113,25 @@ class Table:
         return kind_of_times(self.zone, integer=self.integer)
 
 
-def kind_of_times(zone: str | None, *, integer: bool) -> str:
-    """Describes the times of a table, for messages.
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What is known of a table before it is read, from the data that were trained on.
 
-    >>> kind_of_times(None, integer=False)
-    'timestamps in no time zone'
+    Attributes:
+        zone: the time zone that offsets from UTC are those of.
+        categories: by covariate of text, the text that each number stands for; None: to be found in the table.
     """
-    return "whole numbers" if integer else f"timestamps in {zone or 'no time zone'}"
+
+    zone: str | None = None
+    categories: Mapping[str, Sequence[str]] | None = None
+
+    @classmethod
+    def as_text(cls, names: Iterable[str] | None) -> Self:
+        """That some covariates are of text, and the others of numbers; None: nothing is known."""
+        return cls(categories=None if names is None else dict.fromkeys(names, ()))
 
 
-def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: str) -> Table:
+def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: Any, known: Known) -> Table:
     """Reads the rows of a table, sorted by series, then time; checks its columns and turns them into numbers.
 
     Raises:
@@ -100,136 +140,81 @@ def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: s
     Warns:
         DataWarning: rows of a series are not sorted by time.
     """
-    table = _prepared(table, config)
-    weight = () if config.weight_col is None else (config.weight_col,)
-    columns = (*config.target_cols, *config.hist_exog, *config.futr_exog, *config.stat_exog, *weight)
-    require_columns(table, (config.time_col, *columns), source)
+    table = prepared_table(table, config)
+    groups = ((*config.target_cols,), covariates_of(config), () if config.weight_col is None else (config.weight_col,))
+    require_columns(table, (config.time_col, *itertools.chain(*groups)), source)
     if table.empty:
         raise DataError(f"{source} has no rows")
     if config.layout == "wide":
-        read = _read(table, config, np.zeros(len(table), np.int64), as_ids(config.target_cols), source, columns)
-        return _sorted(read, _melted(read.rows, len(config.target_cols)), config)
-    series, ids = _series(table, config, source, series_id)
-    read = _read(table, config, series, ids, source, columns)
-    return _sorted(read, read.rows, config)
+        series, labels, id_dtype = np.zeros(len(table), np.int64), as_labels(config.target_cols), "str"
+    elif config.id_col == DataConfig.id_col and config.id_col not in table.columns:
+        series, labels, id_dtype = np.zeros(len(table), np.int64), as_labels([series_id]), None
+    else:
+        require_columns(table, [config.id_col], source)
+        series, labels = series_of_rows(table[config.id_col], table, source)
+        id_dtype = str(table[config.id_col].dtype)
+    read = read_cells(table, config, series, source, groups, known)
+    rows = _melted(read.rows, len(config.target_cols)) if config.layout == "wide" else read.rows
+    return sorted_rows(dataclasses.replace(read, labels=labels, id_dtype=id_dtype), rows, config)
 
 
-def read_future(futr: pd.DataFrame, config: DataConfig, ids: Shaped[np.ndarray, " N"]) -> Table:
-    """Reads the rows of a table of known-future covariates; all other columns are NaN.
+def covariates_of(config: DataConfig) -> tuple[str, ...]:
+    """Names of all covariates that a table must have."""
+    return (*config.hist_exog, *config.futr_exog, *config.stat_exog)
 
-    Raises:
-        ConfigError: the config names no known-future covariates.
-        DataError: one line naming the table, the row and the column that cannot be used.
 
-    Warns:
-        DataWarning: rows of a series are not sorted by time.
+def prepared_table(table: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
+    """Turns the column names into text, and an index that holds times or identifiers into columns.
+
+    Where a column has the name of an index, the column is taken. The labels of the rows stay.
     """
-    source = config.futr_path or "the table of future covariates"
-    if not config.futr_exog:
-        raise ConfigError(f"{source}: data.futr_exog names no column to take from it")
-    futr = _prepared(futr, config)
-    require_columns(futr, (config.time_col, *config.futr_exog), source)
-    if futr.empty:
-        raise DataError(f"{source} has no rows")
-    shared = config.layout == "wide" or (len(ids) == 1 and config.id_col not in futr.columns)
-    series = np.zeros(len(futr), np.int64) if shared else _known_series(futr, config, ids, source)
-    read = _read(futr, config, series, ids, source, config.futr_exog)
-    rows = _for_each_series(read.rows, len(ids)) if config.layout == "wide" else read.rows
-    groups = column_groups(config)
-    cells = np.full((len(rows.number), groups["weight"].stop), np.nan)
-    cells[:, groups["futr"]] = rows.cells
-    return _sorted(read, rows._replace(cells=cells), config)
+    labels = table.index
+    if isinstance(table.columns, pd.MultiIndex):
+        table = table.set_axis(pd.Index([label_text(name) for name in table.columns]), axis=1)
+    table = table.rename(columns=str)
+    for level, name in enumerate(labels.names):
+        if name in (config.id_col, config.time_col) and name not in table.columns:
+            table = table.assign(**{name: labels.get_level_values(level)})
+    return table
 
 
-def join_future(main: Table, future: Table, config: DataConfig) -> Rows:
-    """Joins the rows of two tables; those of the future only after the last observation of their series.
-
-    Where both have a row for the same time after that, the row of the future is taken.
-
-    Raises:
-        DataError: the times are of different kinds.
-    """
-    if (main.zone, main.integer) != (future.zone, future.integer):
-        raise DataError(
-            f"{future.rows.sources[0]}: column {config.time_col!r} holds {future.kind}, "
-            f"in {main.rows.sources[0]} it holds {main.kind}: make them alike"
-        )
-    rows, known = main.rows, future.rows
-    observed = ~np.isnan(rows.cells[:, column_groups(config)["y"]]).all(axis=1)
-    last = np.full(len(main.ids), np.iinfo(np.int64).min)
-    np.maximum.at(last, rows.series[observed], rows.utc[observed])
-    known = known.take(known.utc > last[known.series])._replace(sources=rows.sources + known.sources)
-    known = known._replace(table=known.table + 1)
-    joined = Rows(known.sources, *(np.concatenate(pair) for pair in zip(rows[1:], known[1:], strict=True)))
-    joined = joined.take(np.lexsort((joined.utc, joined.series)))  # stable: of two at one time, known comes second
-    replaced = np.append((np.diff(joined.utc) == 0) & (np.diff(joined.series) == 0), False)
-    return joined.take(~replaced)
-
-
-def as_ids(names: Any) -> Shaped[np.ndarray, " N"]:
-    """Returns identifiers as an array of text and whole numbers, which JSON can store."""
-    ids = np.empty(len(names), object)
-    ids[:] = [name if isinstance(name, (str, int)) else str(name) for name in names]
-    return ids
-
-
-def _prepared(table: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
-    """Turns the column names into text, and an index that holds times or identifiers into columns."""
-    in_index = any(name in (config.id_col, config.time_col) for name in table.index.names)
-    return (table.reset_index() if in_index else table).rename(columns=str)
-
-
-def _series(table: pd.DataFrame, config: DataConfig, source: str, series_id: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the number of each row's series, and the identifiers in order of first appearance."""
-    if config.id_col == DataConfig.id_col and config.id_col not in table.columns:
-        return np.zeros(len(table), np.int64), as_ids([series_id])
-    require_columns(table, [config.id_col], source)
-    series, ids = pd.factorize(table[config.id_col])
-    missing = np.flatnonzero(series < 0)
-    if len(missing):
-        row = row_numbers(table)[missing[0]]
-        raise DataError(f"{source}: row {row}, column {config.id_col!r} is empty: every row needs its series' name")
-    return series.astype(np.int64), as_ids(ids.tolist())
-
-
-def _known_series(table: pd.DataFrame, config: DataConfig, ids: np.ndarray, source: str) -> np.ndarray:
-    """Returns the number of each row's series among those of the data."""
-    require_columns(table, [config.id_col], source)
-    codes, names = pd.factorize(table[config.id_col])
-    number = {name: place for place, name in enumerate(ids.tolist())}
-    places = np.array([number.get(name, -1) for name in as_ids(names.tolist())] + [-1], np.int64)
-    series: np.ndarray = places[codes]  # an empty cell has code -1, the last place
-    unknown = np.flatnonzero(series < 0)
-    if len(unknown):
-        row, name = row_numbers(table)[unknown[0]], table[config.id_col].iloc[unknown[0]]
-        raise DataError(f"{source}: row {row}, column {config.id_col!r} is {str(name)!r}: the data has no such series")
-    return series
-
-
-def _read(
-    table: pd.DataFrame, config: DataConfig, series: np.ndarray, ids: np.ndarray, source: str, columns: tuple[str, ...]
+def read_cells(
+    table: pd.DataFrame,
+    config: DataConfig,
+    series: np.ndarray,
+    source: str,
+    groups: tuple[tuple[str, ...], ...],
+    known: Known,
 ) -> Table:
-    times = time_column(table, config.time_col, source)
-    cells = np.stack([number_column(table, column, source) for column in columns], axis=1)
-    numbers = row_numbers(table)
-    rows = Rows((source,), np.zeros_like(numbers), numbers, series, times.wall, times.utc, cells)
-    return Table(rows, ids, times.zone, times.integer)
+    """Reads the times, and the numbers of targets, covariates and weights."""
+    settings = TimeOptions(config.time_format, config.time_zone, known.zone)
+    times = time_column(table, config.time_col, source, settings, series)
+    targets, covariates, weights = groups
+    infer = known.categories is None
+    categories = {name: list(texts) for name, texts in (known.categories or {}).items() if name in covariates}
+    columns = [number_column(table, column, source) for column in targets]
+    columns += [covariate_column(table, column, source, categories, infer=infer) for column in covariates]
+    columns += [number_column(table, column, source) for column in weights]
+    number = np.arange(len(table))
+    cells = np.stack(columns, axis=1)
+    rows = Rows((source,), (table.index,), np.zeros_like(number), number, series, times.wall, times.utc, cells)
+    return Table(rows, as_labels([]), None, times.zone, times.integer, times.form, categories)
 
 
 def _melted(rows: Rows, targets: int) -> Rows:
     """Makes each target column a series of its own, one after the other; all share the covariates."""
     y = rows.cells[:, :targets].T.reshape(-1, 1)  # (R, N) -> (N * R, 1)
-    every = _for_each_series(rows, targets)
+    every = for_each_series(rows, targets)
     return every._replace(cells=np.concatenate([y, every.cells[:, targets:]], axis=1))
 
 
-def _for_each_series(rows: Rows, count: int) -> Rows:
+def for_each_series(rows: Rows, count: int) -> Rows:
     """Repeats all rows for each of several series."""
     every = rows.take(np.tile(np.arange(len(rows.number)), count))
     return every._replace(series=np.repeat(np.arange(count), len(rows.number)))
 
 
-def _sorted(read: Table, rows: Rows, config: DataConfig) -> Table:
+def sorted_rows(read: Table, rows: Rows, config: DataConfig) -> Table:
     """Returns the table with its rows sorted by series, then time; requires one row per time."""
     if not (np.diff(rows.series) >= 0).all():
         rows = rows.take(np.argsort(rows.series, kind="stable"))
@@ -245,10 +230,28 @@ def _sorted(read: Table, rows: Rows, config: DataConfig) -> Table:
         step = np.diff(rows.utc, prepend=rows.utc[:1])
     twice = np.flatnonzero(rows.follows & (step == 0))
     if len(twice):
-        pair = sorted([int(twice[0]) - 1, int(twice[0])], key=lambda row: int(rows.number[row]))
-        hint = "" if len(read.ids) > 1 else "; where the table holds several series, name their column by data.id_col"
-        raise DataError(
-            f"{rows.name(pair[1])} has the same time as row {rows.number[pair[0]]} of series "
-            f"{read.ids[rows.series[twice[0]]]!r}: keep one of them{hint}"
-        )
+        raise _two_at_one_time(read, rows, int(twice[0]), config)
     return dataclasses.replace(read, rows=rows)
+
+
+def _two_at_one_time(read: Table, rows: Rows, second: int, config: DataConfig) -> DataError:
+    """The error of two rows with one time, with what may be the reason."""
+    pair = sorted([second - 1, second], key=lambda row: int(rows.number[row]))
+    time = pd.Timestamp(int(rows.wall[second]), unit="us")
+    zones = zones_that_repeat(time) if read.zone is None and not read.integer and time != time.normalize() else []
+    if zones:
+        what = (
+            f": clocks show {time} twice, because summer time ends, e.g. in {', '.join(zones)}: name the time zone by "
+            "data.time_zone"
+        )
+    elif config.time_zone is not None:
+        what = (
+            f": clocks in {read.zone} skip or repeat it: are the times in another zone, such as UTC (data.time_zone)?"
+        )
+    else:
+        hint = "; where the table holds several series, name their column by data.id_col"
+        what = f": keep one of them{hint if len(read.labels) == 1 else ''}"
+    return DataError(
+        f"{rows.name(pair[1])} has the same time as row {rows.label(pair[0])} of series "
+        f"{as_ids(read.labels)[rows.series[second]]!r}{what}"
+    )

@@ -1,43 +1,67 @@
 """Center and scale of observed values: of one column, of each column, of each series."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from lstmjax.config import ScalerName
+from lstmjax.data.rounding import constant, rounding
 
-Statistic = Callable[[np.ndarray], tuple[float, float]]
-"""Computes center and scale of values, none of which is missing."""
+Statistic = Callable[[Any], tuple[Any, Any]]
+"""Computes center and scale over the first axis of a NumPy or JAX array (T, ...), whose missing values are NaN."""
 Statistics = tuple[np.ndarray, np.ndarray]
 """Centers and scales."""
 
 
-def _standard(values: np.ndarray) -> tuple[float, float]:
-    return float(values.mean()), float(values.std())
+def _standard(values: Any) -> tuple[Any, Any]:
+    xp = values.__array_namespace__()
+    return xp.nanmean(values, axis=0), xp.nanstd(values, axis=0)
 
 
-def _minmax(values: np.ndarray) -> tuple[float, float]:
-    return float(values.min()), float(np.ptp(values))
+def _minmax(values: Any) -> tuple[Any, Any]:
+    xp = values.__array_namespace__()
+    low = xp.nanmin(values, axis=0)
+    return low, xp.nanmax(values, axis=0) - low
 
 
-def _robust(values: np.ndarray) -> tuple[float, float]:
-    low, middle, high = np.percentile(values, (25, 50, 75))
-    return float(middle), float(high - low) or float(values.std())  # equal quartiles: most values are one
+def _robust(values: Any) -> tuple[Any, Any]:
+    xp = values.__array_namespace__()
+    low, middle, high = xp.nanpercentile(values, xp.asarray([25.0, 50.0, 75.0]), axis=0)
+    equal = high - low <= rounding(values)  # most values are one
+    return middle, xp.where(equal, xp.nanstd(values, axis=0), high - low)
 
 
-def _none(values: np.ndarray) -> tuple[float, float]:
-    return 0.0, 1.0
+def _none(values: Any) -> tuple[Any, Any]:
+    xp = values.__array_namespace__()
+    return xp.zeros(values.shape[1:]), xp.ones(values.shape[1:])
 
 
-SCALERS: dict[ScalerName, Statistic] = {"standard": _standard, "minmax": _minmax, "robust": _robust, "none": _none}
+SCALERS: dict[str, Statistic] = {"standard": _standard, "minmax": _minmax, "robust": _robust, "none": _none}
 """Center and scale of observed values, by the scaler's name: mean and population deviation; lowest value and range;
-median and interquartile range (the deviation where that is 0); 0 and 1."""
+median and interquartile range (the deviation where that is 0); 0 and 1. One entry serves the package, which computes
+with NumPy, and the exported function, which is compiled by JAX."""
 
 
-def covariate(values: np.ndarray) -> tuple[float, float]:
+def covariate(values: np.ndarray) -> tuple[Any, Any]:
     """Returns mean and deviation; of values that are only 0 and 1, returns 0 and 1, which change nothing."""
     return _none(values) if np.isin(values, (0.0, 1.0)).all() else _standard(values)
+
+
+def center_and_scale(values: Any, statistic: Statistic) -> tuple[Any, Any]:
+    """Returns center and scale of each column; the scale of a constant column, which is 0 or rounding, becomes 1.
+
+    Args:
+        values: (T, ...) a NumPy or JAX array; NaN where missing. Something must have been observed in each column.
+        statistic: center and scale of values.
+
+    Returns:
+        Two of (...).
+    """
+    xp = values.__array_namespace__()
+    with np.errstate(over="ignore", invalid="ignore"):  # `lstmjax.data.scaling` checks the result
+        center, spread = statistic(values)
+        return center, xp.where(constant(values), 1.0, spread)
 
 
 def _one(values: np.ndarray, statistic: Statistic) -> tuple[float, float]:
@@ -45,9 +69,8 @@ def _one(values: np.ndarray, statistic: Statistic) -> tuple[float, float]:
     observed = values[~np.isnan(values)]
     if not len(observed):
         return np.nan, np.nan
-    with np.errstate(over="ignore", invalid="ignore"):  # `lstmjax.data.scaling` checks the result
-        center, spread = statistic(observed)
-    return center, 1.0 if observed.min() == observed.max() else spread  # by rounding a constant has a tiny deviation
+    center, spread = center_and_scale(observed, statistic)
+    return float(center), float(spread)
 
 
 def each_column(values: Float[np.ndarray, "R F"], statistic: Statistic) -> Statistics:

@@ -1,20 +1,21 @@
 """Scaling: statistics fitted on training rows, kept as values, and applied in float64 in both directions."""
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64, Shaped
 
-from lstmjax.config import DataConfig, ScalerName, TransformName
-from lstmjax.data.calendar import calendar_features
+from lstmjax.config import DataConfig
+from lstmjax.data.calendar import time_features
+from lstmjax.data.categories import Categories, encoded, encoded_names, trained_categories
+from lstmjax.data.identity import as_labels, places
 from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
+from lstmjax.data.scaling_warnings import warn_clipped, warn_constant, warn_rounded
 from lstmjax.data.split import Split
-from lstmjax.data.table import DataWarning, first_few
 from lstmjax.data.transform import TRANSFORMS, transformed
 from lstmjax.data.windows import PanelArrays, Rescaling
 from lstmjax.errors import DataError
@@ -32,6 +33,8 @@ class Scaling:
         per_series: True where the targets have one row of statistics per series.
         y_center: (N or 1, C)
         y_scale: (N or 1, C), never 0.
+        y_deviation: (N, C) the deviation of each series' training rows in the table's units, whatever the scaler and
+            the transform: the unit of scaled metrics. 1 where they are constant.
         hist_center: (Fh,)
         hist_scale: (Fh,)
         futr_center: (Ff,)
@@ -39,10 +42,13 @@ class Scaling:
         stat_center: (Fs,)
         stat_scale: (Fs,)
         series: (N,) the network's number of each series; -1 for a series that it was not trained on.
+        clip_min: the least value that a forecast may have, in the table's units; None: any.
+        categories: of each covariate of text, those of the training rows: see `lstmjax.data.categories`. Fh, Ff and Fs
+            count a column for each.
     """
 
-    transform: TransformName
-    scaler: ScalerName
+    transform: str
+    scaler: str
     per_series: bool
     y_center: Float64[np.ndarray, "M C"]
     y_scale: Float64[np.ndarray, "M C"]
@@ -53,17 +59,24 @@ class Scaling:
     stat_center: Float64[np.ndarray, " Fs"]
     stat_scale: Float64[np.ndarray, " Fs"]
     series: Int64[np.ndarray, " N"]
+    y_deviation: Float64[np.ndarray, "N C"]
+    clip_min: float | None = None
+    categories: Categories = field(default_factory=dict)
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns the statistics as named arrays and JSON-able metadata: the arguments of `from_arrays`."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        metadata = {name: arrays.pop(name) for name in ("transform", "scaler", "per_series")}
+        names = ("transform", "scaler", "per_series", "clip_min", "categories")
+        metadata = {name: arrays.pop(name) for name in names}
         return arrays, metadata
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Self:
         """Restores the statistics from the result of `to_arrays`."""
         stored: dict[str, Any] = {**metadata, **arrays}
+        if "y_deviation" not in stored:  # of an earlier version, for which the scale was the unit of scaled metrics
+            shape = (len(stored["series"]), stored["y_scale"].shape[1])
+            stored["y_deviation"] = np.broadcast_to(stored["y_scale"], shape).copy()
         return cls(**stored)
 
     def of_targets(self, series: Int[np.ndarray, " W"]) -> Statistics:
@@ -80,7 +93,7 @@ _COVARIATES = ("hist", "futr", "stat")
 """The groups of covariates."""
 
 
-def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
+def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Categories | None = None) -> Scaling:
     """Computes the statistics of the training rows, and of no others.
 
     Targets are scaled as ``config.scaler`` and ``config.scaler_scope`` say. Covariates are always standardised, with
@@ -93,6 +106,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
         panel: the data.
         split: which rows are for training.
         config: ``scaler`` and ``scaler_scope``.
+        categories: of the covariates of text. Default: those of the training rows.
 
     Returns:
         The statistics.
@@ -102,29 +116,37 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig) -> Scaling:
             little, that float64 does not hold their statistics.
 
     Warns:
-        DataWarning: the training rows of a series are all equal; its scale is 1.
+        DataWarning: the training rows of a series are all equal, so that its scale is 1; float32 does not hold the
+            scaled values well enough; or values lie below ``config.clip_min``.
     """
-    panel = transformed(panel, config.transform)
+    original, panel = panel, transformed(panel, config.transform)
     series, row = panel.rows
     train_rows = row < split.train_end[series]
+    categories = trained_categories(panel, train_rows) if categories is None else categories
+    panel = encoded(panel, categories)
     statistic = SCALERS[config.scaler]
+    fitted = np.where(split.train_end > 0, split.train_end, panel.observed)
     if config.scaler_scope == "series":
-        fitted = np.where(split.train_end > 0, split.train_end, panel.observed)
         y_center, y_scale = by_series(panel.y, panel.offsets, fitted, statistic)
     else:
         y_center, y_scale = (array[None] for array in each_column(panel.y[train_rows], statistic))
     statistics = {"y_center": y_center, "y_scale": y_scale}
     for group, values in zip(_COVARIATES, (panel.hist[train_rows], panel.futr[train_rows], panel.stat), strict=True):
         statistics[f"{group}_center"], statistics[f"{group}_scale"] = each_column(values, covariate)
-    _warn_constant(panel, split)
+    warn_constant(original, split.train_end)
+    warn_clipped(original, config.clip_min)
     scaling = Scaling(
         transform=config.transform,
         scaler=config.scaler,
         per_series=config.scaler_scope == "series",
         series=np.arange(len(panel.ids)),
+        y_deviation=_deviations(original, fitted),
+        clip_min=config.clip_min,
+        categories=categories,
         **statistics,
     )
     _check_statistics(scaling, panel)
+    warn_rounded(panel, fitted, *scaling.of_targets(np.arange(len(panel.ids))), config.scaler)
     return scaling
 
 
@@ -143,14 +165,14 @@ def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
     Raises:
         DataError: a target is not positive and the transform is log.
     """
-    panel = transformed(panel, scaling.transform)
+    panel = encoded(transformed(panel, scaling.transform), scaling.categories)
     series, row = panel.rows
     center, spread = scaling.of_targets(series)
     y, y_mask = _masked((panel.y - center) / spread)
     hist, hist_mask = _masked((panel.hist - scaling.hist_center) / scaling.hist_scale)
     scaled = (panel.futr - scaling.futr_center) / scaling.futr_scale
-    if panel.schema.calendar:
-        scaled = np.hstack([scaled, calendar_features(panel.timestamps(series, row), panel.schema.calendar)])
+    if panel.schema.calendar or panel.schema.holidays:
+        scaled = np.hstack([scaled, time_features(panel.timestamps(series, row), panel.schema)])
     futr, futr_mask = _masked(scaled)
     stat = ((panel.stat - scaling.stat_center) / scaling.stat_scale).astype(np.float32)
     weight = np.nan_to_num(panel.weight[:, 0]).astype(np.float32) if panel.weight.shape[1] else None
@@ -202,7 +224,22 @@ def unscale(
         (W, H, C) float64.
     """
     center, spread = scaling.of_targets(np.asarray(series))
-    return TRANSFORMS[scaling.transform].inverse(np.asarray(values, np.float64) * spread[:, None] + center[:, None])
+    scaled = np.asarray(values, np.float64)
+    return in_units(scaled, center[:, None], spread[:, None], scaling.transform, scaling.clip_min)
+
+
+def in_units(values: Any, center: Any, spread: Any, transform: str, clip_min: float | None = None) -> Any:
+    """Turns scaled values into the table's units: the one place that does so, with NumPy and with JAX.
+
+    Args:
+        values: a NumPy or JAX array.
+        center: of the targets, of a shape that fits.
+        spread: of the targets.
+        transform: which is undone.
+        clip_min: the least value, see `Scaling`; missing values stay missing.
+    """
+    values = TRANSFORMS[transform].inverse(values * spread + center)
+    return values if clip_min is None else values.__array_namespace__().maximum(values, clip_min)
 
 
 def scale_targets(
@@ -237,21 +274,24 @@ def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], p
     Raises:
         DataError: as `fit_scaling`, for the new series.
     """
-    known = {name: row for row, name in enumerate(old_ids)}
-    rows = np.array([known.get(name, -1) for name in panel.ids], np.int64)
-    numbers = np.where(rows >= 0, scaling.series[rows], -1)
-    if not scaling.per_series:
-        return dataclasses.replace(scaling, series=numbers)
-    panel = transformed(panel, scaling.transform)
+    rows = places(panel.ids, as_labels(old_ids))
+    kept = (rows >= 0)[:, None]
     unseen = np.where(rows < 0, panel.observed, 0)
+    own_deviation = _deviations(panel, unseen)
+    scaling = dataclasses.replace(
+        scaling,
+        series=np.where(rows >= 0, scaling.series[rows], -1),
+        y_deviation=np.where(kept, scaling.y_deviation[rows], own_deviation),
+    )
+    if not scaling.per_series:
+        return scaling
+    panel = transformed(panel, scaling.transform)
     others = scaling.y_center, scaling.y_scale
     own_center, own_scale = by_series(panel.y, panel.offsets, unseen, SCALERS[scaling.scaler], others)
-    kept = (rows >= 0)[:, None]
     aligned = dataclasses.replace(
         scaling,
         y_center=np.where(kept, scaling.y_center[rows], own_center),
         y_scale=np.where(kept, scaling.y_scale[rows], own_scale),
-        series=numbers,
     )
     _check_statistics(aligned, panel)
     return aligned
@@ -269,7 +309,7 @@ def _check_statistics(scaling: Scaling, panel: Panel) -> None:
     groups = [(of_series, schema.channels, scaling.y_center, scaling.y_scale)]
     for group, names in zip(_COVARIATES, (schema.hist_exog, schema.futr_exog, schema.stat_exog), strict=True):
         center, spread = scaling.of_covariates(group)
-        groups.append(([""], names, center[None], spread[None]))
+        groups.append(([""], tuple(encoded_names(names, scaling.categories)), center[None], spread[None]))
     for series, columns, center, spread in groups:
         useless = np.argwhere(~(np.isfinite(center) & np.isfinite(spread) & (spread > 0)))
         if len(useless):
@@ -280,13 +320,7 @@ def _check_statistics(scaling: Scaling, panel: Panel) -> None:
             )
 
 
-def _warn_constant(panel: Panel, split: Split) -> None:
-    names = []
-    for name, begin, rows in zip(panel.ids, panel.offsets[:-1], split.train_end, strict=True):
-        values = panel.y[begin : begin + rows]
-        for column, channel in zip(values.T, panel.schema.channels, strict=True):
-            observed = column[~np.isnan(column)]
-            if len(observed) and observed.min() == observed.max():
-                names.append(f"{name!r} ({channel!r} is always {observed[0]:g})")
-    if names:
-        warnings.warn(f"constant over the training rows: {first_few(names)}", DataWarning, stacklevel=3)
+def _deviations(panel: Panel, rows: Int[np.ndarray, " N"]) -> Float64[np.ndarray, "N C"]:
+    """Returns the deviations of the first rows of each series, in the table's units; 1 where they are constant."""
+    _, deviation = by_series(panel.y, panel.offsets, rows, SCALERS["standard"])
+    return np.where(np.isfinite(deviation) & (deviation > 0), deviation, 1.0)

@@ -10,6 +10,7 @@ from lstmjax.config import DataConfig
 from lstmjax.data import datasets
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.panel import Panel
+from lstmjax.data.rows import Known
 from lstmjax.data.table import read_table
 from lstmjax.errors import ConfigError
 
@@ -30,11 +31,10 @@ class Source:
     series_id: str
     futr: pd.DataFrame | None
 
-    def panel(self, config: DataConfig, *, freq: str | None = None) -> Panel:
+    def panel(self, config: DataConfig, *, freq: str | None = None, known: Known = Known()) -> Panel:  # noqa: B008  # frozen
         """Returns the table as a panel; arguments and errors as in `panel_from_table`."""
-        return panel_from_table(
-            self.table, config, source=self.name, freq=freq, futr=self.futr, series_id=self.series_id
-        )
+        asked: dict[str, Any] = {"source": self.name, "futr": self.futr, "series_id": self.series_id}
+        return panel_from_table(self.table, config, freq=freq, known=known, **asked)
 
 
 def load_source(config: DataConfig) -> Source:
@@ -47,14 +47,14 @@ def load_source(config: DataConfig) -> Source:
         ConfigError: neither a data set nor a path is named.
         DataError: a file cannot be read.
     """
-    futr = None if config.futr_path is None else read_table(config.futr_path)
+    futr = None if config.futr_path is None else read_table(config.futr_path, config)
     if config.dataset is not None:
         return Source(datasets.load(config.dataset), config.dataset, config.dataset, futr)
     if config.path is None:
         raise ConfigError(
             f"no data is named: give data.path (a CSV or Parquet file) or data.dataset ({', '.join(datasets.NAMES)})"
         )
-    return Source(read_table(config.path), config.path, Path(config.path).name.split(".")[0], futr)
+    return Source(read_table(config.path, config), config.path, Path(config.path).name.split(".")[0], futr)
 
 
 def with_dataset_settings(config: DataConfig) -> DataConfig:

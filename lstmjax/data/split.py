@@ -8,6 +8,7 @@ from jaxtyping import Int64
 
 from lstmjax.config import DataConfig
 from lstmjax.data.panel import Panel
+from lstmjax.data.zones import zone
 from lstmjax.errors import ConfigError, DataError
 
 
@@ -107,7 +108,7 @@ def _time(config: DataConfig, name: str, panel: Panel) -> Any:
         raise ConfigError(f"data.{name} is {text!r}: leave its time zone out, column {schema.time_col!r} has none")
     if time.tzinfo is not None or schema.time_zone is None:
         return time
-    localized = time.tz_localize(schema.time_zone, ambiguous="NaT", nonexistent="NaT")
+    localized = time.tz_localize(zone(schema.time_zone), ambiguous="NaT", nonexistent="NaT")
     if localized is pd.NaT:
         raise ConfigError(
             f"data.{name} is {text!r}, which clocks in {schema.time_zone} show twice or never: add the offset from "

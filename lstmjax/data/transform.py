@@ -2,30 +2,46 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from lstmjax.config import TransformName
 from lstmjax.data.panel import Panel
 from lstmjax.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
 class Transform:
-    """A function of values and its inverse."""
+    """A function of values and its inverse, both of NumPy and of JAX arrays.
 
-    forward: Callable[[np.ndarray], np.ndarray]
-    inverse: Callable[[np.ndarray], np.ndarray]
+    Attributes:
+        forward: the function.
+        inverse: what undoes it.
+        above: a bound that values must exceed.
+        needs: what values must be, for a message.
+    """
+
+    forward: Callable[[Any], Any]
+    inverse: Callable[[Any], Any]
+    above: float = -np.inf
+    needs: str = ""
 
 
-TRANSFORMS: dict[TransformName, Transform] = {
+def _of(name: str) -> Callable[[Any], Any]:
+    """Returns a function by its name in NumPy and in JAX: that of the library which the array is from."""
+    return lambda values: getattr(values.__array_namespace__(), name)(values)
+
+
+TRANSFORMS: dict[str, Transform] = {
     "none": Transform(lambda values: values, lambda values: values),
-    "log": Transform(np.log, np.exp),
+    "log": Transform(_of("log"), _of("exp"), above=0.0, needs="positive values"),
+    "log1p": Transform(_of("log1p"), _of("expm1"), above=-1.0, needs="values above -1"),
 }
-"""Transforms by the name ``data.transform`` gives them."""
+"""Transforms by the name ``data.transform`` gives them. One entry serves NumPy, and JAX where the function is compiled:
+in the export, and in a sweep's objective."""
 
 
-def transformed(panel: Panel, name: TransformName) -> Panel:
+def transformed(panel: Panel, name: str) -> Panel:
     """Transforms the targets of a panel.
 
     Args:
@@ -33,17 +49,16 @@ def transformed(panel: Panel, name: TransformName) -> Panel:
         name: which transform.
 
     Raises:
-        DataError: a target that is not positive has no logarithm; its series, column and time are named.
+        DataError: a target that the transform is not defined for; its series, column and time are named.
     """
-    if name == "none":
-        return panel
-    refused = np.argwhere(panel.y <= 0)  # not true of NaN
+    transform = TRANSFORMS[name]
+    refused = np.argwhere(panel.y <= transform.above)  # not true of NaN
     if len(refused):
         row, column = refused[0]
         series, within = (numbers[row] for numbers in panel.rows)
         raise DataError(
             f"series {panel.ids[series]!r}, column {panel.schema.channels[column]!r} is {panel.y[row, column]:g} at "
-            f"{panel.timestamp(series, within)}: data.transform {name!r} needs positive values; "
+            f"{panel.timestamp(series, within)}: data.transform {name!r} needs {transform.needs}; "
             "leave it out, or shift the series"
         )
-    return dataclasses.replace(panel, y=TRANSFORMS[name].forward(panel.y))
+    return dataclasses.replace(panel, y=transform.forward(panel.y))

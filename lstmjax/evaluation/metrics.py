@@ -4,50 +4,156 @@ A missing truth (NaN) counts nowhere. A missing forecast of an observed truth ma
 scored only on the rows that it answered.
 """
 
+import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float, Int
 
-METRICS = ("mse", "rmse", "mae", "smape", "mase")
-"""The metrics of point forecasts, in the order in which they are shown."""
+from lstmjax.data.rounding import repeats
+
+OwnMetric = Callable[[np.ndarray, np.ndarray], float]
+"""A metric of the user's own: of the observed truths and their forecasts, two flat arrays, in the table's units."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A metric as a function of the errors. Its functions take NumPy and JAX arrays: a sweep ranks trials by it.
+
+    Attributes:
+        heading: what it is called in print.
+        error: of truth and forecast, elementwise.
+        finish: of the mean error.
+        seasonal: whether errors are divided by the `seasonal_scale` of their series and target, and averaged per series
+            and target first, so that each counts once.
+        unit: the unit in print, where the series have one; ``{unit}`` stands for theirs.
+    """
+
+    heading: str
+    error: Callable[[Any, Any], Any]
+    finish: Callable[[Any], Any] = lambda mean: mean
+    seasonal: bool = False
+    unit: str | None = None
+
+    def __call__(self, y: Float[np.ndarray, "..."], forecast: Float[np.ndarray, "..."]) -> float:
+        """The metric over all observed values, those of a seasonal one undivided.
+
+        Args:
+            y: truth, of any shape; NaN where missing.
+            forecast: forecasts of the same shape and unit.
+
+        Returns:
+            The metric; NaN if nothing was observed.
+
+        Raises:
+            ValueError: the shapes differ.
+
+        >>> METRICS["mse"](np.array([1.0, 2.0, np.nan]), np.array([1.0, 4.0, 9.0]))
+        2.0
+        """
+        _check_shapes(y, forecast)
+        observed = ~np.isnan(y)
+        return float(self.finish(_mean(self.error(y[observed], forecast[observed]))))
+
+    def by_group(
+        self, y: Float[np.ndarray, " R"], forecast: Float[np.ndarray, " R"], groups: "Groups"
+    ) -> Float[np.ndarray, " G"]:
+        """The metric of each group of observed values; NaN for a group that has none, or that lacks a forecast.
+
+        Args:
+            y: truth, all of it observed.
+            forecast: forecasts.
+            groups: which values belong together.
+        """
+        error = np.asarray(self.error(y, forecast), np.float64)
+        if self.seasonal:
+            kept = groups.cell_scale > 0  # not of NaN
+            scaled = _means(error, groups.cell, len(kept))[kept] / groups.cell_scale[kept]
+            mean = _means(scaled, groups.cell_group[kept], groups.total)
+        else:
+            mean = _means(error, groups.group, groups.total)
+        unanswered = np.bincount(groups.group, np.isnan(forecast), minlength=groups.total) > 0
+        return np.where(unanswered, np.nan, self.finish(mean))
+
+
+class Groups(NamedTuple):
+    """Which of R observed values belong together, in G groups, and how their errors are scaled."""
+
+    group: Int[np.ndarray, " R"]
+    """The group of each value."""
+    total: int
+    """How many groups there are."""
+    cell: Int[np.ndarray, " R"]
+    """The cell of each value: values of one group, series and target."""
+    cell_group: Int[np.ndarray, " K"]
+    """The group of each cell."""
+    cell_scale: Float[np.ndarray, " K"]
+    """The seasonal scale of each cell."""
+
+    @classmethod
+    def of(
+        cls,
+        group: Int[np.ndarray, " R"],
+        total: int,
+        column: Int[np.ndarray, " R"],
+        scale: Float[np.ndarray, " M"],
+    ) -> Self:
+        """Groups of values.
+
+        Args:
+            group: the group of each value.
+            total: how many groups there are.
+            column: the series and target of each value, as one number.
+            scale: of each of these, see `seasonal_scale`.
+        """
+        cells, cell = np.unique(group * len(scale) + column, return_inverse=True)
+        return cls(group, total, cell, cells // max(len(scale), 1), scale[cells % max(len(scale), 1)])
+
+
+def _squared(y: Any, forecast: Any) -> Any:
+    return (y - forecast) ** 2
+
+
+def _absolute(y: Any, forecast: Any) -> Any:
+    return abs(y - forecast)
+
+
+def _percentage(y: Any, forecast: Any) -> Any:
+    xp = y.__array_namespace__()
+    size = abs(y) + abs(forecast)
+    return xp.where(size == 0, 0.0, 200 * abs(y - forecast) / xp.where(size == 0, 1.0, size))
+
+
+METRICS: dict[str, Metric] = {
+    "mse": Metric("MSE", _squared, unit="{unit}²"),
+    "rmse": Metric("RMSE", _squared, lambda mean: mean**0.5, unit="{unit}"),
+    "mae": Metric("MAE", _absolute, unit="{unit}"),
+    "smape": Metric("sMAPE", _percentage),
+    "mase": Metric("MASE", _absolute, seasonal=True),
+}
+"""The metrics of point forecasts, in the order in which they are shown. An entry is all it takes: it stands in tables,
+in metrics.json, and among those a sweep can rank by."""
 
 
 def mse(y: Float[np.ndarray, "..."], forecast: Float[np.ndarray, "..."]) -> float:
-    """Mean squared error over all observed values.
-
-    Args:
-        y: truth, of any shape; NaN where missing.
-        forecast: forecasts of the same shape and unit.
-
-    Returns:
-        The metric, in the unit of ``y`` squared; NaN if nothing was observed.
-
-    Raises:
-        ValueError: the shapes differ.
-
-    >>> mse(np.array([1.0, 2.0, np.nan]), np.array([1.0, 4.0, 9.0]))
-    2.0
-    """
-    y, forecast = _observed(y, forecast)
-    return _mean(np.square(y - forecast))
+    """Mean squared error over all observed values, in the unit of ``y`` squared; arguments as for `Metric`."""
+    return METRICS["mse"](y, forecast)
 
 
 def rmse(y: Float[np.ndarray, "..."], forecast: Float[np.ndarray, "..."]) -> float:
-    """Square root of `mse`, in the unit of ``y``. Arguments and errors as there."""
-    return math.sqrt(mse(y, forecast))
+    """Square root of `mse`, in the unit of ``y``; arguments as for `Metric`."""
+    return METRICS["rmse"](y, forecast)
 
 
 def mae(y: Float[np.ndarray, "..."], forecast: Float[np.ndarray, "..."]) -> float:
-    """Mean absolute error, in the unit of ``y``. Arguments and errors as in `mse`."""
-    y, forecast = _observed(y, forecast)
-    return _mean(np.abs(y - forecast))
+    """Mean absolute error, in the unit of ``y``; arguments as for `Metric`."""
+    return METRICS["mae"](y, forecast)
 
 
 def smape(y: Float[np.ndarray, "..."], forecast: Float[np.ndarray, "..."]) -> float:
-    """Symmetric mean absolute percentage error as in the M4 competition, from 0 to 200.
-
-    Arguments and errors as in `mse`.
+    """Symmetric mean absolute percentage error as in the M4 competition, from 0 to 200; arguments as for `Metric`.
 
     Returns:
         The mean of 200 |y - forecast| / (|y| + |forecast|), where 0 / 0 is 0.
@@ -58,9 +164,7 @@ def smape(y: Float[np.ndarray, "..."], forecast: Float[np.ndarray, "..."]) -> fl
     >>> smape(np.array([1.0, 0.0]), np.array([3.0, 0.0]))
     50.0
     """
-    y, forecast = _observed(y, forecast)
-    size = np.abs(y) + np.abs(forecast)
-    return _mean(np.where(size == 0, 0.0, 200 * np.abs(y - forecast) / np.where(size == 0, 1.0, size)))
+    return METRICS["smape"](y, forecast)
 
 
 def mase(
@@ -74,8 +178,8 @@ def mase(
     Args:
         y: truth of each window, shape (windows, H, C); NaN where missing.
         forecast: forecasts of the same shape and unit.
-        scale: one number per series and target, shape (N, C). Where it is 0 (a constant series) or NaN (shorter than a
-            season) there is no MASE: those are left out.
+        scale: one number per series and target, shape (N, C). Where it is 0 (a series that repeats itself) or NaN
+            (shorter than a season) there is no MASE: those are left out.
         series: the series of each window, shape (windows,).
 
     Returns:
@@ -89,13 +193,10 @@ def mase(
         https://doi.org/10.1016/j.ijforecast.2006.03.001
     """
     _check_shapes(y, forecast)
-    error = np.abs(y - forecast)
-    counted = ~np.isnan(y)
-    sums, counts = np.zeros(scale.shape), np.zeros(scale.shape)
-    np.add.at(sums, series, np.where(counted, error, 0.0).sum(axis=1))
-    np.add.at(counts, series, counted.sum(axis=1))
-    usable = (counts > 0) & (scale > 0)
-    return _mean(sums[usable] / counts[usable] / scale[usable])
+    column = np.broadcast_to(series[:, None, None] * scale.shape[1] + np.arange(scale.shape[1]), y.shape)
+    observed = ~np.isnan(y)
+    whole = Groups.of(np.zeros(observed.sum(), int), 1, column[observed], scale.reshape(-1))
+    return float(METRICS["mase"].by_group(y[observed], forecast[observed], whole)[0])
 
 
 def seasonal_scale(y: Float[np.ndarray, "R C"], season_length: int) -> Float[np.ndarray, " C"]:
@@ -106,16 +207,20 @@ def seasonal_scale(y: Float[np.ndarray, "R C"], season_length: int) -> Float[np.
         season_length: rows in one season, m.
 
     Returns:
-        One scale per target, shape (C,); NaN where no pair was observed.
+        One scale per target, shape (C,); NaN where no pair was observed; 0 where the series repeats itself season for
+        season, and what differs is rounding.
 
     >>> seasonal_scale(np.array([[1.0], [5.0], [2.0], [8.0]]), season_length=2)
     array([2.])
+    >>> seasonal_scale(10 + np.sin(np.arange(96.0) * np.pi / 12)[:, None], season_length=24)
+    array([0.])
     """
-    change = np.abs(y[season_length:] - y[:-season_length])
+    change = abs(y[season_length:] - y[:-season_length])
     observed = ~np.isnan(change)
     counts = observed.sum(axis=0)
     sums = np.where(observed, change, 0.0).sum(axis=0)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return np.where((counts > 0) & repeats(y, season_length), 0.0, mean)
 
 
 def _check_shapes(y: np.ndarray, forecast: np.ndarray) -> None:
@@ -123,13 +228,12 @@ def _check_shapes(y: np.ndarray, forecast: np.ndarray) -> None:
         raise ValueError(f"y has shape {y.shape} and forecast {forecast.shape}: expected equal shapes")
 
 
-def _observed(y: np.ndarray, forecast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Selects truth and forecast where the truth was observed; flat arrays."""
-    _check_shapes(y, forecast)
-    observed = ~np.isnan(y)
-    return y[observed], forecast[observed]
-
-
 def _mean(values: np.ndarray) -> float:
     """Mean in float64; NaN for no values, where NumPy would warn."""
     return float(values.mean(dtype=np.float64)) if values.size else math.nan
+
+
+def _means(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
+    """Means of the values of each group; NaN for an empty one."""
+    counts = np.bincount(group, minlength=count)
+    return np.where(counts > 0, np.bincount(group, values, minlength=count) / np.maximum(counts, 1), np.nan)

@@ -3,34 +3,35 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import rich.box
 import rich.console
 import rich.table
-import utilsforecast.losses
 
-from lstmjax.evaluation.metrics import METRICS
-
-HEADINGS = {"mse": "MSE", "rmse": "RMSE", "mae": "MAE", "smape": "sMAPE", "mase": "MASE"}
-"""Headings of the metrics in print, in the order of the columns."""
+from lstmjax.errors import ConfigError
+from lstmjax.evaluation.metrics import METRICS, Groups, OwnMetric
 
 # Names, a rule of hyphens, numbers: no line drawing that a pipe or a log could garble.
 _BOX = rich.box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
-def table_metrics(
-    forecasts: pd.DataFrame, models: Sequence[str], scales: pd.DataFrame, *, id_col: str = "unique_id"
-) -> dict[str, dict[str, float]]:
+def metrics_by_group(
+    forecasts: pd.DataFrame,
+    models: Sequence[str],
+    scales: pd.DataFrame,
+    *,
+    by: pd.Series | None = None,
+    id_col: str = "unique_id",
+    own: Mapping[str, OwnMetric] | None = None,
+) -> pd.DataFrame:
     """The metrics of every model in a table of forecasts, in original units.
 
-    MSE, RMSE, MAE and sMAPE pool all rows: a series counts as often as it has test windows. MASE is scaled per series
-    (and target), then averaged, so that every series counts once.
-
-    Computed with utilsforecast, so that anybody can repeat it. To do so: with a ``cutoff`` column its losses come per
-    window, so drop that column (or group) first; its `smape` runs from 0 to 1, so multiply by 200; its results are per
-    series, and their plain average equals ours only where all series have equally many test rows (RMSE: one series
-    only). A table with one constant id, as here, needs no such condition.
+    MSE, RMSE, MAE and sMAPE pool all rows of a group: a series counts as often as it has test windows. MASE is scaled
+    per series (and target), then averaged, so that every series counts once. utilsforecast has the same metrics, so
+    that anybody can repeat them; its results are per series, and its `smape` runs from 0 to 1.
 
     Args:
         forecasts: one row per window and step, as ``test_forecasts.csv.gz`` holds them: the id column, ``target`` if
@@ -38,36 +39,72 @@ def table_metrics(
         models: names of the models' columns.
         scales: the id column, ``target`` if there are several, and ``scale``:
             `lstmjax.evaluation.metrics.seasonal_scale` of each series.
+        by: the group of each row. Default: all rows are one.
         id_col: name of the id column.
+        own: metrics besides those of `METRICS`, by name.
 
     Returns:
-        ``{model: {"mse", "rmse", "mae", "smape", "mase"}}``; NaN where a model has no forecast of an observed row.
+        One row per group and model: ``key`` (the group, where ``by`` is given), ``model``, ``mse``, ``rmse``,
+        ``mae``, ``smape``, ``mase``, the own ones, ``n`` (observed truths). NaN where a model has no forecast of an
+        observed row of the group.
 
     Raises:
         ValueError: a column is missing.
+        ConfigError: an own metric has the name of another column, or returns no number.
     """
     keys = [id_col, "target"] if "target" in forecasts.columns else [id_col]
     _check_columns("forecasts", forecasts, [*keys, "y", *models])
     _check_columns("scales", scales, [*keys, "scale"])
-    counted = forecasts[forecasts["y"].notna()]
-    if counted.empty:
-        return {model: dict.fromkeys(METRICS, math.nan) for model in models}
-    losses, columns = utilsforecast.losses, list(models)
+    own = _checked(own or {})
+    observed = forecasts["y"].notna().to_numpy()
+    counted = forecasts[observed]
+    numbers, names = pd.factorize(np.zeros(len(forecasts), int) if by is None else by)
+    group = numbers[observed]
+    columns = counted.groupby(keys, sort=False, observed=True)
+    scale = columns.size().reset_index().merge(scales, on=keys, how="left")["scale"].to_numpy(float)
+    groups = Groups.of(group, len(names), columns.ngroup().to_numpy(int), scale)
+    rows = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group, minlength=len(names)))[:-1])
+    y = counted["y"].to_numpy(float)
+    tables = []
+    for model in models:
+        forecast = counted[model].to_numpy(float)
+        values = {name: metric.by_group(y, forecast, groups) for name, metric in METRICS.items()}
+        for name, metric in own.items():
+            values[name] = np.array([_own_value(name, metric, y[at], forecast[at]) for at in rows])
+        tables.append(pd.DataFrame({"key": names, "model": model, **values, "n": [len(at) for at in rows]}))
+    order = np.arange(len(models) * len(names)).reshape(len(models), -1).T.reshape(-1)  # by group, then by model
+    table = pd.concat(tables, ignore_index=True).iloc[order].reset_index(drop=True)
+    return table if by is not None else table.drop(columns="key")
 
-    pooled = counted[["y", *columns]].assign(unique_id=0)
-    results = {name: getattr(losses, name)(pooled, columns)[columns].iloc[0] for name in METRICS[:-1]}
-    results["smape"] = 200 * results["smape"]
 
-    groups = counted.groupby(keys, sort=False, observed=True)
-    by_series = losses.mae(pooled.assign(unique_id=groups.ngroup()), columns)[columns]
-    scale = groups.size().reset_index().merge(scales, on=keys, how="left")["scale"]
-    results["mase"] = by_series.div(scale.where(scale > 0), axis="index").mean()
+def table_metrics(
+    forecasts: pd.DataFrame, models: Sequence[str], scales: pd.DataFrame, *, id_col: str = "unique_id"
+) -> dict[str, dict[str, float]]:
+    """The metrics of `metrics_by_group` over all rows, as ``{model: {"mse", "rmse", "mae", "smape", "mase"}}``."""
+    table = metrics_by_group(forecasts, models, scales, id_col=id_col)
+    rows: list[Any] = table[list(METRICS)].to_dict("records")
+    return dict(zip(models, rows, strict=True))
 
-    unanswered = counted[columns].isna().any()
-    return {
-        model: {name: math.nan if unanswered[model] else float(results[name][model]) for name in METRICS}
-        for model in columns
-    }
+
+def _checked(own: Mapping[str, OwnMetric]) -> Mapping[str, OwnMetric]:
+    for name in own:
+        if name in ("key", "model", "n", *METRICS):
+            raise ConfigError(f"a metric of your own is named {name!r}, as another column is: give it another name")
+    return own
+
+
+def _own_value(name: str, metric: OwnMetric, y: np.ndarray, forecast: np.ndarray) -> float:
+    """A metric of the user's own; NaN where nothing was observed, or a forecast is missing."""
+    if not len(y) or np.isnan(forecast).any():
+        return math.nan
+    value = metric(y, forecast)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"the metric {name!r} returned {type(value).__name__}: expected one number for the truths and forecasts "
+            f"of {len(y)} rows"
+        ) from None
 
 
 def render_metrics(
@@ -93,9 +130,11 @@ def render_metrics(
     naive    11.5000   3.0000
     <BLANKLINE>
     """
-    units = {"mse": f" ({unit}²)", "rmse": f" ({unit})", "mae": f" ({unit})"} if unit else {}
-    columns = [(HEADINGS[name] + units.get(name, ""), metrics, name) for name in HEADINGS]
-    columns += [(f"{HEADINGS[name]} (scaled)", scaled or {}, name) for name in HEADINGS]
+    columns = []
+    for name, metric in METRICS.items():
+        unit_of = f" ({metric.unit.format(unit=unit)})" if unit and metric.unit else ""
+        columns.append((metric.heading + unit_of, metrics, name))
+    columns += [(f"{metric.heading} (scaled)", scaled or {}, name) for name, metric in METRICS.items()]
     columns = [column for column in columns if any(column[2] in values for values in column[1].values())]
 
     table = rich.table.Table("", box=_BOX, show_edge=False, pad_edge=False, header_style="")
@@ -112,10 +151,17 @@ def render_metrics(
 
 
 def _format(values: Sequence[float]) -> list[str]:
-    """Formats numbers with equally many decimals, so that the smallest has four digits; a dash for NaN."""
+    """Formats numbers with equally many decimals, so that the smallest has four digits; a dash for NaN.
+
+    Where that would take more than six decimals, small numbers are written with a power of ten.
+    """
     sizes = [abs(value) for value in values if math.isfinite(value) and value]
     decimals = min(6, max(0, 3 - math.floor(math.log10(min(sizes))))) if sizes else 4
-    return ["-" if math.isnan(value) else f"{value:.{decimals}f}" for value in values]
+    small = 10.0 ** (3 - decimals)
+    return [
+        "-" if math.isnan(value) else f"{value:.3e}" if 0 < abs(value) < small else f"{value:.{decimals}f}"
+        for value in values
+    ]
 
 
 def _check_columns(name: str, table: pd.DataFrame, columns: list[str]) -> None:

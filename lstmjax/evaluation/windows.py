@@ -1,33 +1,118 @@
 """Evaluates a model and the baselines on every window of unseen rows: a table and metrics."""
 
-from dataclasses import dataclass
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 
 from lstmjax.data.frames import forecast_frame, truth
 from lstmjax.data.panel import Panel
-from lstmjax.data.scaling import Scaling, scale_targets
+from lstmjax.data.scaling import Scaling
+from lstmjax.data.table import DataWarning, first_few
 from lstmjax.data.windows import Windows
-from lstmjax.evaluation import metrics
+from lstmjax.errors import ConfigError
 from lstmjax.evaluation.baselines import BASELINES
-from lstmjax.evaluation.table import table_metrics
+from lstmjax.evaluation.metrics import METRICS, OwnMetric, seasonal_scale
+from lstmjax.evaluation.table import metrics_by_group, table_metrics
+
+MIXED = 10.0
+"""Factor between the deviations of two targets above which their units differ."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Forecasts of every window, and their metrics.
+    """Forecasts of every window; their metrics are computed when they are asked for.
 
     Attributes:
         table: the id column, ``target`` if there are several, the time, ``cutoff``, ``y``, the model, the baselines.
-        metrics: ``{"test": {...}, "test_scaled": {"mse", "mae"}, "baselines": {name: {...}}, "baselines_scaled":
-            {...}}``
+        models: the names of the columns of forecasts, the model's first.
+        y: (W, H, C) the truth.
+        forecasts: (W, H, C) by name.
+        series: (W,) the series of each window.
+        panel: the data.
+        first_row: (N,) the first row of each series that is forecast.
+        scaling: the statistics.
+        season_length: rows in one season.
     """
 
     table: pd.DataFrame
-    metrics: dict[str, Any]
+    models: list[str]
+    y: Float[np.ndarray, "W H C"]
+    forecasts: Mapping[str, Float[np.ndarray, "W H C"]]
+    series: Int[np.ndarray, " W"]
+    panel: Panel
+    first_row: Int64[np.ndarray, " N"]
+    scaling: Scaling
+    season_length: int
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json holds of them.
+
+        ``{"test": {...}, "test_scaled": {"mse", "mae"}, "baselines": {name: {...}}, "baselines_scaled": {...}}``. The
+        scaled ones are in units of each series' deviation in its training rows, whatever the scaler and the transform.
+        Several targets add ``"by_target": {target: {...}}``, the metrics of the model for each; and ``"mixed_units":
+        True`` where the median deviation (over series, of the training rows) of one target is more than ten times that
+        of another, so that MSE, RMSE and MAE over all are those of the largest.
+
+        Warns:
+            DataWarning: a series has no MASE; it is named.
+        """
+        model, *others = self.models
+        original = table_metrics(self.table, self.models, self._scales, id_col=self.panel.schema.id_col)
+        scaled = {name: self._scaled(values) for name, values in self.forecasts.items()}
+        found: dict[str, Any] = {"test": original[model], "test_scaled": scaled[model]}
+        found |= {"baselines": {name: original[name] for name in others}}
+        found |= {"baselines_scaled": {name: scaled[name] for name in others}}
+        if len(self.panel.schema.channels) > 1:
+            by_target = self.by("target").query("model == @model").set_index("key")[list(METRICS)]
+            found |= {"by_target": by_target.to_dict("index")} | ({"mixed_units": True} if self._mixed_units else {})
+        return found
+
+    def by(self, what: str | None = None, own: Mapping[str, OwnMetric] | None = None) -> pd.DataFrame:
+        """The metrics of the model and the baselines, as `lstmjax.evaluation.table.metrics_by_group` has them.
+
+        Args:
+            what: ``series``, ``target`` or ``horizon`` (the step, from 1 on), one row for each and every model: several
+                targets are pooled but by target. Default: one row per model.
+            own: metrics of your own besides.
+
+        Raises:
+            ConfigError: another word, or an own metric that is none.
+        """
+        id_col, (count, h, channels) = self.panel.schema.id_col, self.y.shape
+        groups: dict[str, Callable[[], pd.Series]] = {
+            "series": lambda: self.table[id_col],
+            "target": lambda: pd.Series(np.tile(np.repeat(np.array(self.panel.schema.channels, object), h), count)),
+            "horizon": lambda: pd.Series(np.tile(np.arange(1, h + 1), count * channels)),
+        }
+        if what is not None and what not in groups:
+            raise ConfigError(f"metrics by {what!r} are not known: expected one of {', '.join(groups)}")
+        asked = None if what is None else groups[what]()
+        return metrics_by_group(self.table, self.models, self._scales, by=asked, id_col=id_col, own=own)
+
+    def _scaled(self, forecast: np.ndarray) -> dict[str, float]:
+        unit = self.scaling.y_deviation[self.series][:, None]  # (W, 1, C)
+        return {name: METRICS[name](self.y / unit, forecast / unit) for name in ("mse", "mae")}
+
+    @property
+    def _mixed_units(self) -> bool:
+        deviation = np.median(self.scaling.y_deviation, axis=0)
+        return bool(deviation.max() > MIXED * deviation.min())
+
+    @functools.cached_property
+    def _scales(self) -> pd.DataFrame:
+        """The scales of MASE, one row per series and target."""
+        schema, count = self.panel.schema, len(self.panel.schema.channels)
+        scales = seasonal_scales(self.panel, self.first_row, self.season_length, forecast=self.series)
+        ids = self.panel.id_column(np.repeat(np.arange(len(scales)), count))
+        target = np.tile(np.array(schema.channels, object), len(scales))
+        return pd.DataFrame({schema.id_col: ids, "target": target, "scale": scales.reshape(-1)})
 
 
 def evaluate(
@@ -59,27 +144,36 @@ def evaluate(
         for name, baseline in BASELINES.items()
     }
     table = forecast_frame(panel, windows, {"y": y, **columns}, cutoff=True)
-    original = table_metrics(
-        table, list(columns), _seasonal_scales(panel, first_row, season_length), id_col=panel.schema.id_col
-    )
-    scaled_y = scale_targets(y, series, scaling)
-    scaled = {}
-    for name, values in columns.items():
-        scaled_values = scale_targets(values, series, scaling)
-        scaled[name] = {"mse": metrics.mse(scaled_y, scaled_values), "mae": metrics.mae(scaled_y, scaled_values)}
-    found = {"test": original.pop(model), "test_scaled": scaled.pop(model)}
-    return Evaluation(table, found | {"baselines": original, "baselines_scaled": scaled})
+    return Evaluation(table, list(columns), y, columns, series, panel, first_row, scaling, season_length)
 
 
-def _seasonal_scales(panel: Panel, first_row: np.ndarray, season_length: int) -> pd.DataFrame:
-    """Returns the scales of MASE, one row per series and target."""
-    schema = panel.schema
-    rows = []
-    for series, (begin, end) in enumerate(zip(panel.offsets[:-1], panel.offsets[:-1] + first_row, strict=True)):
-        values = metrics.seasonal_scale(panel.y[begin:end], season_length)
-        keys = {schema.id_col: panel.ids[series]}
-        rows += [
-            keys | ({"target": channel} if len(schema.channels) > 1 else {}) | {"scale": value}
-            for channel, value in zip(schema.channels, values, strict=True)
-        ]
-    return pd.DataFrame(rows)
+def seasonal_scales(
+    panel: Panel, rows: Int[np.ndarray, " N"], season_length: int, *, forecast: Int[np.ndarray, " W"]
+) -> Float[np.ndarray, "N C"]:
+    """The scales of MASE of all series, from their first rows.
+
+    Args:
+        panel: the data.
+        rows: (N,) how many rows of each series count.
+        season_length: rows in one season.
+        forecast: the series that are forecast: only these are warned of.
+
+    Warns:
+        DataWarning: a series has no scale, so that a mean of MASE leaves it out; it is named.
+    """
+    bounds = zip(panel.offsets[:-1], panel.offsets[:-1] + rows, strict=True)
+    scales = np.stack([seasonal_scale(panel.y[begin:end], season_length) for begin, end in bounds])
+    left_out = []
+    for series in np.unique(forecast):
+        for channel, scale in zip(panel.schema.channels, scales[series], strict=True):
+            if not scale > 0:
+                why = "repeats itself" if scale == 0 else "has no two rows that far apart"
+                left_out.append(f"{panel.ids[series]!r} ({channel!r} {why})")
+    if left_out:
+        warnings.warn(
+            f"MASE leaves out the series that it cannot scale by the mean change over {season_length} rows: "
+            f"{first_few(left_out)}",
+            DataWarning,
+            stacklevel=2,
+        )
+    return scales

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lstmjax.errors import CheckpointError
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint_saver import Saver
 from lstmjax.storage.metrics_log import MetricsLog
+from lstmjax.storage.named_arrays import flatten, unflatten
 from lstmjax.training import (
     Callback,
     Check,
@@ -41,23 +43,26 @@ START = "start"
 goes with the next ones: a training on all rows begins with them too."""
 
 _RENAMED = {
-    f"{PREFIX}/.plateau_scale": f"{PREFIX}/.plateau.scale",
-    f"{PREFIX}/.plateau_best": f"{PREFIX}/.plateau.best",
-    f"{PREFIX}/.plateau_count": f"{PREFIX}/.plateau.bad_checks",
+    f"{PREFIX}/plateau_scale": f"{PREFIX}/plateau/scale",
+    f"{PREFIX}/plateau_best": f"{PREFIX}/plateau/best",
+    f"{PREFIX}/plateau_count": f"{PREFIX}/plateau/bad_checks",
 }
 """Arrays of a state that have another name since format 2."""
+
+_RESUMED_SINCE = 2
+"""Training continues from checkpoints of this format and later ones."""
 
 _TRAINED_FIELDS = ("params", "model_state", "opt_state", "best_params", "best_model_state")
 
 
 def state_arrays(state: TrainState) -> dict[str, Any]:
     """A state's arrays by name; every one has a leading axis of members."""
-    return checkpoint.flatten(PREFIX, state)
+    return flatten(PREFIX, state)
 
 
 def is_trained(name: str) -> bool:
     """Whether an array of this name must be finite. The best loss, say, is infinite before the first check."""
-    return name.startswith(tuple(f"{PREFIX}/.{field}" for field in _TRAINED_FIELDS))
+    return name.startswith(tuple(f"{PREFIX}/{field}" for field in _TRAINED_FIELDS))
 
 
 def weights_template(network: Network) -> Weights:
@@ -100,13 +105,13 @@ def stored_state(
     Raises:
         CheckpointError: the checkpoint holds the state of another network, or none.
     """
-    name = f"{PREFIX}/.step"
+    name = f"{PREFIX}/step"
     members = len(stored.arrays[name]) if name in stored.arrays else 1
     template = state_template(network, optimizer, config, members)
     arrays = stored.arrays
     if stored.format_version == 1:
         arrays = arrays | {_RENAMED[name]: array for name, array in arrays.items() if name in _RENAMED}
-    return checkpoint.unflatten(PREFIX, template, arrays)
+    return unflatten(PREFIX, template, arrays)
 
 
 def check_resumable(stored: checkpoint.Checkpoint, directory: Path | str) -> None:
@@ -119,7 +124,7 @@ def check_resumable(stored: checkpoint.Checkpoint, directory: Path | str) -> Non
     Raises:
         CheckpointError: the checkpoint's format is an earlier one.
     """
-    if stored.format_version < checkpoint.FORMAT_VERSION:
+    if stored.format_version < _RESUMED_SINCE:
         seeds = stored.metadata.get("seeds", [])
         source = Path(directory) / f"seed-{seeds[0]}" if len(seeds) > 1 else directory
         raise CheckpointError(
@@ -139,7 +144,7 @@ def save_start(directory: Path, start: Weights) -> None:
     Raises:
         CheckpointError: they cannot be written.
     """
-    checkpoint.save(directory / START, 0, checkpoint.flatten("weights", start), {})
+    checkpoint.save(directory / START, 0, flatten("weights", start), {})
 
 
 def stored_start(directory: Path, network: Network) -> Weights | None:
@@ -154,7 +159,7 @@ def stored_start(directory: Path, network: Network) -> Weights | None:
     """
     if not checkpoint.steps(directory / START):
         return None
-    return checkpoint.unflatten("weights", weights_template(network), checkpoint.load(directory / START).arrays)
+    return unflatten("weights", weights_template(network), checkpoint.load(directory / START).arrays)
 
 
 def training_summary(result: TrainResult, member: int, *, seconds: float) -> dict[str, Any]:
@@ -227,25 +232,29 @@ class MetricsLogs(Callback):
 
 
 class SaveCheckpoints(Callback):
-    """Saves the state of training at every validation check and at the end; to be closed.
+    """Saves the state of training at validation checks and at the end; to be closed.
 
     Args:
         store: where.
         arrays: what else is saved, by name.
         metadata: what is saved beside the arrays, JSON-able.
+        every_seconds: at checks that come sooner after the last save, nothing is saved: from the older state a resume
+            comes to the same bytes.
     """
 
-    def __init__(self, store: Store, arrays: dict[str, Any], metadata: dict[str, Any]) -> None:
+    def __init__(self, store: Store, arrays: dict[str, Any], metadata: dict[str, Any], every_seconds: float) -> None:
         self.saver = Saver(store.directory / CHECKPOINTS, since=store.step, must_be_finite=is_trained)
         self._arrays, self._metadata, self._store = arrays, metadata, store
+        self._every_seconds, self._saved_at = every_seconds, time.monotonic()
         self._last = store.step
+        self._losses: dict[int, float | None] = {}
 
     def on_check(self, check: Check) -> None:
-        """Hands the state over to be written."""
+        """Hands the state over to be written, if it is time."""
         known = check.val_loss[np.isfinite(check.val_loss)]
-        loss = float(known.min()) if len(known) else None
-        self.saver.save(check.step, *self._contents(check.state, check.seconds), loss=loss)
-        self._last = check.step
+        self._losses = {check.step: float(known.min()) if len(known) else None}
+        if time.monotonic() - self._saved_at >= self._every_seconds:
+            self._save(check.step, check)
 
     def on_end(self, result: TrainResult) -> None:
         """Returns when the last state is on disk.
@@ -257,17 +266,20 @@ class SaveCheckpoints(Callback):
         if step == self._store.step:  # nothing was left to do
             return
         if self._last != step:
-            self.saver.save(step, *self._contents(result.state, result.seconds))
-            self._last = step
+            self._save(step, result)
         self.saver.wait()
         if step not in checkpoint.steps(self.saver.directory):
             # It failed, which was warned of; perhaps there is room again. If not, this says so.
-            checkpoint.save(self.saver.directory, step, *self._contents(result.state, result.seconds))
+            checkpoint.save(self.saver.directory, step, *self._contents(result), self._losses.get(step))
 
     def close(self) -> None:
         """Ends the thread that writes."""
         self.saver.close()
 
-    def _contents(self, state: TrainState, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
-        seconds = round(self._store.seconds + seconds, 3)
-        return self._arrays | state_arrays(state), self._metadata | {"seconds": seconds}
+    def _save(self, step: int, reached: Check | TrainResult) -> None:
+        self.saver.save(step, *self._contents(reached), loss=self._losses.get(step))
+        self._last, self._saved_at = step, time.monotonic()
+
+    def _contents(self, reached: Check | TrainResult) -> tuple[dict[str, Any], dict[str, Any]]:
+        seconds = round(self._store.seconds + reached.seconds, 3)
+        return self._arrays | state_arrays(reached.state), self._metadata | {"seconds": seconds}

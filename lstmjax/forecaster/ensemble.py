@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.forecaster.predict import panel_to_forecast
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,13 @@ class Ensemble:
                     raise ConfigError(f"the members of an ensemble must agree on {name}: {one} and {other}")
         self.members = members
 
-    def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
+    def predict(self, df: Any = None, futr_df: Any = None) -> Any:
         """As `Forecaster.predict`: the mean forecast, and one more column, named ``lstm-std``, of the deviation."""
-        return self.mean([member.predict(df, futr_df) for member in self.members])
+        panels = [panel_to_forecast(member.fitted, df, futr_df) for member in self.members]
+        forecasts = [member.predict_panel(panel) for member, panel in zip(self.members, panels, strict=True)]
+        return in_kind(self.mean(forecasts), panels[0].form.frame)
 
-    def evaluate(self, df: pd.DataFrame) -> pd.DataFrame:
+    def evaluate(self, df: Any) -> Any:
         """As `Forecaster.evaluate`, of the mean forecast, with its deviation beside it.
 
         Args:
@@ -77,7 +82,8 @@ class Ensemble:
         Raises:
             DataError: there is no such row.
         """
-        tables = [member.evaluate(df) for member in self.members]
+        panels = [member.panel(df) for member in self.members]
+        tables = [member.evaluate_panel(panel).table for member, panel in zip(self.members, panels, strict=True)]
         columns = tables[0].columns.tolist()
         keys = columns[: columns.index("y")]
         common = tables[0][keys]
@@ -85,7 +91,7 @@ class Ensemble:
             common = common.merge(table[keys], on=keys)
         if common.empty:
             raise DataError("there is nothing to evaluate: no window is forecast by all members of the ensemble")
-        return self.mean([common.merge(table, on=keys) for table in tables])
+        return in_kind(self.mean([common.merge(table, on=keys) for table in tables]), panels[0].form.frame)
 
     def forecast_windows(self, panel: Panel, windows: Windows) -> Spread:
         """Forecasts of any windows of a panel, by the selected weights.

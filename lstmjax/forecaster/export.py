@@ -33,8 +33,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lstmjax.config import ScalerName, TransformName
-from lstmjax.data.scaling import Scaling
+from lstmjax.data.calendar import time_feature_names
+from lstmjax.data.categories import encoded_names
+from lstmjax.data.scalers import SCALERS, center_and_scale
+from lstmjax.data.scaling import Scaling, in_units
+from lstmjax.data.transform import TRANSFORMS
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.fitted import Fitted, versions
 from lstmjax.forecaster.forecaster import Forecaster
@@ -47,11 +50,6 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 """Where an exported function runs."""
 
 Statistics = tuple[Array, Array]
-
-_TRANSFORMS: dict[TransformName, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
-    "none": (lambda values: values, lambda values: values),
-    "log": (jnp.log, jnp.exp),
-}
 
 
 def export(forecaster: Forecaster, path: Path | str) -> list[Path]:
@@ -80,7 +78,7 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
     fitted, trained = forecaster.fitted, forecaster.fitted.forecasting
     spec, scaling = fitted.spec, trained.scaling
     structure, _ = functional(network_for(forecaster.network, fitted.config, spec))
-    transform = _TRANSFORMS[scaling.transform]
+    transform = TRANSFORMS[scaling.transform]
     weights = jax.tree.map(jnp.asarray, trained.weights)
     centers, scales = jnp.float32(scaling.y_center), jnp.float32(scaling.y_scale)  # (series, C)
     numbers = jnp.asarray(scaling.series, jnp.int32)
@@ -88,7 +86,7 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
     def forecast(given: dict[str, Array]) -> Float[Array, "B H C"]:
         y, series = given["y"], given["series"]
         known = ~jnp.isnan(y)
-        values = transform[0](jnp.where(known, y, 1.0))
+        values = transform.forward(jnp.where(known, y, 1.0))
         place, unseen = jnp.maximum(series, 0), series < 0
         number = jnp.where(unseen, -1, numbers[place])
         row = place if scaling.per_series else jnp.zeros_like(series)
@@ -99,7 +97,7 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
         scaled = jnp.where(known, (values - center[:, None]) / scale[:, None], 0.0)
         window = _window(given | {"series": number}, scaled, known, scaling, spec)
         ahead = structure.forecast(weights, window).mean()
-        return transform[1](ahead * scale[:, None] + center[:, None])
+        return in_units(ahead, center[:, None], scale[:, None], scaling.transform, scaling.clip_min)
 
     return forecast
 
@@ -149,17 +147,17 @@ FORMATS: dict[str, Callable[[Forecaster], dict[str, bytes]]] = {
 def _description(fitted: Fitted) -> dict[str, Any]:
     """What a user of the file must know, as JSON."""
     schema = fitted.tail.schema
-    calendar = [f"{name}_{part}" for name in schema.calendar for part in ("sin", "cos")]
+    categories = fitted.forecasting.scaling.categories
     return {
         "inputs": {name: ["windows", *shape] for name, shape in inputs(fitted).items()},
         "output": ["windows", fitted.config.data.h, len(schema.channels)],
         "columns": {
             "y": list(schema.channels),
-            "hist": list(schema.hist_exog),
-            "futr": [*schema.futr_exog, *calendar],
-            "stat": list(schema.stat_exog),
+            "hist": encoded_names(schema.hist_exog, categories),
+            "futr": [*encoded_names(schema.futr_exog, categories), *time_feature_names(schema)],
+            "stat": encoded_names(schema.stat_exog, categories),
         },
-        "series": {str(name): number for number, name in enumerate(fitted.tail.ids.tolist())},
+        "series": {name: number for number, name in enumerate(fitted.tail.ids.tolist())},
         "freq": schema.freq,
         "schema": dataclasses.asdict(schema),
         "versions": versions(),
@@ -196,41 +194,10 @@ def _window(
 def _window_statistics(values: Float[Array, "B L C"], known: Bool[Array, "B L C"], scaling: Scaling) -> Statistics:
     """Center and scale of each window's observed values, as `lstmjax.data.scaling` has them of a new series'."""
     there = jnp.where(known, values, jnp.nan)
-    center, scale = _STATISTICS[scaling.scaler](there)
-    constant = jnp.nanmin(there, axis=1) == jnp.nanmax(there, axis=1)
+    center, scale = jax.vmap(lambda window: center_and_scale(window, SCALERS[scaling.scaler]))(there)
     nothing = ~known.any(axis=1)
     others = jnp.asarray(scaling.y_center.mean(axis=0)), jnp.asarray(scaling.y_scale.mean(axis=0))
-    return (
-        jnp.where(nothing, others[0].astype(center.dtype), center),
-        jnp.where(nothing, others[1].astype(scale.dtype), jnp.where(constant, 1.0, scale)),
-    )
-
-
-def _standard(values: Array) -> Statistics:
-    return jnp.nanmean(values, axis=1), jnp.nanstd(values, axis=1)
-
-
-def _minmax(values: Array) -> Statistics:
-    low, high = jnp.nanmin(values, axis=1), jnp.nanmax(values, axis=1)
-    return low, high - low
-
-
-def _robust(values: Array) -> Statistics:
-    low, middle, high = jnp.nanquantile(values, jnp.array([0.25, 0.5, 0.75]), axis=1)
-    return middle, jnp.where(high > low, high - low, jnp.nanstd(values, axis=1))
-
-
-def _none(values: Array) -> Statistics:
-    shape = (values.shape[0], values.shape[2])
-    return jnp.zeros(shape), jnp.ones(shape)
-
-
-_STATISTICS: dict[ScalerName, Callable[[Array], Statistics]] = {
-    "standard": _standard,
-    "minmax": _minmax,
-    "robust": _robust,
-    "none": _none,
-}
+    return jnp.where(nothing, others[0], center), jnp.where(nothing, others[1], scale)
 
 
 def _require(module: str) -> Any:

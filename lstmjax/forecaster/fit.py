@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.rows import Known
 from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.forecaster.checkpoints import (
     MetricsLogs,
@@ -21,11 +20,27 @@ from lstmjax.forecaster.checkpoints import (
     stored_state,
     training_summary,
 )
+from lstmjax.forecaster.finetune import starting_weights
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
-from lstmjax.forecaster.resume import new_run
+from lstmjax.forecaster.own_loss import check_loss, own_loss_name
+from lstmjax.forecaster.resume import new_run, old_run
+from lstmjax.models.sizes import with_sizes
 from lstmjax.models.user_network import check_own_network
-from lstmjax.training import Callback, TrainingData, TrainResult, Weights, functional, resolve_batch, train, widest
+from lstmjax.training import (
+    Callback,
+    TimeLimit,
+    TrainingData,
+    TrainResult,
+    Weights,
+    evenly_spaced,
+    functional,
+    resolve_batch,
+    train,
+    val_windows,
+    widest,
+)
+from lstmjax.training.losses import OwnLoss
 
 
 def train_members(
@@ -38,6 +53,7 @@ def train_members(
     start: Weights | None = None,
     store: Store | None = None,
     callbacks: Sequence[Callback] = (),
+    loss: OwnLoss | None = None,
 ) -> list[Fitted]:
     """Trains one member per seed, as one population; a single run is a population of one.
 
@@ -50,12 +66,13 @@ def train_members(
         start: weights to begin with, instead of those that the seeds draw.
         store: where to save, and what to continue from. Default: nothing is saved.
         callbacks: called as training goes; after each event the state is saved.
+        loss: a loss of the user's own; None for that of ``train.loss``.
 
     Returns:
         What training left, by member.
 
     Raises:
-        CheckpointError: the last state cannot be saved, or the stored one is of another network.
+        CheckpointError: the last state cannot be saved, or the stored one is of another network or loss.
         DataError: no window to train on.
         ConfigError: the start weights do not fit the network.
         Exception: what a callback raised; the state is saved.
@@ -64,8 +81,11 @@ def train_members(
     if start is not None:
         check_start(start, made)
     source = made if start is None else functional(made)[0].merge(start)
-    data = TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec)
-    frame = Fitted.of(config, network_name(network, config), prepared, Trained.of(prepared))
+    held = evenly_spaced(prepared.validation, val_windows(config.train))
+    data = TrainingData(prepared.arrays, prepared.train, held, prepared.spec, loss=loss)
+    if config.train.max_seconds is not None:
+        callbacks = [*callbacks, TimeLimit(config.train.max_seconds)]
+    frame = Fitted.of(config, network_name(network, config), prepared, Trained.of(prepared), own_loss_name(loss))
 
     def run(until: int | None, **options: object) -> TrainResult:
         return train(source, data, config.optimizer, config.train, seeds=seeds, until=until, **options)  # type: ignore[arg-type]
@@ -79,8 +99,9 @@ def train_members(
         state = None
         if store.stored is not None:
             check_network(store.stored, network, config, store.directory)
+            check_loss(store.stored.metadata.get("own_loss"), loss, store.directory)
             state = stored_state(store.stored, made, config.optimizer, config.train)
-        with contextlib.closing(SaveCheckpoints(store, arrays, metadata)) as saving:
+        with contextlib.closing(SaveCheckpoints(store, arrays, metadata, config.train.save_every_seconds)) as saving:
             if start is not None and state is None:
                 # A run that is resumed before its first check must not draw its weights from the seed.
                 save_start(store.directory, start)
@@ -101,39 +122,32 @@ def train_members(
     ]
 
 
-def train_one(config: RunConfig, network: UserNetwork | None, prepared: Prepared, **options: Any) -> Fitted:
-    """Trains one member from the seed ``train.seed``; arguments as in `train_members`, with options to be resolved."""
-    resolved = resolved_config(config, prepared, network)
-    (fitted,) = train_members(resolved, network, prepared, [config.train.seed], **options)
-    return fitted
-
-
-def fit_table(
+def fit_members(
     config: RunConfig,
     network: UserNetwork | None,
-    df: pd.DataFrame,
+    df: Any,
+    seeds: Sequence[int],
     *,
-    val_size: int | None,
-    futr_df: pd.DataFrame | None,
-    directory: Path | str | None,
-    callbacks: Sequence[Callback],
-    start: Weights | None = None,
-) -> Fitted:
-    """Trains one forecaster on a table; arguments and errors as in `Forecaster.fit` and `Forecaster.finetune`."""
-    data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
-    prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
-    config = resolved_config(config, prepared, network)
-    warn_of_refit(config)
-    if start is not None:
-        check_start(start, network_for(network, config, prepared.spec))
-    with new_run(directory, config, prepared.panel) as store:
-        seeds, asked = [config.train.seed], {"start": start, "store": store, "callbacks": callbacks}
-        (fitted,) = train_members(config, network, prepared, seeds, **asked)  # type: ignore[arg-type]
-        return fitted
+    val_size: int | None = None,
+    futr_df: Any = None,
+    directory: Path | str | None = None,
+    until: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    trained: Fitted | None = None,
+    loss: OwnLoss | None = None,
+) -> list[Fitted]:
+    """Trains one forecaster per seed on a table or on prepared data, with options that are not resolved.
 
-
-def warn_of_refit(config: RunConfig) -> None:
-    """Warns that a refit is the last part of a run of ``lstmjax train``, not of training alone."""
+    Arguments and errors are as in `Forecaster.fit` and `Forecaster.finetune`.
+    """
+    if isinstance(df, Prepared):
+        prepared = df
+    else:
+        data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
+        categories = None if trained is None else trained.forecasting.scaling.categories
+        panel = panel_from_table(df, data, futr=futr_df, known=Known.as_text(categories))
+        prepared = prepare(panel, data, with_test=False, categories=categories)
+    config = resolved_config(config, prepared, network, len(seeds))
     if config.train.refit_all:
         warnings.warn(
             "train.refit_all has no effect here: it belongs to lstmjax train and lstmjax.runs.run.train_run; fit with "
@@ -141,12 +155,34 @@ def warn_of_refit(config: RunConfig) -> None:
             ConfigWarning,
             stacklevel=4,
         )
+    start = None if trained is None else starting_weights(trained, network, config, prepared)
+    with new_run(directory, config, prepared.panel, len(seeds)) as store:
+        asked: dict[str, Any] = {"until": until, "start": start, "store": store, "callbacks": callbacks, "loss": loss}
+        return train_members(config, network, prepared, seeds, **asked)
+
+
+def resume_members(
+    directory: Path | str,
+    config: RunConfig,
+    network: UserNetwork | None,
+    df: Any,
+    seeds: Sequence[int] | None,
+    *,
+    futr_df: Any,
+    callbacks: Sequence[Callback],
+    loss: OwnLoss | None,
+) -> list[Fitted]:
+    """Continues what `fit_members` began; arguments and errors are as in `Forecaster.resume`."""
+    with old_run(directory, config, df, futr_df, seeds=seeds, network=network) as (config, prepared, store):
+        seeds = [config.train.seed] if seeds is None else seeds
+        resolved = resolved_config(config, prepared, network, len(seeds))
+        return train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks, loss=loss)
 
 
 def resolved_config(
     config: RunConfig, prepared: Prepared, network: UserNetwork | None = None, members: int = 1
 ) -> RunConfig:
-    """The options with all that was inferred filled in: frequency, season, splits, and the parts of a batch.
+    """The options with all that was inferred filled in: frequency, season, splits, sizes, and the parts of a batch.
 
     Args:
         config: as the user gave it.
@@ -165,9 +201,9 @@ def resolved_config(
         )
     if network is not None:
         check_own_network(network, prepared.spec)
-    _, first = functional(network_for(network, config, prepared.spec))
     windows = max(1, len(prepared.train.series))
+    sizes = with_sizes(config.model, prepared.spec, windows) if network is None else config.model
+    config = dataclasses.replace(config, data=prepared.config, model=sizes)
+    _, first = functional(network_for(network, config, prepared.spec))
     _, shards = resolve_batch(config.train, windows, members, widest=widest(first))
-    return dataclasses.replace(
-        config, data=prepared.config, train=dataclasses.replace(config.train, batch_shards=shards)
-    )
+    return config.replace({"train.batch_shards": shards, "train.val_windows": val_windows(config.train)})

@@ -16,6 +16,7 @@ from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import stored_state, training_summary, weights_template
 from lstmjax.forecaster.network import UserNetwork, network_for
 from lstmjax.storage import checkpoint
+from lstmjax.storage.named_arrays import flatten, unflatten
 from lstmjax.training import TrainResult, Weights, functional
 from lstmjax.version import __version__
 from lstmjax.window import WindowSpec
@@ -73,9 +74,13 @@ class Fitted:
     """What validation selected, and evaluation and calibration use."""
     refit: Trained | None = None
     """What was trained again on all rows (``train.refit_all``)."""
+    own_loss: str | None = None
+    """Name of the loss of the user's own that it was trained with; None for that of ``train.loss``."""
 
     @classmethod
-    def of(cls, config: RunConfig, network: str, prepared: Prepared, trained: Trained) -> Self:
+    def of(
+        cls, config: RunConfig, network: str, prepared: Prepared, trained: Trained, own_loss: str | None = None
+    ) -> Self:
         """A forecaster from what was trained.
 
         Args:
@@ -83,9 +88,10 @@ class Fitted:
             network: see the attribute.
             prepared: what it was trained on.
             trained: what training left.
+            own_loss: see the attribute.
         """
         tail = prepared.panel.tail(prepared.spec.input_size)
-        return cls(config=config, network=network, tail=tail, selected=trained)
+        return cls(config=config, network=network, tail=tail, selected=trained, own_loss=own_loss)
 
     @property
     def forecasting(self) -> Trained:
@@ -97,10 +103,16 @@ class Fitted:
         """How training went, see `Trained.summary`; of the selected weights."""
         return self.selected.summary
 
+    def described(self) -> str:
+        """Its size and how training went, in a few words."""
+        said = self.summary
+        again = ", trained again on all rows" if self.refit is not None else ""
+        return f"{said['parameters']:,} parameters, best of {said['steps']} steps: {said['best_step']}{again}"
+
     @property
     def spec(self) -> WindowSpec:
         """The sizes of its windows."""
-        return window_spec(self.tail, self.config.data)
+        return window_spec(self.tail, self.config.data, self.selected.scaling)
 
     def rows_seen(self, panel: Panel) -> Int64[np.ndarray, " N"]:
         """How many rows at the beginning of each of a panel's series had a part in selecting the weights.
@@ -134,10 +146,11 @@ class Fitted:
         arrays |= {f"scaling/{name}": array for name, array in scaling.items()}
         arrays |= {"fit_end": self.selected.fit_end}
         if weights:
-            arrays |= checkpoint.flatten("weights", self.selected.weights)
+            arrays |= flatten("weights", self.selected.weights)
         metadata = {
             "config": self.config.to_json(),
             "network": self.network,
+            "own_loss": self.own_loss,
             "tail": tail_metadata,
             "scaling": scaling_metadata,
             "summary": self.summary,
@@ -168,13 +181,14 @@ class Fitted:
             raise CheckpointError(f"the checkpoint has no member {member}: it has {len(seeds)}, counted from 0")
         config = config.replace({"train.seed": seeds[member]})
         tail = Panel.from_arrays(group("tail"), metadata["tail"])
-        weights, summary = _weights(stored, network, config, window_spec(tail, config.data), member)
         scaling = Scaling.from_arrays(group("scaling"), metadata["scaling"])
+        weights, summary = _weights(stored, network, config, window_spec(tail, config.data, scaling), member)
         return cls(
             config=config,
             network=metadata["network"],
             tail=tail,
             selected=Trained(weights, scaling, stored.arrays["fit_end"], summary),
+            own_loss=metadata.get("own_loss"),
         )
 
     def replace(self, **changes: Any) -> Self:
@@ -188,7 +202,7 @@ def _weights(
     """The weights to forecast with, and how training went."""
     made = network_for(network, config, spec)
     if any(name.startswith("weights/") for name in stored.arrays):
-        return checkpoint.unflatten("weights", weights_template(made), stored.arrays), stored.metadata["summary"]
+        return unflatten("weights", weights_template(made), stored.arrays), stored.metadata["summary"]
     state, seconds = stored_state(stored, made, config.optimizer, config.train), stored.metadata["seconds"]
     structure, _ = functional(made)
     result = TrainResult(structure, state, False, seconds, config.train.batch_size, config.train.batch_shards or 1)

@@ -10,26 +10,31 @@ from flax import nnx
 from jaxtyping import Float
 
 from lstmjax.config import RunConfig
-from lstmjax.data.future import with_future
+from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
+from lstmjax.data.summary import summarize
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError
+from lstmjax.evaluation.metrics import OwnMetric
 from lstmjax.evaluation.windows import Evaluation
-from lstmjax.forecaster.fit import fit_table, train_one
+from lstmjax.forecaster.finetune import in_trained_order
+from lstmjax.forecaster.fit import fit_members, resume_members
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, network_name
+from lstmjax.forecaster.own_loss import check_loaded_loss, check_loss
 from lstmjax.forecaster.predict import (
     aligned,
     compatible_panel,
     evaluate_unseen,
     forecast_future,
     forecast_values,
+    panel_to_forecast,
     trained_network,
 )
-from lstmjax.forecaster.resume import old_run
 from lstmjax.forecaster.saved import load_fitted, save_fitted
 from lstmjax.training import Callback
+from lstmjax.training.losses import OwnLoss
 
 
 class Forecaster:
@@ -49,17 +54,22 @@ class Forecaster:
         network: a network of your own instead of that of ``config.model``: an NNX module, called as
             ``network(window, *, rngs=None, deterministic=None) -> Forecast``, or a function
             ``(spec: WindowSpec, *, rngs: nnx.Rngs)`` that makes one, drawn anew for every seed.
+        loss: a loss of your own instead of ``train.loss``: a JAX function ``(forecast, y)`` of two arrays (batch, h,
+            targets) in scaled units that returns one value per element; missing truths are masked for you.
     """
 
-    def __init__(self, config: RunConfig | None = None, *, network: UserNetwork | None = None) -> None:
+    def __init__(
+        self, config: RunConfig | None = None, *, network: UserNetwork | None = None, loss: OwnLoss | None = None
+    ) -> None:
         self.config = RunConfig() if config is None else config
         self.network = network
+        self.loss = loss
         self._fitted: Fitted | None = None
 
     @classmethod
-    def of(cls, fitted: Fitted, network: UserNetwork | None = None) -> Self:
+    def of(cls, fitted: Fitted, network: UserNetwork | None = None, loss: OwnLoss | None = None) -> Self:
         """The forecaster of what was trained elsewhere."""
-        forecaster = cls(fitted.config, network=network)
+        forecaster = cls(fitted.config, network=network, loss=loss)
         forecaster._fitted = fitted
         return forecaster
 
@@ -76,11 +86,7 @@ class Forecaster:
 
     def __repr__(self) -> str:
         data, name = self.config.data, network_name(self.network, self.config)
-        state = "not trained"
-        if self._fitted is not None:
-            told = self._fitted.summary
-            again = ", trained again on all rows" if self._fitted.refit is not None else ""
-            state = f"{told['parameters']:,} parameters, best of {told['steps']} steps: {told['best_step']}{again}"
+        state = "not trained" if self._fitted is None else self._fitted.described()
         return f"Forecaster({name}, input_size={data.input_size}, h={data.h}; {state})"
 
     def summary(self) -> str:
@@ -91,24 +97,28 @@ class Forecaster:
         """The trained network, with the weights that `predict` uses, for a model of your own."""
         return trained_network(self.fitted, self.network)
 
+    def check(self, df: Any, *, futr_df: Any = None) -> dict[str, Any]:
+        """What is understood of a table, as ``lstmjax check`` says it: see `lstmjax.data.summary.summarize`."""
+        return summarize(df, self.config.data, futr=futr_df)
+
     def fit(
         self,
-        df: pd.DataFrame,
+        df: Any,
         *,
         val_size: int | None = None,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         directory: Path | str | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Trains afresh, and keeps the weights of the best validation check.
 
         Args:
-            df: the table; ``config.data`` says what its columns mean.
+            df: the table, of pandas, polars or pyarrow; ``config.data`` says what its columns mean.
             val_size: rows at the end of each series to validate on, 0 for none. Default: ``data.val_size``. Test rows
                 are held out only where ``data.test_size`` or ``data.val_end`` says so.
             futr_df: known-future covariates beyond the last observed row, for `predict`.
-            directory: a new folder for a checkpoint at every validation check, for `resume` and `load`. Default:
-                nothing is written.
+            directory: a new folder for checkpoints, every ``train.save_every_seconds``, for `resume` and `load`.
+                Default: nothing is written.
             callbacks: called as training goes, see `lstmjax.training.Callback`.
 
         After an error the forecaster is as it was before.
@@ -119,14 +129,14 @@ class Forecaster:
             CheckpointError: the folder is in use, holds a run already, or cannot be written.
         """
         asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory}
-        return self._commit(self.config, fit_table(self.config, self.network, df, callbacks=callbacks, **asked))
+        return self._trained(self.config, df, callbacks=callbacks, **asked)
 
     def resume(
         self,
         directory: Path | str,
-        df: pd.DataFrame | None = None,
+        df: Any = None,
         *,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Continues a run that was interrupted; it ends with the bytes of one that was not.
@@ -144,23 +154,25 @@ class Forecaster:
             CheckpointError: no run is found, its checkpoints do not verify, or the table is another.
             ConfigError: this forecaster's config is another; names the options.
         """
-        with old_run(directory, self.config, df, futr_df, network=self.network) as (config, prepared, store):
-            asked: dict[str, Any] = {"store": store, "callbacks": callbacks}
-            return self._commit(config, train_one(config, self.network, prepared, **asked))
+        asked: dict[str, Any] = {"futr_df": futr_df, "callbacks": callbacks, "loss": self.loss}
+        (fitted,) = resume_members(directory, self.config, self.network, df, None, **asked)
+        return self._commit(fitted.config, fitted)
 
     def finetune(
         self,
-        df: pd.DataFrame,
+        df: Any,
         *,
         options: Mapping[str, Any] | None = None,
         val_size: int | None = None,
-        futr_df: pd.DataFrame | None = None,
+        futr_df: Any = None,
         directory: Path | str | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Starts a new run from the trained weights, those that `predict` uses, on the same or on other series.
 
-        Statistics of the scaler are fitted anew, on the training rows of the new table.
+        Statistics of the scaler are fitted anew, on the training rows of the new table. The embedding of a series is
+        found by its identifier (so for a network of your own, if it keeps it in `lstmjax.nn.SeriesEmbedding`); a series
+        that was not trained before starts from the mean, with a warning. Columns are found by their names.
 
         Args:
             df: the table.
@@ -173,12 +185,14 @@ class Forecaster:
 
         Raises:
             ConfigError: a network of these options does not fit the weights. Otherwise as in `fit`.
+            CheckpointError: it was trained with a loss of your own, which is missing.
         """
-        start = self.fitted.forecasting.weights
+        trained = self.fitted
+        check_loss(trained.own_loss, self.loss, "the forecaster")
         unset = {"train.batch_shards": None, "train.refit_all": False}
-        config = self.fitted.config.replace(unset | dict(options or {}))
-        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "start": start}
-        return self._commit(config, fit_table(config, self.network, df, callbacks=callbacks, **asked))
+        config = in_trained_order(trained.config.replace(unset | dict(options or {})), trained)
+        asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "trained": trained}
+        return self._trained(config, df, callbacks=callbacks, **asked)
 
     def fit_prepared(self, prepared: Prepared, *, until: int | None = None, callbacks: Sequence[Callback] = ()) -> Self:
         """`fit` on data that is split, scaled and windowed already.
@@ -188,10 +202,9 @@ class Forecaster:
             until: stop at this step, short of ``train.max_steps``; the schedule is that of the whole run.
             callbacks: as in `fit`.
         """
-        fitted = train_one(self.config, self.network, prepared, until=until, callbacks=callbacks)
-        return self._commit(self.config, fitted)
+        return self._trained(self.config, prepared, until=until, callbacks=callbacks)
 
-    def predict(self, df: pd.DataFrame | None = None, futr_df: pd.DataFrame | None = None) -> pd.DataFrame:
+    def predict(self, df: Any = None, futr_df: Any = None) -> Any:
         """Forecasts the ``h`` rows after the last observation of every series.
 
         Args:
@@ -202,21 +215,19 @@ class Forecaster:
 
         Returns:
             A table with the id column, ``target`` if there are several, the time column, and the forecast in the
-            table's units, named after ``model.alias``.
+            table's units, named after ``model.alias``; in the kind of frame that was given.
 
         Raises:
             DataError: the table cannot be used, or future covariates are missing.
         """
-        if df is not None:
-            return self.predict_panel(self.panel(df, futr_df))
-        tail = self.fitted.tail
-        return self.predict_panel(tail if futr_df is None else with_future(tail, futr_df, self.fitted.config.data))
+        panel = panel_to_forecast(self.fitted, df, futr_df)
+        return in_kind(self.predict_panel(panel), panel.form.frame)
 
     def predict_panel(self, panel: Panel) -> pd.DataFrame:
         """`predict` for a panel."""
         return forecast_future(self.fitted, self.network, panel)
 
-    def evaluate(self, df: pd.DataFrame) -> pd.DataFrame:
+    def evaluate(self, df: Any) -> Any:
         """Forecasts every window of the rows that were neither trained nor validated on, with the selected weights.
 
         Args:
@@ -231,7 +242,25 @@ class Forecaster:
         Raises:
             DataError: the table cannot be used, or has no whole window of unseen rows.
         """
-        return self.evaluate_panel(self.panel(df)).table
+        panel = self.panel(df)
+        return in_kind(self.evaluate_panel(panel).table, panel.form.frame)
+
+    def metrics(
+        self, df: pd.DataFrame, *, by: str | None = None, own: Mapping[str, OwnMetric] | None = None
+    ) -> pd.DataFrame:
+        """The metrics of `evaluate`'s forecasts: one row per model, the baselines included.
+
+        Args:
+            df: as in `evaluate`.
+            by: ``series``, ``target`` or ``horizon``: one row per each of these and model. Default: over all rows.
+            own: metrics of your own besides, by the name of their column: functions ``(y, forecast) -> float`` of two
+                flat NumPy arrays in the table's units, without missing truths.
+
+        Returns:
+            ``key`` (where ``by`` is given), ``model``, ``mse``, ``rmse``, ``mae``, ``smape``, ``mase``, the own ones,
+            ``n`` (observed truths); see README, "What the numbers mean".
+        """
+        return self.evaluate_panel(self.panel(df)).by(by, own)
 
     def evaluate_panel(self, panel: Panel, scaled: PanelArrays | None = None) -> Evaluation:
         """`evaluate` for a panel, with the metrics.
@@ -254,7 +283,7 @@ class Forecaster:
         trained = self.fitted.forecasting if refit else self.fitted.selected
         return forecast_values(self.fitted, self.network, panel, windows, aligned(self.fitted, trained, panel))
 
-    def panel(self, df: pd.DataFrame, futr_df: pd.DataFrame | None = None, *, source: str = "the table") -> Panel:
+    def panel(self, df: Any, futr_df: Any = None, *, source: str = "the table") -> Panel:
         """A new table as a panel, checked against the training data.
 
         Args:
@@ -280,19 +309,36 @@ class Forecaster:
         save_fitted(self.fitted, directory, overwrite=overwrite)
 
     @classmethod
-    def load(cls, directory: Path | str, *, network: UserNetwork | None = None, member: int | None = None) -> Self:
+    def load(
+        cls,
+        directory: Path | str,
+        *,
+        network: UserNetwork | None = None,
+        loss: OwnLoss | None = None,
+        member: int | None = None,
+    ) -> Self:
         """A forecaster from what `save`, `fit` or ``lstmjax train`` wrote, refit weights included.
 
         Args:
             directory: where it was written. Of a run that has not ended, the best weights so far are taken.
             network: the network of your own that it was trained with.
+            loss: the loss of your own that it was trained with; only `finetune` needs it.
             member: which, where several were trained together; there it must be given.
 
         Raises:
-            CheckpointError: nothing is there, it does not verify, it was trained with another network, or there are
-                several.
+            CheckpointError: nothing is there, it does not verify, it was trained with another network or loss, or
+                there are several.
+
+        Warns:
+            CheckpointWarning: it was trained with a loss of your own, and none is given.
         """
-        return cls.of(load_fitted(directory, network, member), network)
+        fitted = load_fitted(directory, network, member)
+        check_loaded_loss(fitted.own_loss, loss, directory)
+        return cls.of(fitted, network, loss)
+
+    def _trained(self, config: RunConfig, df: Any, **asked: Any) -> Self:
+        (fitted,) = fit_members(config, self.network, df, [config.train.seed], loss=self.loss, **asked)
+        return self._commit(config, fitted)
 
     def _commit(self, config: RunConfig, fitted: Fitted) -> Self:
         """Takes what was trained; nothing before it changes the forecaster."""

@@ -1,6 +1,8 @@
 """What a trained forecaster says: forecasts of any windows of a panel, and their comparison with the truth."""
 
 import dataclasses
+import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +13,14 @@ from jaxtyping import Float
 
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import forecast_frame
-from lstmjax.data.future import require_future
+from lstmjax.data.future import require_future, with_future
+from lstmjax.data.identity import known_ids
 from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel, check_compatible
+from lstmjax.data.rows import Known
 from lstmjax.data.scaling import align, scale, unscale
 from lstmjax.data.split import Split
+from lstmjax.data.table import DataWarning
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import DataError
 from lstmjax.evaluation.windows import Evaluation, evaluate
@@ -57,14 +62,33 @@ def trained_network(fitted: Fitted, network: UserNetwork | None) -> nnx.Module:
     return module
 
 
-def compatible_panel(fitted: Fitted, df: pd.DataFrame, futr_df: pd.DataFrame | None, source: str) -> Panel:
+def compatible_panel(fitted: Fitted, df: Any, futr_df: Any, source: str) -> Panel:
     """A new table as a panel, checked against the training data; see `Forecaster.panel`."""
+    tail = fitted.tail
     # A table without an id column is the one series there was, or else one that training did not see.
-    only = str(fitted.tail.ids[0]) if len(fitted.tail.ids) == 1 else "series"
+    only = len(tail.ids) == 1
+    known = Known(zone=tail.schema.time_zone, categories=tail.schema.categories)
     data = dataclasses.replace(fitted.config.data, weight_col=None)  # weights matter to training only
-    panel = panel_from_table(df, data, source=source, futr=futr_df, series_id=only)
-    check_compatible(fitted.tail.schema, panel.schema, source=source)
-    return panel
+    panel = panel_from_table(
+        df, data, source=source, futr=futr_df, series_id=tail.labels[0] if only else "series", known=known
+    )
+    check_compatible(tail.schema, panel.schema, source=source)
+    if panel.form.id_dtype is None and tail.form.id_dtype is not None and only:
+        warnings.warn(
+            f"{source} has no column {data.id_col!r}: its rows are taken for those of series {tail.ids[0]!r}, the only "
+            "one that was trained on",
+            DataWarning,
+            stacklevel=4,
+        )
+    ids = known_ids(tail.labels, tail.form.id_dtype, panel.labels, panel.form.id_dtype, source)
+    return dataclasses.replace(panel, ids=ids)
+
+
+def panel_to_forecast(fitted: Fitted, df: Any, futr_df: Any) -> Panel:
+    """The panel that `Forecaster.predict` forecasts from; arguments as there."""
+    if df is not None:
+        return compatible_panel(fitted, df, futr_df, "the table")
+    return fitted.tail if futr_df is None else with_future(fitted.tail, futr_df, fitted.config.data)
 
 
 def aligned(fitted: Fitted, trained: Trained, panel: Panel) -> Trained:

@@ -1,14 +1,13 @@
 """Resuming a run: with the same options and the same data, or not at all."""
 
 import contextlib
+import json
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from lstmjax.config import RunConfig, option_names
+from lstmjax.config import RunConfig, option_fields, option_names, rules
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
@@ -17,29 +16,12 @@ from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, PREFIX, Store, check_resumable, panel_digest
 from lstmjax.forecaster.fitted import versions
 from lstmjax.forecaster.network import UserNetwork, check_network
-from lstmjax.forecaster.run_kind import check_kind
-from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config
+from lstmjax.forecaster.run_kind import RUN_FILE, check_kind, read_description
+from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config, write_file
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
-
-SAFE = ("data.path", "data.futr_path", "train.chunk_steps", "train.refit_all", "outputs.plot_windows")
-"""Options whose change does not change what is trained. The data may lie elsewhere, but must be the same."""
-
-INFERRED = (
-    "data.dataset",
-    "data.path",
-    "data.futr_path",
-    "data.freq",
-    "data.season_length",
-    "data.val_size",
-    "data.test_size",
-    "train.batch_shards",
-)
-"""Options that a run fills in where none is given; None in them is no change."""
-
-STRETCHED = ("cosine", "onecycle")
-"""Schedules that depend on ``train.max_steps``: with more of them, all steps would have been others."""
+from lstmjax.training.schedules import STRETCHED
 
 
 @contextlib.contextmanager
@@ -65,16 +47,20 @@ def new_run(directory: Path | str | None, config: RunConfig, panel: Panel, membe
         taken = any((Path(directory) / name).exists() for name in (CONFIG_FILE, LOG_FILE))
         if taken or checkpoint.steps(Path(directory) / CHECKPOINTS):
             raise CheckpointError(f"{directory} holds a run already: resume it, or name another folder")
+        digest = panel_digest(panel)
+        write_file(
+            Path(directory) / RUN_FILE, json.dumps({"versions": versions(), "data_sha256": digest}, indent=2) + "\n"
+        )
         write_config(directory, config)
-        yield Store(Path(directory), panel_digest(panel), logs=_logs(directory, members))
+        yield Store(Path(directory), digest, logs=_logs(directory, members))
 
 
 @contextlib.contextmanager
 def old_run(
     directory: Path | str,
     config: RunConfig,
-    df: pd.DataFrame | None,
-    futr_df: pd.DataFrame | None,
+    df: Any,
+    futr_df: Any,
     *,
     seeds: Sequence[int] | None = None,
     network: UserNetwork | None = None,
@@ -106,30 +92,17 @@ def old_run(
         else:
             panel, name = panel_from_table(df, agreed.data, futr=futr_df), "the table"
         seeds, digest = [agreed.train.seed] if seeds is None else list(seeds), panel_digest(panel)
-        found = newest_checkpoint(directory, stored, agreed)
-        if found is not None:
-            check_members(found, seeds)
-            check_data(found.metadata["data_sha256"], digest, directory, name)
-            check_network(found, network, agreed, directory)
+        asked: dict[str, Any] = {"data_sha256": digest, "source": name, "seeds": seeds, "network": network}
+        found = checkpoint_to_resume(directory, stored, agreed, **asked)
         write_config(directory, agreed)
         store = Store(Path(directory), digest, found, _logs(directory, len(seeds)))
-        yield agreed, prepare(panel, agreed.data, with_test=False), store
+        # A run that began with the weights of another has the other's categories.
+        categories = None if found is None else found.metadata["scaling"].get("categories")
+        yield agreed, prepare(panel, agreed.data, with_test=False, categories=categories), store
 
 
 def _logs(directory: Path | str, members: int) -> tuple[Path, ...]:
     return (Path(directory) / LOG_FILE,) if members == 1 else ()
-
-
-def check_members(stored: checkpoint.Checkpoint, seeds: Sequence[int]) -> None:
-    """Refuses to resume other members than those that are stored.
-
-    Raises:
-        CheckpointError: names both.
-    """
-    theirs = stored.metadata.get("seeds")
-    if theirs is None:
-        raise CheckpointError("a saved forecaster has no training to resume: finetune its weights (--finetune-from)")
-    check_seeds(theirs, seeds)
 
 
 def check_seeds(theirs: Sequence[int], seeds: Sequence[int]) -> None:
@@ -167,7 +140,7 @@ def take_member(source: Path | str, member: int, target: Path | str) -> None:
     with DirectoryLock(target):
         if checkpoint.steps(Path(target) / CHECKPOINTS):
             raise CheckpointError(f"{target} holds a run already: name another folder")
-        checkpoint.save(Path(target) / CHECKPOINTS, int(arrays[f"{PREFIX}/.step"][0]), arrays, metadata)
+        checkpoint.save(Path(target) / CHECKPOINTS, int(arrays[f"{PREFIX}/step"][0]), arrays, metadata)
         write_config(target, config)
 
 
@@ -184,17 +157,19 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
     """
     then, now = _flat(stored), _flat(given)
     changes = {
-        name: value for name, value in now.items() if value != then[name] and not (value is None and name in INFERRED)
+        name: value
+        for name, value in now.items()
+        if value != then[name] and not (value is None and rules(name).resume in ("inferred", "free"))
     }
-    more_steps = "train.max_steps" in changes and given.train.max_steps > stored.train.max_steps
-    refused = [name for name in changes if name not in SAFE and not (name == "train.max_steps" and more_steps)]
+    grown = [name for name, value in changes.items() if rules(name).resume == "more" and value > then[name]]
+    refused = [name for name in changes if rules(name).resume != "free" and name not in grown]
     if refused:
         told = ", ".join(f"{name} (was {then[name]!r}, now {changes[name]!r})" for name in refused)
         raise ConfigError(
             f"{directory}: a run is resumed with its own options, but these differ: {told}: leave them out, "
             f"or start a new run from its weights: lstmjax train --finetune-from {directory}"
         )
-    if more_steps and stored.optimizer.schedule in STRETCHED:
+    if "train.max_steps" in grown and stored.optimizer.schedule in STRETCHED:
         raise ConfigError(
             f"{directory}: optimizer.schedule is {stored.optimizer.schedule!r}, which depends on train.max_steps (was "
             f"{stored.train.max_steps}, now {given.train.max_steps}): leave it, or start a new run from its weights: "
@@ -203,8 +178,26 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
     return stored.replace(changes)
 
 
-def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfig) -> checkpoint.Checkpoint | None:
-    """The checkpoint to resume from; None where nothing was saved yet: the run starts from the beginning.
+def without_free(config: RunConfig) -> RunConfig:
+    """The options with the defaults of those that a resumed run may change: nothing that is trained depends on them.
+
+    Nor does it name a dataset: neither that nor a path says what the data are, their digest does.
+    """
+    free = {"data.dataset", *(name for name in option_names() if rules(name).resume == "free")}
+    return config.replace({name: option_fields()[name].default for name in free})
+
+
+def checkpoint_to_resume(
+    directory: Path | str,
+    stored: RunConfig,
+    config: RunConfig,
+    *,
+    data_sha256: str,
+    source: str,
+    seeds: Sequence[int],
+    network: UserNetwork | None,
+) -> checkpoint.Checkpoint | None:
+    """The checkpoint that a run is resumed from. It changes nothing on disk.
 
     Of a run that is given more steps, a checkpoint that they make wrong is passed over.
 
@@ -212,20 +205,35 @@ def newest_checkpoint(directory: Path | str, stored: RunConfig, config: RunConfi
         directory: the run's.
         stored: its options.
         config: those it is resumed with.
+        data_sha256: digest of the data at hand.
+        source: what to call the data.
+        seeds: one per member.
+        network: the network of the user's own that it was begun with.
+
+    Returns:
+        None where nothing was saved yet: the run starts from the beginning.
 
     Raises:
-        CheckpointError: no checkpoint verifies, or an earlier version trained otherwise.
+        CheckpointError: the data, the seeds or the network are others; no checkpoint verifies; or an earlier version
+            trained otherwise.
     """
     folder = Path(directory) / CHECKPOINTS
-    last = stored.train.max_steps
-    if config.train.max_steps > last and last % stored.train.val_check_steps:
-        last -= 1  # the run's last check was one that a longer run does not make there
-    if not checkpoint.steps(folder):
+    check_data(read_description(Path(directory)).get("data_sha256"), data_sha256, directory, source)
+    saved = checkpoint.steps(folder)
+    if not saved:
         return None
     found = checkpoint.load(folder)
     check_resumable(found, directory)
+    if "seeds" not in found.metadata:
+        raise CheckpointError("a saved forecaster has no training to resume: finetune its weights (--finetune-from)")
+    check_seeds(found.metadata["seeds"], seeds)
+    check_data(found.metadata["data_sha256"], data_sha256, directory, source)
+    check_network(found, network, config, directory)
+    last = stored.train.max_steps
+    if config.train.max_steps > last and last % stored.train.val_check_steps:
+        last -= 1  # the run's last check was one that a longer run does not make there
     if found.step > last:
-        if not any(step <= last for step in checkpoint.steps(folder)):
+        if saved[0] > last:
             return None
         found = checkpoint.load(folder, upto=last)
     _warn_of_other_versions(found.metadata.get("versions", {}), directory)

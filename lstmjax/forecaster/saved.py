@@ -38,9 +38,17 @@ def write_config(directory: Path | str, config: RunConfig) -> None:
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    path = Path(directory) / CONFIG_FILE
+    write_file(Path(directory) / CONFIG_FILE, config.to_json())
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file of a run, all at once.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
     try:
-        replace_file(path, config.to_json())
+        replace_file(path, text)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
 

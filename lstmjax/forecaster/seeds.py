@@ -1,30 +1,27 @@
 """The same forecaster from several seeds, trained as one population."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from lstmjax.config import RunConfig
-from lstmjax.data.build import panel_from_table
-from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.errors import ConfigError
-from lstmjax.forecaster.fit import resolved_config, train_members, warn_of_refit
+from lstmjax.forecaster.fit import fit_members, resume_members
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.network import UserNetwork
-from lstmjax.forecaster.resume import new_run, old_run
 from lstmjax.training import Callback
+from lstmjax.training.losses import OwnLoss
 
 
 def fit_seeds(
     config: RunConfig,
-    df: pd.DataFrame | Prepared,
+    df: Any,
     seeds: Sequence[int],
     *,
     network: UserNetwork | None = None,
+    loss: OwnLoss | None = None,
     val_size: int | None = None,
-    futr_df: pd.DataFrame | None = None,
+    futr_df: Any = None,
     directory: Path | str | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> list[Forecaster]:
@@ -35,9 +32,10 @@ def fit_seeds(
         df: the table, or data prepared already.
         seeds: one for each forecaster.
         network: a network of your own, as `Forecaster` takes it.
+        loss: a loss of your own, as `Forecaster` takes it.
         val_size: as in `Forecaster.fit`.
         futr_df: as in `Forecaster.fit`.
-        directory: a new folder for a checkpoint of all members at every validation check, for `resume_seeds` and
+        directory: a new folder for checkpoints of all members, for `resume_seeds` and
             ``Forecaster.load(directory, member=...)``. Default: nothing is written.
         callbacks: as in `Forecaster.fit`; their arrays hold the numbers of all members.
 
@@ -49,29 +47,22 @@ def fit_seeds(
     """
     if not seeds:
         raise ConfigError("fit_seeds was given no seeds: give at least one")
-    warn_of_refit(config)
-    if isinstance(df, pd.DataFrame):
-        data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
-        prepared = prepare(panel_from_table(df, data, futr=futr_df), data, with_test=False)
-    else:
-        prepared = df
-    resolved = resolved_config(config, prepared, network, len(seeds))
-    with new_run(directory, resolved, prepared.panel, len(seeds)) as store:
-        fitted = train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks)
-        return [Forecaster.of(member, network) for member in fitted]
+    asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "loss": loss}
+    members = fit_members(config, network, df, seeds, callbacks=callbacks, **asked)
+    return [Forecaster.of(member, network, loss) for member in members]
 
 
 def resume_seeds(
     directory: Path | str,
-    df: pd.DataFrame,
+    df: Any,
     seeds: Sequence[int],
     *,
     network: UserNetwork | None = None,
-    futr_df: pd.DataFrame | None = None,
+    loss: OwnLoss | None = None,
+    futr_df: Any = None,
     callbacks: Sequence[Callback] = (),
 ) -> list[Forecaster]:
     """Continues what `fit_seeds` began, as `Forecaster.resume` does with a single run; arguments as there."""
-    with old_run(directory, RunConfig(), df, futr_df, seeds=seeds, network=network) as (config, prepared, store):
-        resolved = resolved_config(config, prepared, network, len(seeds))
-        fitted = train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks)
-        return [Forecaster.of(member, network) for member in fitted]
+    asked: dict[str, Any] = {"futr_df": futr_df, "callbacks": callbacks, "loss": loss}
+    members = resume_members(directory, RunConfig(), network, df, seeds, **asked)
+    return [Forecaster.of(member, network, loss) for member in members]

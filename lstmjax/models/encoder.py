@@ -5,6 +5,7 @@ from flax import nnx
 
 from lstmjax import nn
 from lstmjax.config import ModelConfig
+from lstmjax.models.sizes import hidden_size
 
 
 def make_encoder(
@@ -25,6 +26,6 @@ def make_encoder(
     dropout = nn.Hyperparameter(jnp.float32(config.dropout)) if config.dropout > 0.0 else 0.0
     forget_bias = nn.Hyperparameter(jnp.float32(config.forget_bias)) if config.forget_bias != 1.0 else None
     layers = nn.StackedLSTM(
-        in_features, config.hidden_size, config.num_layers, dropout=dropout, forget_bias=config.forget_bias, rngs=rngs
+        in_features, hidden_size(config), config.num_layers, dropout=dropout, forget_bias=config.forget_bias, rngs=rngs
     )
     return layers, dropout, forget_bias

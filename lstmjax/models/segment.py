@@ -10,10 +10,9 @@ from lstmjax.config import ModelConfig
 from lstmjax.models.encoder import make_encoder
 from lstmjax.models.instance_norm import make_norm, normalize, restore
 from lstmjax.models.residual import Residual
-from lstmjax.ops import LSTMWeights
+from lstmjax.models.sizes import hidden_size, segment_size
+from lstmjax.ops import lstm_step
 from lstmjax.window import Forecast, WindowBatch, WindowSpec
-
-Carry = tuple[Float[Array, "B C 1 D"], Float[Array, "B C 1 D"]]
 
 
 class SegmentNetwork(nnx.Module):
@@ -50,11 +49,11 @@ class SegmentNetwork(nnx.Module):
 
     def __init__(self, spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.spec = spec
-        self.size = config.segment_size
+        self.size = segment_size(config, spec)
         self.segments = -(-spec.h // self.size)
         self.residual = Residual.of(spec, config)
         self.norm = make_norm(spec, config)
-        hidden = config.hidden_size
+        hidden = hidden_size(config)
         shared = spec.hist_exog + spec.futr_exog
         self.embed = nnx.Linear(2 * self.size, hidden, rngs=rngs)  # values and masks
         self.embed_exog = nnx.Linear(2 * self.size * shared, hidden, use_bias=False, rngs=rngs) if shared else None
@@ -101,7 +100,10 @@ class SegmentNetwork(nnx.Module):
         for layer, (c, h) in zip(self.encoder.forward, carries, strict=True):
             if layer is not self.encoder.forward[0]:
                 x = self.encoder.dropout(x, rngs=rngs, deterministic=deterministic)
-            x = _step(layer.cell.weights, (c.reshape(batch, channels, 1, -1), h.reshape(batch, channels, 1, -1)), x)
+            # From each carry one step for each of S queries. By broadcasting, the product with the state is computed
+            # once for all of them, and that of a query that all windows share once for all windows.
+            carry = c.reshape(batch, channels, 1, -1), h.reshape(batch, channels, 1, -1)  # (B, C, 1, D) each
+            x = lstm_step(layer.cell.weights, carry, x)[1]  # (B, C, S, D)
         x = self.output_dropout(x, rngs=rngs, deterministic=deterministic)
         values = self.output(x)  # (B, C, S, w)
         if self.recall is not None:
@@ -155,16 +157,3 @@ class SegmentNetwork(nnx.Module):
         x = jnp.pad(x, ((0, 0), (lack, 0) if before else (0, lack), (0, 0)))
         batch, length, features = x.shape
         return x.reshape(batch, length // self.size, self.size, features).transpose(1, 0, 3, 2)
-
-
-def _step(weights: LSTMWeights, carry: Carry, x: Float[Array, "_ _ S I"]) -> Float[Array, "B C S D"]:
-    """Returns the output of one LSTM step from each carry for each of S inputs.
-
-    The product with the state is computed once for all inputs, and that of an input that all windows share once for all
-    windows: the cost is about that of a single step.
-    """
-    c, h = carry
-    z = x @ weights.kernel + h @ weights.recurrent_kernel + weights.bias
-    i, f, g, o = jnp.split(z, 4, axis=-1)
-    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-    return jax.nn.sigmoid(o) * jnp.tanh(c)

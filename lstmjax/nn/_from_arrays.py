@@ -25,7 +25,7 @@ class LayerRunOptions(TypedDict, total=False):
     recurrent_dropout: Rate
     cell_zoneout: Rate
     hidden_zoneout: Rate
-    unroll: int
+    unroll: int | None
     remat: bool | int
     implementation: Implementation
     dtype: DTypeLike | None

@@ -21,7 +21,8 @@ class ReversibleNorm(nnx.Module):
     """Removes each window's own level and spread from the input, and restores them in the forecast.
 
     So a series whose level drifts looks the same to the network at all times. The statistics belong to the window: they
-    are returned and passed to `inverse`, never stored, so that one module serves many windows at once.
+    are returned and passed to `inverse`, never stored, so that one module serves many windows at once. A window whose
+    values differ by rounding alone is constant: it becomes 0.
 
     Args:
         features: number of channels C.
@@ -66,10 +67,11 @@ class ReversibleNorm(nnx.Module):
         """
         observed = jnp.ones_like(x, jnp.bool) if mask is None else mask
         mean = _mean(x, observed)
-        variance = _mean(jnp.square(x - mean), observed)
+        flat = _flat(x, observed)
+        variance = jnp.where(flat, 0, _mean(jnp.square(x - mean), observed))
         deviation = jnp.where(jnp.any(observed, axis=1, keepdims=True), jnp.sqrt(variance + self.epsilon), 1)
         statistics = WindowStatistics(jax.lax.stop_gradient(mean), jax.lax.stop_gradient(deviation))
-        normalized = (x - statistics.mean) / statistics.deviation
+        normalized = jnp.where(flat, 0, (x - statistics.mean) / statistics.deviation)
         if self.scale is not None and self.shift is not None:
             normalized = normalized * self.scale[...] + self.shift[...]
         return jnp.where(observed, normalized, 0), statistics
@@ -92,7 +94,8 @@ class ReversibleNorm(nnx.Module):
 class WindowNorm(nnx.Module):
     """Removes a level and a size from each window, and restores them in the forecast; it learns nothing.
 
-    A constant window has size 0: the divisor is at least √epsilon.
+    A window that is constant, but for rounding, has no deviation: the divisor is at least √epsilon, and where a level
+    is subtracted it becomes 0.
 
     Args:
         center: the level, which is subtracted: "last" (the last observed value), "mean", "median", or "none".
@@ -135,10 +138,13 @@ class WindowNorm(nnx.Module):
         some = jnp.any(observed, axis=1, keepdims=True)
         center = jnp.where(some, CENTERS[self.center](x, counted), 0)
         size = SCALES[self.scale](x, counted)
+        flat = _flat(x, counted) if self.scale in ("std", "mad") else jnp.zeros_like(some)
         if self.scale != "none":
+            size = jnp.where(flat, 0, size)
             size = jnp.where(some, jnp.sqrt(size * size + self.epsilon), 1)
         statistics = WindowStatistics(jax.lax.stop_gradient(center), jax.lax.stop_gradient(size))
-        return jnp.where(observed, (x - statistics.mean) / statistics.deviation, 0), statistics
+        noise = flat & counted & (self.center != "none")
+        return jnp.where(observed & ~noise, (x - statistics.mean) / statistics.deviation, 0), statistics
 
     def inverse(self, y: Float[Array, "B H C"], statistics: WindowStatistics) -> Float[Array, "B H C"]:
         """Restores the level and size of the windows; arguments and result as in `ReversibleNorm.inverse`."""
@@ -148,6 +154,16 @@ class WindowNorm(nnx.Module):
 def _mean(x: Array, counted: Array) -> Array:
     count = jnp.maximum(jnp.sum(counted, axis=1, keepdims=True), 1).astype(x.dtype)
     return jnp.sum(jnp.where(counted, x, 0), axis=1, keepdims=True) / count
+
+
+def _flat(x: Array, counted: Array) -> Array:
+    """Whether the values of a window differ by rounding alone, (B, 1, C): by no more than four units in the last place.
+
+    The mean of equal numbers need not be one of them, and a divisor of that size makes large numbers of nothing.
+    """
+    highest = jnp.max(jnp.where(counted, x, -jnp.inf), axis=1, keepdims=True)
+    lowest = jnp.min(jnp.where(counted, x, jnp.inf), axis=1, keepdims=True)
+    return highest - lowest <= 4 * jnp.finfo(x.dtype).eps * jnp.maximum(jnp.abs(highest), jnp.abs(lowest))
 
 
 def _last(x: Array, counted: Array) -> Array:

@@ -4,15 +4,15 @@ from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from lstmjax.nn.initializers import with_forget_gate
 from lstmjax.nn.recurrent import LSTM, LayerOptions
-from lstmjax.nn.regularization import Dropout, Rate, Rngs, check_rate
-from lstmjax.ops import recurrence
+from lstmjax.nn.regularization import Dropout, Rate, check_rate
+from lstmjax.nn.sequence import SequenceModule
 
 
-class StackedLSTM(nnx.Module):
+class StackedLSTM(SequenceModule[tuple[Any, ...]]):
     """Several LSTM layers: each reads the outputs of the layer below.
 
     Args:
@@ -51,6 +51,7 @@ class StackedLSTM(nnx.Module):
             raise ValueError(f"num_layers is {num_layers}: expected at least 1")
         if bidirectional and reverse:
             raise ValueError("bidirectional layers run in both directions: leave reverse out")
+        self.in_features = in_features
         self.bidirectional = bidirectional
         self.residual = residual
         self.reverse = reverse
@@ -66,70 +67,34 @@ class StackedLSTM(nnx.Module):
         self.out_features = features
         self.dropout = Dropout(check_rate(dropout, "dropout"))
 
-    def __call__(
+    def _run(
         self,
-        x: Float[Array, "_ _ I"],
+        x: Array,
+        carry: tuple[Any, ...] | None,
+        seq_lengths: Array | None,
         *,
-        seq_lengths: Int[Array, " B"] | None = None,
-        initial_carry: tuple[Any, ...] | None = None,
-        return_carry: bool | None = False,
-        return_sequence: bool = True,
-        keep_order: bool | None = False,
-        time_major: bool | None = None,
-        reverse: bool | None = None,
-        rngs: Rngs | None = None,
-        deterministic: bool | None = None,
-    ) -> Any:
-        """Runs all layers, from the lowest to the top.
-
-        Args:
-            x: inputs, shape (B, T, I), or (T, B, I) if `time_major`.
-            seq_lengths: steps that count in each sequence, shape (B,); default all.
-            initial_carry: one state (c, h) per layer, or a pair of states (forward, backward) if bidirectional.
-            return_carry: return the last states too, before the outputs.
-            return_sequence: False for the output of each sequence's last step only, shape (B, features): the last
-                step of each direction, which has seen the whole sequence.
-            keep_order: with `reverse`, outputs in the order of the inputs, as bidirectional outputs always are.
-            time_major: default as in the constructor.
-            reverse: default as in the constructor.
-            rngs: where dropout and zoneout masks come from (stream "dropout").
-            deterministic: no dropout; default as set by `train()` or `eval()`.
-
-        Returns:
-            Outputs of shape (B, T, features), or (carries, outputs) with `return_carry`.
-        """
-        time_major = self.time_major if time_major is None else time_major
-        reverse = self.reverse if reverse is None else reverse
+        reverse: bool,
+        return_sequence: bool,
+        **random: Any,
+    ) -> tuple[tuple[Any, ...], Array]:
         if reverse and self.bidirectional:
             raise ValueError("bidirectional layers run in both directions: leave reverse out")
         count = len(self.forward)
-        carries = (None,) * count if initial_carry is None else initial_carry
+        carries = (None,) * count if carry is None else carry
         if len(carries) != count:
             raise ValueError(f"initial_carry has {len(carries)} parts: expected one for each of {count} layers")
-        if not time_major:
-            x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
-        options: dict[str, Any] = {
-            "seq_lengths": seq_lengths,
-            "return_carry": True,
-            "time_major": True,
-            "rngs": rngs,
-            "deterministic": deterministic,
-        }
-        last_carries = []
-        for number, carry in enumerate(carries):
+        last = []
+        for number, before in enumerate(carries):
             top = number == count - 1
             whole = return_sequence or not top
-            carry, y = self._layer(number, x, carry, reverse, return_sequence=whole, **options)
+            after, y = self._layer(
+                number, x, before, reverse, seq_lengths=seq_lengths, return_sequence=whole, time_major=True, **random
+            )
             if self.residual and number > 0:
                 y = y + (x if whole else self._last_inputs(x, seq_lengths, reverse))
-            x = y if top else self.dropout(y, rngs=rngs, deterministic=deterministic)
-            last_carries.append(carry)
-        if return_sequence:
-            if reverse and not keep_order:
-                x = recurrence.flip_sequences(x, seq_lengths)
-            if not time_major:
-                x = jnp.swapaxes(x, 0, 1)  # (B, T, features)
-        return (tuple(last_carries), x) if return_carry else x
+            x = y if top else self.dropout(y, **random)
+            last.append(after)
+        return tuple(last), x
 
     def set_forget_bias(self, value: Float[Array, ""] | float) -> None:
         """Sets the bias of every forget gate.
@@ -141,12 +106,13 @@ class StackedLSTM(nnx.Module):
             layer.cell.bias[...] = with_forget_gate(layer.cell.bias[...], layer.cell.hidden_features, value)
 
     def _layer(self, number: int, x: Array, carry: Any, reverse: bool, **options: Any) -> tuple[Any, Array]:
+        options |= {"return_carry": True, "keep_order": True}
         forward = self.forward[number]
         if not self.bidirectional:
-            return forward(x, initial_carry=carry, reverse=reverse, keep_order=True, **options)
+            return forward(x, initial_carry=carry, reverse=reverse, **options)
         carry_f, carry_b = (None, None) if carry is None else carry
         carry_f, ys_f = forward(x, initial_carry=carry_f, **options)
-        carry_b, ys_b = self.backward[number](x, initial_carry=carry_b, reverse=True, keep_order=True, **options)
+        carry_b, ys_b = self.backward[number](x, initial_carry=carry_b, reverse=True, **options)
         return (carry_f, carry_b), jnp.concatenate([ys_f, ys_b], axis=-1)
 
     def _last_inputs(self, x: Array, seq_lengths: Array | None, reverse: bool) -> Array:

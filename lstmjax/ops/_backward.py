@@ -1,8 +1,4 @@
-"""The plain LSTM over time, with a hand-written backward pass.
-
-    i, f, g, o = split(x_t W + (m * h_{t-1}) U + b)
-    c_t = σ(f) * c_{t-1} + σ(i) * tanh(g)
-    h_t = σ(o) * tanh(c_t)
+"""The plain LSTM over time, with a hand-written backward pass; `lstmjax.ops.step` has the equations.
 
 Autodiff of a scan sums the weight gradients step by step, with one small product each. Here the reverse scan computes
 only the gradients of the gates; all others are single large products after it. Both passes are ordinary JAX, so that
@@ -16,23 +12,21 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType
 from jax.typing import DTypeLike
+from jaxtyping import Array
 
 from lstmjax.ops.precision import product, wide
-
-State = tuple[jax.Array, jax.Array]
+from lstmjax.ops.recurrence import hold
+from lstmjax.ops.step import Carry, Gates, LSTMWeights, masked, next_state, next_state_gradient
 
 
 class Arrays(NamedTuple):
     """All arrays that the recurrence depends on, time first."""
 
-    kernel: jax.Array
-    recurrent_kernel: jax.Array
-    bias: jax.Array
-    x: jax.Array
-    c: jax.Array
-    h: jax.Array
-    recurrent_mask: jax.Array | None
-    valid: jax.Array | None
+    weights: LSTMWeights
+    x: Array
+    carry: Carry
+    recurrent_mask: Array | None
+    valid: Array | None
 
 
 class Options(NamedTuple):
@@ -50,34 +44,14 @@ class Kept(NamedTuple):
     They are six outputs of the scan: joining the gates into one array costs more than it saves.
     """
 
-    c: jax.Array
-    h: jax.Array
-    i: jax.Array
-    f: jax.Array
-    g: jax.Array
-    o: jax.Array
+    carry: Carry
+    gates: Gates
 
 
-def project(x: jax.Array, kernel: jax.Array, bias: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """Returns the input's part of the pre-activations, ``x W + b``."""
-    return product(x, kernel, dtype) + jnp.expand_dims(bias, tuple(range(x.ndim - 1)))
-
-
-def gates(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Returns the gates i, f, g, o of the pre-activations (..., 4H)."""
-    i, f, g, o = jnp.split(z, 4, axis=-1)
-    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
-
-
-def masked(h: jax.Array, recurrent_mask: jax.Array | None) -> jax.Array:
-    """Returns the hidden state that the gates read."""
-    return h if recurrent_mask is None else h * jnp.broadcast_to(recurrent_mask, h.shape).astype(h.dtype)
-
-
-def forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple[State, jax.Array | None, Kept | None]:
+def forward(options: Options, arrays: Arrays, *, keep: bool) -> tuple[Carry, Array | None, Kept | None]:
     """Runs the recurrence; returns the last state, the outputs, and with `keep` the values for the backward pass."""
     run = functools.partial(_forward, options, keep=keep)
-    if arrays.kernel.shape[0] >= HOIST_FROM:
+    if arrays.weights.kernel.shape[0] >= HOIST_FROM:
         return run(arrays, hoist=True)
     return jax.lax.platform_dependent(
         arrays, cpu=functools.partial(run, hoist=False), default=functools.partial(run, hoist=True)
@@ -97,112 +71,81 @@ where memory is short, `remat` runs whole chunks again.
 """
 
 
-def _forward(
-    options: Options, arrays: Arrays, *, keep: bool, hoist: bool
-) -> tuple[State, jax.Array | None, Kept | None]:
-    kernel, recurrent_kernel, bias, x, c, h, recurrent_mask, valid = arrays
+def _forward(options: Options, arrays: Arrays, *, keep: bool, hoist: bool) -> tuple[Carry, Array | None, Kept | None]:
+    (kernel, recurrent_kernel, bias), x, carry, recurrent_mask, valid = arrays
     dtype = options.dtype
     stacked = jnp.concatenate([kernel, recurrent_kernel])  # (I + H, 4H)
 
-    def preactivations(x: jax.Array, h: jax.Array) -> jax.Array:
+    def preactivations(x: Array, h: Array) -> Array:
         h = masked(h, recurrent_mask)
         if hoist:
             return x + product(h, recurrent_kernel, dtype)
         # One product instead of two: a product of only a few input features would take as long as the other.
         return product(jnp.concatenate([x, h], axis=-1), stacked, dtype) + bias[None]
 
-    def step(carry: State, inputs: tuple) -> tuple[State, tuple]:
-        c, h = carry
+    def step(carry: Carry, inputs: tuple) -> tuple[Carry, tuple]:
         x, valid = inputs
-        i, f, g, o = gates(preactivations(x, h))
-        c_new = f * c + i * g
-        h_new = (o * jnp.tanh(c_new)).astype(dtype)
-        y = h_new
-        if valid is not None:
-            c_new, h_new = jnp.where(valid, c_new, c), jnp.where(valid, h_new, h)
-            y = jnp.where(valid, y, jnp.zeros((), dtype))
-        kept = Kept(c, h, *(gate.astype(dtype) for gate in (i, f, g, o))) if keep else None
-        return (c_new, h_new), (y if options.return_sequence else None, kept)
+        (c, h), gates = next_state(carry[0], preactivations(x, carry[1]))
+        after, y = hold(valid, carry, (c, h.astype(dtype)), h.astype(dtype))
+        kept = Kept(carry, jax.tree.map(lambda gate: gate.astype(dtype), gates)) if keep else None
+        return after, (y if options.return_sequence else None, kept)
 
-    xs = (project(x, kernel, bias, dtype) if hoist else x, valid)
-    last, (ys, kept) = jax.lax.scan(step, (c, h), xs, reverse=options.reverse, unroll=options.unroll)
+    xs = (product(x, kernel, dtype) + bias[None, None] if hoist else x, valid)
+    last, (ys, kept) = jax.lax.scan(step, carry, xs, reverse=options.reverse, unroll=options.unroll)
     return last, ys, kept
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def recurrence(options: Options, arrays: Arrays) -> tuple[State, jax.Array | None]:
+def recurrence(options: Options, arrays: Arrays) -> tuple[Carry, Array | None]:
     """Runs the LSTM over time; `lstmjax.ops.lstm` prepares the arrays."""
     last, ys, _ = forward(options, arrays, keep=False)
     return last, ys
 
 
-def _recurrence_fwd(options: Options, arrays: Arrays) -> tuple[tuple[State, jax.Array | None], tuple]:
+def _recurrence_fwd(options: Options, arrays: Arrays) -> tuple[tuple[Carry, Array | None], tuple]:
     last, ys, kept = forward(options, arrays, keep=True)
     return (last, ys), (arrays, kept, last[0])
 
 
 def _recurrence_bwd(
-    options: Options, residuals: tuple[Arrays, Kept, jax.Array], cotangents: tuple[State, jax.Array | None]
+    options: Options, residuals: tuple[Arrays, Kept, Array], cotangents: tuple[Carry, Array | None]
 ) -> tuple[Arrays]:
     arrays, kept, c_last = residuals
     (dc, dh), dys = cotangents
-    dtype, recurrent_mask = options.dtype, arrays.recurrent_mask
-    transposed = arrays.recurrent_kernel.T
+    dtype, transposed = options.dtype, arrays.weights.recurrent_kernel.T
 
-    def step(carry: tuple, inputs: tuple) -> tuple[tuple, jax.Array]:
-        dc, dh, c_new = carry
+    def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
+        (dc, dh), c_new = carry
         dy, valid, kept = inputs
-        c, i, f, g, o = (a.astype(c_new.dtype) for a in (kept.c, kept.i, kept.f, kept.g, kept.o))
+        c, gates = jax.tree.map(lambda a: a.astype(c_new.dtype), (kept.carry[0], kept.gates))
         dh_new = dh if dy is None else dh + dy.astype(dh.dtype)
-        tanh_c = jnp.tanh(c_new)
-        dc_new = dc + dh_new * o * (1 - tanh_c * tanh_c)
-        di = dc_new * g * i * (1 - i)
-        df = dc_new * c * f * (1 - f)
-        dg = dc_new * i * (1 - g * g)
-        do = dh_new * tanh_c * o * (1 - o)
-        dz = jnp.concatenate([di, df, dg, do], axis=-1).astype(dtype)
-        dc_old = dc_new * f
-        if valid is not None:
-            dz = jnp.where(valid, dz, jnp.zeros((), dtype))
-            dc_old = jnp.where(valid, dc_old, dc)
-        dh_old = masked(product(dz, transposed, dtype), recurrent_mask)
-        if valid is not None:
-            dh_old = jnp.where(valid, dh_old, dh)
-        return (dc_old, dh_old, c), dz
+        dc_old, dz = next_state_gradient(c, c_new, gates, dc, dh_new)
+        dz = dz.astype(dtype)
+        dh_old = masked(product(dz, transposed, dtype), arrays.recurrent_mask)
+        before, dz = hold(valid, (dc, dh), (dc_old, dh_old), dz)
+        return (before, c), dz
 
-    (dc, dh, _), dz = jax.lax.scan(
-        step,
-        (dc, dh.astype(dc.dtype), c_last),
-        (dys, arrays.valid, kept),
-        reverse=not options.reverse,
-        unroll=options.unroll,
-    )
-    return (_gradients(arrays, kept.h, dz, dc, dh, dtype),)
+    carry, xs = ((dc, dh.astype(dc.dtype)), c_last), (dys, arrays.valid, kept)
+    (before, _), dz = jax.lax.scan(step, carry, xs, reverse=not options.reverse, unroll=options.unroll)
+    return (_gradients(arrays, kept.carry[1], dz, before, dtype),)
 
 
-def _gradients(arrays: Arrays, h: jax.Array, dz: jax.Array, dc: jax.Array, dh: jax.Array, dtype: DTypeLike) -> Arrays:
+def _gradients(arrays: Arrays, h: Array, dz: Array, before: Carry, dtype: DTypeLike) -> Arrays:
     """Computes the gradients of all arrays from those of the gates; the compiler removes those that are not used."""
-    recurrent_mask = arrays.recurrent_mask
-    features = arrays.x.shape[-1]
-    inputs = jnp.concatenate([arrays.x, masked(h, recurrent_mask), jnp.ones_like(dz[..., :1])], axis=-1)
+    (kernel, recurrent_kernel, _), x, _, recurrent_mask, _ = arrays
+    inputs = jnp.concatenate([x, masked(h, recurrent_mask), jnp.ones_like(dz[..., :1])], axis=-1)
     weights = _sum_of_products(inputs, dz)  # (I + H + 1, 4H)
     dmask = None
     if recurrent_mask is not None:
-        dh_in = product(dz, arrays.recurrent_kernel.T, dtype)
-        dmask = jnp.sum(h.astype(dh_in.dtype) * dh_in, axis=0).astype(recurrent_mask.dtype)
-    return Arrays(
-        kernel=weights[:features].astype(arrays.kernel.dtype),
-        recurrent_kernel=weights[features:-1].astype(arrays.recurrent_kernel.dtype),
-        bias=weights[-1].astype(arrays.bias.dtype),
-        x=product(dz, arrays.kernel.T, dtype).astype(arrays.x.dtype),
-        c=dc,
-        h=dh.astype(arrays.h.dtype),
-        recurrent_mask=dmask,
-        valid=None,
-    )
+        dh_in = product(dz, recurrent_kernel.T, dtype)
+        dmask = jnp.sum(h.astype(dh_in.dtype) * dh_in, axis=0)
+    features = x.shape[-1]
+    dweights = LSTMWeights(weights[:features], weights[features:-1], weights[-1])
+    gradients = Arrays(dweights, product(dz, kernel.T, dtype), before, dmask, None)
+    return jax.tree.map(lambda gradient, array: gradient.astype(array.dtype), gradients, arrays._replace(valid=None))
 
 
-def _sum_of_products(a: jax.Array, b: jax.Array) -> jax.Array:
+def _sum_of_products(a: Array, b: Array) -> Array:
     """Sums the outer products of a (T, B, M) and b (T, B, N) over time and batch.
 
     As rows of one matrix product no array is transposed, which is a quarter to a half faster on CPU. But to merge time
@@ -216,7 +159,7 @@ def _sum_of_products(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a.reshape(-1, a.shape[-1]).T, b.reshape(-1, b.shape[-1]), preferred_element_type=wanted)
 
 
-def _compiler_may_split(a: jax.Array) -> bool:
+def _compiler_may_split(a: Array) -> bool:
     """Returns False where an array is certainly whole: in `jax.shard_map`, and with a single device."""
     axes = jax.typeof(a).sharding.mesh.axis_types
     return any(axis != AxisType.Manual for axis in axes) if axes else jax.device_count() > 1

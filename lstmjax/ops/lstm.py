@@ -1,11 +1,7 @@
-"""The LSTM over time: one function, several implementations.
+"""The LSTM over time: one function, several implementations of the repetition of `lstmjax.ops.step`."""
 
-References:
-    Hochreiter & Schmidhuber (1997), "Long short-term memory", Neural Computation 9(8).
-    Gers, Schmidhuber & Cummins (2000), "Learning to forget", Neural Computation 12(10): the forget gate.
-"""
-
-from typing import Any, Literal, NamedTuple
+import functools
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,20 +9,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from lstmjax.ops import _backward, _cudnn, recurrence
-from lstmjax.ops.precision import product, wide
+from lstmjax.ops.precision import wide
+from lstmjax.ops.step import Carry, LSTMWeights, lstm_step, weight_shapes
 
 Implementation = Literal["auto", "scan", "cudnn"]
-
-
-class LSTMWeights(NamedTuple):
-    """The weights of one LSTM layer, the gates in the order i, f, g, o along the last axis."""
-
-    kernel: Float[Array, "I 4*H"]
-    """Input to gates, shape (I, 4H)."""
-    recurrent_kernel: Float[Array, "H 4*H"]
-    """Hidden state to gates, shape (H, 4H)."""
-    bias: Float[Array, " 4*H"]
-    """Shape (4H,)."""
 
 
 def lstm(
@@ -38,7 +24,7 @@ def lstm(
     recurrent_mask: Float[Array, "B H"] | None = None,
     reverse: bool = False,
     time_major: bool = False,
-    unroll: int = 1,
+    unroll: int | None = None,
     return_sequence: bool = True,
     remat: bool | int = False,
     dtype: DTypeLike | None = None,
@@ -56,7 +42,8 @@ def lstm(
             whole sequence: recurrent dropout (Gal & Ghahramani 2016).
         reverse: run from each sequence's last step to its first; the outputs have the order of the inputs.
         time_major: `x` and the outputs have time first.
-        unroll: steps in one iteration of the compiled loop. More compile time, sometimes faster.
+        unroll: steps in one iteration of the compiled loop: more of them take longer to compile. Default: 8 on a GPU,
+            else 1.
         return_sequence: False to return the last state only, and never hold all outputs in memory.
         remat: True to run the forward pass in chunks of about √T steps, and each of them again in the backward pass,
             so that memory grows as √T; a number sets the steps per chunk.
@@ -83,10 +70,8 @@ def lstm(
     c, h = (None, None) if carry is None else carry
     recurrence.check_shapes(
         x,
-        {
-            "weights.kernel": (weights.kernel, (x.shape[2], 4 * hidden)),
-            "weights.recurrent_kernel": (weights.recurrent_kernel, (hidden, 4 * hidden)),
-            "weights.bias": (weights.bias, (4 * hidden,)),
+        weight_shapes(weights, x)
+        | {
             "carry's c": (c, (batch, hidden)),
             "carry's h": (h, (batch, hidden)),
             "seq_lengths": (seq_lengths, (batch,)),
@@ -96,46 +81,33 @@ def lstm(
     if not time_major:
         x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
     arrays, dtype = _prepare(weights, x, carry, seq_lengths, recurrent_mask, dtype)
-    options = _backward.Options(reverse=reverse, unroll=unroll, return_sequence=return_sequence, dtype=dtype)
+    options = _backward.Options(
+        reverse=reverse, unroll=recurrence.steps_unrolled(unroll), return_sequence=return_sequence, dtype=dtype
+    )
 
-    def chunk(carry: _backward.State, inputs: Any) -> tuple[_backward.State, jax.Array | None]:
-        return run(options, arrays._replace(c=carry[0], h=carry[1], x=inputs[0], valid=inputs[1]))
+    def chunk(carry: Carry, inputs: Any) -> tuple[Carry, jax.Array | None]:
+        return run(options, arrays._replace(carry=carry, x=inputs[0], valid=inputs[1]))
 
-    last, ys = recurrence.in_chunks(chunk, (arrays.c, arrays.h), (arrays.x, arrays.valid), remat=remat, reverse=reverse)
+    last, ys = recurrence.in_chunks(chunk, arrays.carry, (arrays.x, arrays.valid), remat=remat, reverse=reverse)
     if ys is not None and not time_major:
         ys = jnp.swapaxes(ys, 0, 1)  # (B, T, H)
     return last, ys
 
 
-def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[_backward.State, jax.Array | None]:
+def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[Carry, jax.Array | None]:
     """Runs the same recurrence in a form that JAX differentiates."""
-    kernel, recurrent_kernel, bias, x, c, h, recurrent_mask, valid = arrays
-    dtype = options.dtype
-
-    def step(carry: _backward.State, x: jax.Array) -> tuple[_backward.State, jax.Array]:
-        c, h = carry
-        h_in = _backward.masked(h, recurrent_mask)
-        z = _backward.project(x, kernel, bias, dtype) + product(h_in, recurrent_kernel, dtype)
-        i, f, g, o = _backward.gates(z)
-        c = f * c + i * g
-        h = (o * jnp.tanh(c)).astype(dtype)
-        return (c, h), h
-
+    reverse, unroll, return_sequence, dtype = options
+    step = functools.partial(lstm_step, arrays.weights, recurrent_mask=arrays.recurrent_mask, dtype=dtype)
+    carry, xs, valid = arrays.carry, arrays.x, arrays.valid
     return recurrence.recur(
-        step,
-        (c, h),
-        x,
-        valid=valid,
-        reverse=options.reverse,
-        unroll=options.unroll,
-        return_sequence=options.return_sequence,
+        step, carry, xs, valid=valid, reverse=reverse, unroll=unroll, return_sequence=return_sequence
     )
 
 
 _IMPLEMENTATIONS: dict[str, Any] = {"auto": _backward.recurrence, "scan": _scan, "cudnn": _cudnn.cudnn}
 
 
-def check_options(name: str, remat: bool | int, unroll: int) -> None:
+def check_options(name: str, remat: bool | int, unroll: int | None) -> None:
     """Validates options of `lstm`.
 
     Args:
@@ -150,7 +122,7 @@ def check_options(name: str, remat: bool | int, unroll: int) -> None:
         raise ValueError(f"implementation is {name!r}: expected one of {', '.join(_IMPLEMENTATIONS)}")
     if remat is not False and remat < 1:
         raise ValueError(f"remat is {remat}: expected True, False or a number of steps")
-    if unroll < 1:
+    if unroll is not None and unroll < 1:
         raise ValueError(f"unroll is {unroll}: expected at least 1")
     if name == "cudnn" and remat is not False:
         raise ValueError('implementation="cudnn" has its own storage of activations: leave remat out, or use "auto"')
@@ -160,22 +132,13 @@ def _prepare(
     weights: LSTMWeights, x: Any, carry: Any, seq_lengths: Any, recurrent_mask: Any, dtype: Any
 ) -> tuple[_backward.Arrays, DTypeLike]:
     """Returns all arrays time first, in the dtypes of the computation, varying over the same mesh axes."""
-    steps, batch = x.shape[:2]
-    hidden = weights.recurrent_kernel.shape[0]
+    batch, hidden = x.shape[1], weights.recurrent_kernel.shape[0]
     dtype = jnp.dtype(jnp.result_type(x, *weights) if dtype is None else dtype)
-    state_dtype = wide(dtype)
     if carry is None:
-        c, h = jnp.zeros((batch, hidden), state_dtype), jnp.zeros((batch, hidden), dtype)
-    else:
-        c, h = carry[0].astype(state_dtype), carry[1].astype(dtype)
-    valid = None
-    if seq_lengths is not None:
-        valid = recurrence.valid_steps(seq_lengths, steps)
-        x = recurrence.zero_padding(x, valid)
+        carry = jnp.zeros((batch, hidden)), jnp.zeros((batch, hidden))
+    x, valid = recurrence.pad(x, seq_lengths)
     if recurrent_mask is not None:
         recurrent_mask = recurrent_mask.astype(dtype)
-    bias = weights.bias.astype(state_dtype)
-    arrays = _backward.Arrays(
-        weights.kernel, weights.recurrent_kernel, bias, x.astype(dtype), c, h, recurrent_mask, valid
-    )
-    return recurrence.vary_alike(arrays), dtype
+    carry = carry[0].astype(wide(dtype)), carry[1].astype(dtype)
+    weights = weights._replace(bias=weights.bias.astype(wide(dtype)))
+    return recurrence.vary_alike(_backward.Arrays(weights, x.astype(dtype), carry, recurrent_mask, valid)), dtype

@@ -39,12 +39,15 @@ def check_shapes(x: Any, expected: Mapping[str, tuple[Any, tuple[Any, ...]]]) ->
             raise ValueError(f"{name} has shape {jnp.shape(array)}: expected {wanted}{beside}")
 
 
-def valid_steps(seq_lengths: Int[Array, " B"], steps: int) -> Bool[Array, "T B 1"]:
-    """Returns True at the steps that belong to each sequence, as a mask for arrays of shape (T, B, features)."""
-    return (jnp.arange(steps)[:, None] < seq_lengths[None, :])[..., None]
+def pad(xs: Float[Array, "T B F"], seq_lengths: Int[Array, " B"] | None) -> tuple[Array, Bool[Array, "T B 1"] | None]:
+    """Returns `xs` with zeros after the end of each sequence, and True at the steps before it; None: no padding."""
+    if seq_lengths is None:
+        return xs, None
+    valid = (jnp.arange(xs.shape[0])[:, None] < seq_lengths[None, :])[..., None]
+    return zero_padding(xs, valid), valid
 
 
-def zero_padding(xs: Float[Array, "T B *F"], valid: Bool[Array, "T B 1"]) -> Float[Array, "T B *F"]:
+def zero_padding(xs: Float[Array, "*T B F"], valid: Bool[Array, "*T B 1"]) -> Float[Array, "*T B F"]:
     """Sets `xs` to zero at the steps that belong to no sequence, also where it is NaN."""
     return jnp.where(valid, xs, jnp.zeros((), xs.dtype))
 
@@ -59,6 +62,24 @@ def flip_sequences(xs: Float[Array, "T B F"], seq_lengths: Int[Array, " B"] | No
     return jnp.take_along_axis(xs, backwards[..., None], axis=0)
 
 
+def steps_unrolled(unroll: int | None) -> int:
+    """Returns the steps in one iteration of a compiled loop: where none are asked for, by the platform.
+
+    On a GPU an iteration has a cost of its own, about that of a small step: 8 steps in one are up to twice as fast
+    (`scripts/bench_lstm.py`). On a CPU they only take longer to compile.
+    """
+    if unroll is not None:
+        return unroll
+    return 8 if jax.default_backend() == "gpu" else 1
+
+
+def hold(valid: Bool[Array, "B 1"] | None, before: Carry, after: Carry, y: Array) -> tuple[Carry, Array]:
+    """Returns the carry and output of a step; where it is not `valid`, the carry before it and zeros."""
+    if valid is None:
+        return after, y
+    return jax.tree.map(lambda new, old: jnp.where(valid, new, old), after, before), zero_padding(y, valid)
+
+
 def recur(
     step: Callable[[Carry, Any], tuple[Carry, Array]],
     carry: Carry,
@@ -66,7 +87,7 @@ def recur(
     *,
     valid: Bool[Array, "T B 1"] | None = None,
     reverse: bool = False,
-    unroll: int = 1,
+    unroll: int | None = None,
     return_sequence: bool = True,
 ) -> tuple[Carry, Array | None]:
     """Runs `jax.lax.scan`; steps that are not `valid` keep the carry and output zeros.
@@ -77,22 +98,19 @@ def recur(
         xs: pytree of arrays of shape (T, ...).
         valid: which steps count, shape (T, B, 1); default all.
         reverse: from the last step to the first; outputs have the order of the inputs.
-        unroll: steps in one iteration of the compiled loop.
+        unroll: steps in one iteration of the compiled loop; default `steps_unrolled`.
         return_sequence: whether to keep the outputs.
 
     Returns:
         The last carry and the outputs, shape (T, B, features), or None.
     """
 
-    def masked(carry: Carry, inputs: Any) -> tuple[Carry, Array | None]:
+    def held(carry: Carry, inputs: Any) -> tuple[Carry, Array | None]:
         x, valid_now = inputs
-        after, y = step(carry, x)
-        if valid_now is not None:
-            after = jax.tree.map(lambda new, old: jnp.where(valid_now, new, old), after, carry)
-            y = jnp.where(valid_now, y, jnp.zeros((), y.dtype))
+        after, y = hold(valid_now, carry, *step(carry, x))
         return after, y if return_sequence else None
 
-    return jax.lax.scan(masked, carry, (xs, valid), reverse=reverse, unroll=unroll)
+    return jax.lax.scan(held, carry, (xs, valid), reverse=reverse, unroll=steps_unrolled(unroll))
 
 
 def chunk_length(steps: int) -> int:

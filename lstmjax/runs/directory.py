@@ -4,6 +4,7 @@ R/config.json             every option, with all that was inferred filled in
 R/run.json                kind of run, command, versions, git commit, devices, SHA-256 of the data
 R/metrics.jsonl           one line per validation check
 R/metrics.json            metrics on the test rows, of the model and of the baselines
+R/metrics_by_series.csv   the same by series; also metrics_by_target.csv and metrics_by_horizon.csv (the step ahead)
 R/test_forecasts.csv.gz   every test window and step: all metrics can be recomputed from it
 R/forecast.csv            beyond the last row
 R/plots/*.png             learning curve, forecasts
@@ -45,13 +46,17 @@ from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import LOCK_FILE, DirectoryLock
 from lstmjax.storage.metrics_log import MetricsLog
 
+METRICS_BY = ("series", "target", "horizon")
+"""Of what there is a table of metrics."""
+
+_TABLES = ("test_forecasts.csv.gz", *(f"metrics_by_{what}.csv" for what in METRICS_BY), "forecast.csv")
+
 _WRITTEN = (
     CONFIG_FILE,
     RUN_FILE,
     LOG_FILE,
     "metrics.json",
-    "test_forecasts.csv.gz",
-    "forecast.csv",
+    *_TABLES,
     "seeds.csv",
     "plots/learning_curve.png",
     "plots/test_forecasts.png",
@@ -174,7 +179,7 @@ class RunDirectory:
                 except (OSError, shutil.Error) as error:
                     raise CheckpointError(f"{into}: cannot copy the run ({error})") from None
             run = copy
-        for name in (CONFIG_FILE, RUN_FILE, "metrics.json", "test_forecasts.csv.gz", "forecast.csv"):
+        for name in (CONFIG_FILE, RUN_FILE, "metrics.json", *_TABLES):
             for unfinished in run.path.glob(f".{name}.*"):
                 unfinished.unlink()
         for unfinished in run.path.glob("plots/.*.png.*"):
@@ -238,6 +243,10 @@ class RunDirectory:
                 table.to_csv(compressed, **csv_options(table))
 
         replace_file(self.path / "test_forecasts.csv.gz", write)
+
+    def write_metrics_by(self, what: str, table: pd.DataFrame) -> None:
+        """Writes a table of metrics, one of `METRICS_BY`."""
+        self._write(f"metrics_by_{what}.csv", table.to_csv(index=False))
 
     def write_forecast(self, table: pd.DataFrame) -> None:
         """Writes forecast.csv."""

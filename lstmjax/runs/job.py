@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.config import RunConfig
-from lstmjax.data.origins import test_windows
+from lstmjax.data.categories import Categories
 from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.rows import Known
 from lstmjax.data.source import load_source
+from lstmjax.data.summary import header
 from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.network import UserNetwork
@@ -37,18 +39,8 @@ class Job:
     alone: bool
 
     def sizes(self) -> str:
-        """Rows, series and windows, in one line; rows of the known future are counted by themselves."""
-        prepared = self.prepared
-        rows, series = int(prepared.panel.observed.sum()), len(prepared.panel.ids)
-        future = len(prepared.panel.y) - rows
-        counts = {
-            "training": len(prepared.train.series),
-            "validation": len(prepared.validation.series),
-            "test": len(test_windows(prepared.split, h=prepared.spec.h).series),
-        }
-        windows = ", ".join(f"{count} {name}" for name, count in counts.items())
-        ahead = f" and {future} rows of the known future" if future else ""
-        return f"{rows} rows{ahead}, {series} series, every {prepared.config.freq}; windows: {windows}"
+        """What was understood of the data, in one line: see `lstmjax.data.summary`."""
+        return header(self.prepared)
 
 
 def absolute_paths(data: Any) -> Any:
@@ -57,13 +49,16 @@ def absolute_paths(data: Any) -> Any:
     return dataclasses.replace(data, **{name: str(Path(p).resolve()) for name, p in paths.items() if p is not None})
 
 
-def make_job(config: RunConfig, seeds: int | None, network: UserNetwork | None) -> Job:
+def make_job(
+    config: RunConfig, seeds: int | None, network: UserNetwork | None, categories: Categories | None = None
+) -> Job:
     """Reads and prepares the data, and resolves the options.
 
     Args:
         config: the options, with the settings of a named data set.
         seeds: how many, from ``train.seed`` on; None: a run of one seed, without a folder per seed.
         network: a network of the user's own; None for that of ``config.model``.
+        categories: of text covariates, where the run starts from trained weights. Default: those of the training rows.
 
     Raises:
         ConfigError: an option does not fit.
@@ -71,8 +66,8 @@ def make_job(config: RunConfig, seeds: int | None, network: UserNetwork | None) 
     """
     config = dataclasses.replace(config, data=absolute_paths(config.data))
     source = load_source(config.data)
-    panel = source.panel(config.data)
-    prepared = prepare(panel, config.data, with_test=True)
+    panel = source.panel(config.data, known=Known.as_text(categories))
+    prepared = prepare(panel, config.data, with_test=True, categories=categories)
     members = 1 if seeds is None else seeds
     return Job(
         config=resolved_config(config, prepared, network, members),

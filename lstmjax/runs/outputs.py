@@ -23,7 +23,7 @@ from lstmjax.forecaster.network import network_for
 from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
 from lstmjax.runs.decoration import decoration
-from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.directory import METRICS_BY, RunDirectory
 from lstmjax.runs.pictures import draw_forecasts, draw_learning_curve, some_windows
 from lstmjax.storage import checkpoint
 
@@ -75,9 +75,13 @@ def write_outputs(
     if len(tested.series):
         evaluation = evaluate_unseen(fitted, network, panel, prepared.arrays)
         run.write_test_forecasts(evaluation.table)
+        for what in METRICS_BY:
+            run.write_metrics_by(what, evaluation.by(what))
         metrics |= evaluation.metrics
         with decoration("the table of metrics"):
             say(metrics_table(metrics, config.model.alias))
+        if metrics.get("mixed_units"):
+            say("the targets' units differ, and the errors of the largest weigh most: see metrics_by_target.csv")
     metrics |= fitted.summary
     run.write_metrics(metrics)
     scaled = prepared.arrays
@@ -86,7 +90,7 @@ def write_outputs(
     else:
         shutil.rmtree(run.path / REFIT, ignore_errors=True)  # of a run that is resumed without it
     future = _write_forecast(run, forecaster, panel, scaled, say)
-    draw_learning_curve(run, {"": run.checks()}, fitted.summary["best_step"], config.train.loss)
+    draw_learning_curve(run, {"": run.checks()}, fitted.summary["best_step"], fitted.own_loss or config.train.loss)
     pictured = {}
     for name, windows, trained, arrays in (
         ("test_forecasts", tested, fitted.selected, prepared.arrays),
@@ -150,7 +154,7 @@ def _refit(
         say(f"plateau: nothing is validated now, the learning rate stays {config.optimizer.learning_rate:g}")
         config = config.replace({"optimizer.schedule": "constant"})
     everything = dataclasses.replace(config.data, val_size=0, test_size=0, train_end=None, val_end=None)
-    prepared = prepare(panel, everything, with_test=False)
+    prepared = prepare(panel, everything, with_test=False, categories=fitted.selected.scaling.categories)
     config = resolved_config(config, prepared, network)
     start = stored_start(run.path, network_for(network, config, prepared.spec))
     folder = run.path / REFIT

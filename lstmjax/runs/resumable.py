@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from lstmjax.config import RunConfig
+from lstmjax.data.categories import Categories
 from lstmjax.errors import CheckpointError
-from lstmjax.forecaster.checkpoints import START
-from lstmjax.forecaster.network import check_network
-from lstmjax.forecaster.resume import check_data, check_members, check_seeds, newest_checkpoint
+from lstmjax.forecaster import resume
+from lstmjax.forecaster.checkpoints import CHECKPOINTS, START
 from lstmjax.forecaster.run_kind import read_description, seeds_of
 from lstmjax.runs.job import Job
 from lstmjax.storage import checkpoint
@@ -30,15 +30,27 @@ def checkpoint_to_resume(
         CheckpointError: the data, the seeds or the network are others; no checkpoint verifies; or the weights that a
             fine-tuned run began with are missing.
     """
-    described = read_description(Path(directory))
-    check_data(described.get("data_sha256"), job.data_sha256, directory, job.source)
-    found = newest_checkpoint(directory, stored, config)
-    if found is not None:
-        check_members(found, job.seeds)
-        check_network(found, job.network, config, directory)
-    elif not job.alone:
-        check_seeds(seeds_of(directory), job.seeds)
-    _check_origin(Path(directory), described.get("finetuned_from"), found, config)
+    found = resume.checkpoint_to_resume(
+        directory,
+        stored,
+        config,
+        data_sha256=job.data_sha256,
+        source=job.source,
+        seeds=job.seeds,
+        network=job.network,
+    )
+    if found is None and not job.alone:
+        resume.check_seeds(seeds_of(directory), job.seeds)
+    _check_origin(Path(directory), read_description(Path(directory)).get("finetuned_from"), found, config)
+    return found
+
+
+def trained_categories(directory: Path | str) -> Categories | None:
+    """The categories of text covariates that a fine-tuned run has from the run it began with; None for other runs."""
+    checkpoints = Path(directory) / CHECKPOINTS
+    if read_description(Path(directory)).get("finetuned_from") is None or not checkpoint.steps(checkpoints):
+        return None
+    found: Categories | None = checkpoint.load(checkpoints).metadata["scaling"].get("categories")
     return found
 
 

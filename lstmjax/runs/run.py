@@ -19,9 +19,10 @@ from lstmjax.data.source import with_dataset_settings
 from lstmjax.errors import ConfigError, Interrupted
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import LOG_FILE, Store
+from lstmjax.forecaster.finetune import in_trained_order, starting_weights
 from lstmjax.forecaster.fit import train_members
 from lstmjax.forecaster.fitted import Fitted
-from lstmjax.forecaster.network import UserNetwork, check_start, network_for
+from lstmjax.forecaster.network import UserNetwork
 from lstmjax.forecaster.resume import agreed_config
 from lstmjax.forecaster.run_kind import Kind, check_kind, kind_of, seeds_of
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, read_config
@@ -29,7 +30,7 @@ from lstmjax.runs.decoration import Tracker, heard
 from lstmjax.runs.directory import RunDirectory, outputs_written
 from lstmjax.runs.job import Job, make_job
 from lstmjax.runs.outputs import Outputs, write_outputs
-from lstmjax.runs.resumable import checkpoint_to_resume
+from lstmjax.runs.resumable import checkpoint_to_resume, trained_categories
 from lstmjax.runs.seeds import write_seeds
 from lstmjax.runs.signals import Signals
 from lstmjax.storage import checkpoint
@@ -97,8 +98,12 @@ def train_run(
     say = heard(say)
     RunDirectory.check_free(directory, "run" if seeds is None else "seeds", overwrite=overwrite)
     config = dataclasses.replace(config, data=with_dataset_settings(config.data))
-    job = make_job(config, seeds, network)
-    start = None if finetune_from is None else _starting_weights(finetune_from, job)
+    trained = None if finetune_from is None else Forecaster.load(finetune_from, network=network).fitted
+    if trained is None:
+        job, start = make_job(config, seeds, network), None
+    else:
+        job = make_job(in_trained_order(config, trained), seeds, network, trained.forecasting.scaling.categories)
+        start = starting_weights(trained, network, job.config, job.prepared)
     say(job.sizes())
     with _new_directories(directory, job, overwrite=overwrite, finetuned_from=finetune_from) as (run, members):
         return _carry_out(run, members, job, None, start, callbacks, signals or Signals(), say)
@@ -144,7 +149,7 @@ def resume_run(
     config = stored if config is None else agreed_config(stored, config, directory)
     if kind == "seeds" and seeds is None:
         seeds = len(seeds_of(directory))
-    job = make_job(config, seeds, network)
+    job = make_job(config, seeds, network, trained_categories(directory))
     if into is not None:
         checkpoint_to_resume(directory, stored, config, job)  # before anything is copied
     with RunDirectory.reopen(directory, kind, into=into) as run:
@@ -260,9 +265,3 @@ class _StopAtSignal(Callback):
 def _only_remarks(say: Callable[[str], None], seed: int) -> Callable[[str], None]:
     """Of a seed's run only single lines are shown: the table is shown for all seeds at the end."""
     return lambda line: say(f"seed {seed}: {line}") if "\n" not in line else None
-
-
-def _starting_weights(directory: Path, job: Job) -> Weights:
-    weights = Forecaster.load(directory, network=job.network).fitted.forecasting.weights
-    check_start(weights, network_for(job.network, job.config, job.prepared.spec))
-    return weights

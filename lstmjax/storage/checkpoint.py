@@ -1,19 +1,20 @@
 """Checkpoints: named arrays and their description on disk, written by Orbax and verified when loaded.
 
-A checkpoint is a flat dict from names to arrays and a JSON object. Orbax writes it to a temporary folder and renames
-that once it is whole, so a process that is killed while saving leaves no half checkpoint under the name of a step.
-Orbax itself does not notice a flipped bit in an array file: so every array is stored with its SHA-256, which `load`
-checks. Nothing is pickled: to load a checkpoint from somebody else executes no code.
+A checkpoint is a flat dict from names to arrays and a JSON object. On disk it is an ordinary Orbax checkpoint: the
+names, divided at each ``/``, are a tree of dicts that `orbax.checkpoint` alone reads, and the JSON object is in its
+custom metadata, with the SHA-256 of every array. Nothing is pickled: to load a checkpoint from somebody else executes
+no code.
 
-On disk the description and the arrays lie one after the other in one array of bytes. Orbax takes several milliseconds
-per array, and a training state has about sixty; and where one of several fails, the others print tracebacks.
+Orbax does not notice every flipped bit, and where it does, threads of TensorStore print tracebacks: so the SHA-256 of
+every file is in one more file, ``SHA256SUMS``, and `load` checks it before Orbax reads the others (so does
+``sha256sum --check``). A checkpoint gets the name of its step once it is whole: a process that is killed while saving
+leaves no half checkpoint.
 """
 
 import contextlib
 import dataclasses
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -21,40 +22,37 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from lstmjax.errors import CheckpointError
+from lstmjax.storage import packed
+from lstmjax.storage.named_arrays import as_tree, by_name
+from lstmjax.storage.packed import DamagedError
 from lstmjax.storage.silence import silenced
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the stored form. A newer version is refused.
 
 1: batches came in the order of a table, and a plateau's factor lowered the learning rate under every schedule. Its
    weights still forecast; training cannot continue from its states.
 2: batches come in a computed order, and there is a plateau under the plateau schedule only.
+3: an ordinary Orbax checkpoint of named arrays; before, all arrays were packed into one: see `lstmjax.storage.packed`.
 """
 
-Tree = TypeVar("Tree")
+_TREE = "state"
+"""Orbax's own name for the tree of a checkpoint."""
 
-_NAME = "checkpoint"
-"""Orbax's name for it, within the folder of a step."""
+_SUMS = "SHA256SUMS"
+"""The digest of every other file of a checkpoint, one per line, before its path."""
 
 _UNFINISHED = ".orbax-checkpoint-tmp"
-"""Part of the names of folders that Orbax has not finished."""
-
-_DIGEST_BYTES = hashlib.sha256().digest_size
-_HEAD_BYTES = _DIGEST_BYTES + 8
-"""The digest and the length of the description precede it."""
+"""Part of the names of folders that are not finished, ours and Orbax's."""
 
 
 class CheckpointWarning(UserWarning):
     """A checkpoint was skipped because it did not verify, or could not be written."""
-
-
-class DamagedError(Exception):
-    """A checkpoint does not verify; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +92,25 @@ def save(
     Raises:
         CheckpointError: the folder cannot be written; the message says why.
     """
-    contents = _pack(step, arrays, metadata, loss)
+    host = {name: np.asarray(array) for name, array in arrays.items()}
+    description = {
+        "format_version": FORMAT_VERSION,
+        "step": step,
+        "loss": loss,
+        "metadata": dict(metadata),
+        "arrays": {name: _describe(array) for name, array in host.items()},
+    }
     path = Path(directory).resolve() / str(step)
+    unfinished = path.with_name(f"{step}{_UNFINISHED}-new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(path.parent, contents.nbytes)
-        with _orbax() as ocp, _plain_files(ocp):
-            ocp.save_checkpointables(path, {_NAME: {"contents": contents}}, overwrite=True)
+        _check_room(path.parent, sum(array.nbytes for array in host.values()))
+        with _orbax() as ocp, _uncompressed(ocp):
+            ocp.save_checkpointables(unfinished, {_TREE: as_tree(host)}, overwrite=True, custom_metadata=description)
+        files = sorted(file for file in unfinished.rglob("*") if file.is_file())
+        (unfinished / _SUMS).write_text("".join(f"{_sha256(file)}  {file.relative_to(unfinished)}\n" for file in files))
+        remove(directory, step)
+        unfinished.rename(path)
     # A full disk is an OSError in one library and a ValueError in another.
     except Exception as error:
         remove_unfinished(directory)
@@ -162,46 +172,6 @@ def remove_unfinished(directory: Path | str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def flatten(prefix: str, tree: Any) -> dict[str, Any]:
-    """Returns the arrays of a pytree by name, e.g. ``"params/['lstm']['kernel']"``; those on a device stay there.
-
-    Args:
-        prefix: the beginning of every name.
-        tree: a pytree of arrays.
-    """
-    import jax
-
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {f"{prefix}/{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
-
-
-def unflatten(prefix: str, template: Tree, arrays: Mapping[str, Any]) -> Tree:
-    """Restores a pytree: the inverse of `flatten`, given the structure.
-
-    Args:
-        prefix: as in `flatten`.
-        template: a pytree of the same structure, whose leaves have a shape and a dtype.
-        arrays: arrays by name.
-
-    Raises:
-        CheckpointError: an array is missing or has another shape, as in the checkpoint of another network.
-    """
-    import jax
-
-    def restore(path: Any, leaf: Any) -> np.ndarray:
-        name = f"{prefix}/{jax.tree_util.keystr(path)}"
-        if name not in arrays:
-            raise CheckpointError(f"the checkpoint has no array {name}: it was made by another network")
-        array = np.asarray(arrays[name])
-        if array.shape != leaf.shape:
-            raise CheckpointError(
-                f"the checkpoint's {name} has shape {array.shape}, the network's has {leaf.shape}: another network"
-            )
-        return array.astype(leaf.dtype)
-
-    return jax.tree_util.tree_map_with_path(restore, template)
-
-
 def load_step(directory: Path | str, step: int) -> Checkpoint:
     """Reads one checkpoint and verifies it.
 
@@ -211,50 +181,63 @@ def load_step(directory: Path | str, step: int) -> Checkpoint:
     """
     path = (Path(directory) / str(step)).resolve()
     try:
+        _check_files(path)
         with _orbax() as ocp:
-            whole = np.asarray(ocp.load_checkpointables(path)[_NAME]["contents"]).tobytes()
+            items = ocp.load_checkpointables(path)
+            if packed.ITEM in items:
+                description, arrays = packed.unpack(items[packed.ITEM])
+            else:
+                description = ocp.checkpointables_metadata(path).custom_metadata
+                arrays = by_name(items[_TREE])
+    except DamagedError:
+        raise
     # A damaged file makes Orbax, TensorStore and the JSON parser raise various errors; for each an older one is tried.
     except Exception as error:
         raise DamagedError(f"cannot be read ({type(error).__name__})") from error
-    digest, length = whole[:_DIGEST_BYTES], int.from_bytes(whole[_DIGEST_BYTES:_HEAD_BYTES], "little")
-    text, contents = whole[_HEAD_BYTES : _HEAD_BYTES + length], whole[_HEAD_BYTES + length :]
-    if hashlib.sha256(text).digest() != digest:
-        raise DamagedError("has a damaged description")
-    description = json.loads(text)
     if description["format_version"] > FORMAT_VERSION:
         raise CheckpointError(
             f"{path}: the checkpoint has format {description['format_version']}, this lstmjax reads up to "
             f"{FORMAT_VERSION}: update lstmjax"
         )
-    arrays = {}
-    for name, entry in description["arrays"].items():
-        part = contents[entry["offset"] : entry["offset"] + entry["bytes"]]
-        if hashlib.sha256(part).hexdigest() != entry["sha256"]:
-            raise DamagedError(f"has a damaged array {name}")
-        # A copy, since an array over bytes is read-only.
-        arrays[name] = np.frombuffer(part, entry["dtype"]).reshape(entry["shape"]).copy()
-    return Checkpoint(**(description | {"arrays": arrays}))
+    entries = description["arrays"]
+    return Checkpoint(**description | {"arrays": {name: _verified(name, entries[name], arrays) for name in entries}})
 
 
-def _pack(step: int, arrays: Mapping[str, Any], metadata: Mapping[str, Any], loss: float | None) -> np.ndarray:
-    """Joins the description's digest, its length in 8 bytes, the description and all arrays, in one array of bytes."""
-    parts, entries, offset = [], {}, 0
-    for name, array in arrays.items():
-        host = np.asarray(array)
-        part = host.tobytes()
-        entries[name] = {
-            "shape": list(host.shape),
-            "dtype": str(host.dtype),
-            "offset": offset,
-            "bytes": len(part),
-            "sha256": hashlib.sha256(part).hexdigest(),
-        }
-        parts.append(part)
-        offset += len(part)
-    description = {"format_version": FORMAT_VERSION, "step": step, "loss": loss, "metadata": dict(metadata)}
-    text = json.dumps(description | {"arrays": entries}, sort_keys=True).encode()
-    head = hashlib.sha256(text).digest() + len(text).to_bytes(8, "little")
-    return np.frombuffer(b"".join([head, text, *parts]), np.uint8)
+def _describe(array: np.ndarray) -> dict[str, Any]:
+    return {
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
+    }
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _check_files(path: Path) -> None:
+    """Verifies the files of a checkpoint; those of earlier formats have no digests.
+
+    Raises:
+        DamagedError: names one that is missing or not what was saved.
+    """
+    sums = path / _SUMS
+    for line in sums.read_text().splitlines() if sums.exists() else ():
+        digest, name = line.split("  ", 1)
+        if _sha256(path / name) != digest:
+            raise DamagedError(f"has a damaged file {name}")
+
+
+def _verified(name: str, entry: Mapping[str, Any], arrays: Mapping[str, Any]) -> np.ndarray:
+    """Returns a copy of an array, as what is loaded may be read-only.
+
+    Raises:
+        DamagedError: it is not there, or not the one that was saved.
+    """
+    array = np.array(arrays[name]) if name in arrays else np.zeros(entry["shape"], entry["dtype"])
+    if _describe(array) != entry:
+        raise DamagedError(f"has a damaged array {name}")
+    return array
 
 
 def _check_room(directory: Path, size: int) -> None:
@@ -269,12 +252,11 @@ def _check_room(directory: Path, size: int) -> None:
                 raise
 
 
-def _plain_files(ocp: Any) -> Any:
-    """Sets Orbax to one uncompressed file per array: fast, and readable by anything that reads Zarr."""
+def _uncompressed(ocp: Any) -> Any:
+    """Sets Orbax to leave arrays as they are: weights hardly get smaller, and a third of the time is saved."""
     from orbax.checkpoint.experimental.v1 import options
 
-    saving = options.ArrayOptions.Saving(use_ocdbt=False, use_compression=False, array_metadata_store=None)
-    return ocp.Context(array_options=options.ArrayOptions(saving=saving))
+    return ocp.Context(array_options=options.ArrayOptions(saving=options.ArrayOptions.Saving(use_compression=False)))
 
 
 def _reason(error: Exception) -> str:

@@ -17,7 +17,7 @@ from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import panel_digest
-from lstmjax.forecaster.resume import SAFE
+from lstmjax.forecaster.resume import without_free
 from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import absolute_paths
@@ -85,10 +85,7 @@ def _describe(
 ) -> dict[str, Any]:
     """What tells a sweep from every other."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
-    neutral = dict.fromkeys(SAFE) | {"train.refit_all": False, "outputs.plot_windows": 1}
-    # A path and a dataset exclude each other, and neither says what the data are: their digest does.
-    options = json.loads(base.replace(neutral | {"data.dataset": None}).to_json())
-    del options["outputs"]  # which sweeps of earlier versions do not have
+    options = json.loads(without_free(base).to_json())
     return {
         "space": json.loads(space.to_json()),
         "options": options,

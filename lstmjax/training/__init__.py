@@ -2,6 +2,8 @@
 
 from lstmjax.training.callback import Callback as Callback
 from lstmjax.training.data import TrainingData as TrainingData
+from lstmjax.training.data import evenly_spaced as evenly_spaced
+from lstmjax.training.data import val_windows as val_windows
 from lstmjax.training.functional import Functional as Functional
 from lstmjax.training.functional import Network as Network
 from lstmjax.training.functional import Weights as Weights
@@ -11,7 +13,7 @@ from lstmjax.training.hyperparameters import Hyperparameters as Hyperparameters
 from lstmjax.training.loop import make_train as make_train
 from lstmjax.training.loop import train as train
 from lstmjax.training.memory import training_bytes as training_bytes
-from lstmjax.training.objective import METRICS as METRICS
+from lstmjax.training.objective import SCALED_MAE as SCALED_MAE
 from lstmjax.training.objective import Measure as Measure
 from lstmjax.training.objective import Objective as Objective
 from lstmjax.training.objective import Units as Units
@@ -22,3 +24,4 @@ from lstmjax.training.report import Check as Check
 from lstmjax.training.report import Status as Status
 from lstmjax.training.report import TrainResult as TrainResult
 from lstmjax.training.state import TrainState as TrainState
+from lstmjax.training.time_limit import TimeLimit as TimeLimit

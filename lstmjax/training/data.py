@@ -7,8 +7,10 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
+from lstmjax.config import TrainConfig
 from lstmjax.data.windows import PanelArrays, Rescaling, Windows
 from lstmjax.errors import DataError
+from lstmjax.training.losses import OwnLoss
 from lstmjax.training.objective import Objective
 from lstmjax.training.step import MemberData
 from lstmjax.window import WindowSpec
@@ -29,6 +31,33 @@ class TrainingData(NamedTuple):
     """What a sweep ranks by."""
     rescaling: Rescaling | None = None
     """From the scaled units of ``arrays`` to those of this member; None where they are the same."""
+    loss: OwnLoss | None = None
+    """A loss of the user's own, instead of ``train.loss``."""
+
+
+def val_windows(config: TrainConfig) -> int:
+    """How many windows a validation check looks at; 0: all.
+
+    An update costs about three times a forecast, so three tenths of the windows between two checks take a tenth of
+    their time.
+    """
+    if config.val_windows is not None:
+        return config.val_windows
+    return max(256, 3 * config.val_check_steps * config.batch_size // 10)
+
+
+def evenly_spaced(windows: Windows, count: int) -> Windows:
+    """Takes some windows, evenly spaced over all series and times.
+
+    Args:
+        windows: the windows, by series, then time.
+        count: how many; all if there are no more, or if it is 0.
+    """
+    held = len(windows.series)
+    if not 0 < count < held:
+        return windows
+    chosen = np.arange(count) * held // count
+    return Windows(*(np.asarray(column)[chosen] for column in windows))
 
 
 class Layout(NamedTuple):
@@ -63,6 +92,8 @@ def member_windows(data: TrainingData | Sequence[TrainingData], members: int) ->
         raise ValueError("the members' data must have one panel and one size of windows in common")
     if len({len(one.validation.series) > 0 for one in each}) > 1:
         raise ValueError("either all members or none must have validation windows")
+    if len({one.loss for one in each}) > 1:
+        raise ValueError("the members' data must have one loss in common")
     if len({one.objective.measure if one.objective else None for one in each}) > 1:
         raise ValueError("the members' data must have one objective in common")
     return each

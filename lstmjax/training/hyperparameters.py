@@ -1,6 +1,5 @@
 """The hyperparameters that only scale arithmetic: traced, so that a new value compiles nothing."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -9,8 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int, UInt32
 
 from lstmjax.config import OptimizerConfig, TrainConfig
-
-_RENAMED = {"early_stop_patience_steps": "early_stop_patience"}
 
 
 class Hyperparameters(NamedTuple):
@@ -80,16 +77,6 @@ class Hyperparameters(NamedTuple):
             seed=seed_words(train.seed if seed is None else seed),
             network={name: np.float32(value) for name, value in network.items()},
         )
-
-
-OPTIONS = {
-    f"{section}.{name}": field
-    for section, config in (("optimizer", OptimizerConfig), ("train", TrainConfig))
-    for name, field in ((f.name, _RENAMED.get(f.name, f.name)) for f in dataclasses.fields(config))
-    if field in Hyperparameters._fields
-}
-"""The options that are traced, by dotted name, and the field that holds each. ``train.max_steps`` is not among them,
-since it also says how long a run is."""
 
 
 def seed_words(seed: int) -> UInt32[np.ndarray, "2"]:

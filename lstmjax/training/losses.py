@@ -2,91 +2,57 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
+from lstmjax.errors import ConfigError
 
-def squared_error(predictions: Float[Array, "..."], targets: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The squared error, elementwise.
+OwnLoss = Callable[[Array, Array], Array]
+"""A loss of the user's own: of forecast and truth in scaled units, (B, H, C) each, one value per element, in JAX."""
 
-    Args:
-        predictions: forecasts, any shape.
-        targets: the truth, of the same shape.
-
-    Returns:
-        ``(predictions - targets) ** 2``. Its mean is the MSE; Optax's ``l2_loss`` is half of it.
-
-    Raises:
-        ValueError: the shapes differ.
-
-    >>> squared_error(jax.numpy.array([1.0, 2.0]), jax.numpy.array([3.0, 2.0])).tolist()
-    [4.0, 0.0]
-    """
-    _check_shapes(predictions, targets)
-    return jnp.square(predictions - targets)
-
-
-def absolute_error(predictions: Float[Array, "..."], targets: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The absolute error, elementwise.
-
-    Args:
-        predictions: forecasts, any shape.
-        targets: the truth, of the same shape.
-
-    Returns:
-        ``|predictions - targets|``.
-
-    Raises:
-        ValueError: the shapes differ.
-
-    >>> absolute_error(jax.numpy.array([1.0, 2.0]), jax.numpy.array([3.0, 2.0])).tolist()
-    [2.0, 0.0]
-    """
-    _check_shapes(predictions, targets)
-    return jnp.abs(predictions - targets)
-
-
-def huber(
-    predictions: Float[Array, "..."], targets: Float[Array, "..."], *, delta: float | Array = 1.0
-) -> Float[Array, "..."]:
-    """Huber's loss, elementwise: quadratic near zero, linear beyond ``delta``.
-
-    Args:
-        predictions: forecasts, any shape.
-        targets: the truth, of the same shape.
-        delta: where the quadratic part turns into the linear one; may be traced.
-
-    Returns:
-        ``e² / 2`` where ``|e| <= delta``, else ``delta (|e| - delta / 2)``, with ``e = predictions - targets``.
-
-    Raises:
-        ValueError: the shapes differ.
-
-    References:
-        Huber, `Robust Estimation of a Location Parameter <https://doi.org/10.1214/aoms/1177703732>`_, 1964
-
-    >>> huber(jax.numpy.array([0.5, 3.0]), jax.numpy.zeros(2), delta=1.0).tolist()
-    [0.125, 2.5]
-    """
-    _check_shapes(predictions, targets)
-    error = jnp.abs(predictions - targets)
-    quadratic = jnp.minimum(error, delta)
-    # error - quadratic rather than max(error - delta, 0), whose gradient would be counted twice at the joint
-    return 0.5 * jnp.square(quadratic) + delta * (error - quadratic)
-
-
-def _check_shapes(predictions: jax.Array, targets: jax.Array) -> None:
-    # Broadcasting (B, H) against (B, H, 1) would silently train on nonsense.
-    if jnp.shape(predictions) != jnp.shape(targets):
-        raise ValueError(
-            f"predictions and targets must have one shape, got {jnp.shape(predictions)} and {jnp.shape(targets)}"
-        )
-
+Loss = str | OwnLoss
+"""A key of `LOSSES`, or a loss of the user's own."""
 
 LOSSES: dict[str, Callable[[Array, Array, float | Array], Array]] = {
-    "mse": lambda predictions, targets, delta: squared_error(predictions, targets),
-    "mae": lambda predictions, targets, delta: absolute_error(predictions, targets),
-    "huber": lambda predictions, targets, delta: huber(predictions, targets, delta=delta),
+    "mse": lambda forecast, y, delta: optax.losses.squared_error(forecast, y),
+    "mae": lambda forecast, y, delta: jnp.abs(forecast - y),
+    "huber": lambda forecast, y, delta: optax.losses.huber_loss(forecast, y, delta=delta),
 }
-"""Losses by the name ``train.loss`` gives them; the third argument is ``train.huber_delta``."""
+"""Losses by the name ``train.loss`` gives them; the third argument is ``train.huber_delta``, which may be traced."""
+
+
+def elementwise(
+    loss: Loss, forecast: Float[Array, "..."], y: Float[Array, "..."], delta: float | Array = 1.0
+) -> Float[Array, "..."]:
+    """The loss of each element.
+
+    Args:
+        loss: which.
+        forecast: forecasts, any shape.
+        y: the truth, of the same shape.
+        delta: of the Huber loss.
+
+    Raises:
+        ValueError: the shapes differ: (B, H) against (B, H, 1) would silently train on nonsense.
+        ConfigError: a loss of the user's own returns another shape, such as a mean.
+
+    >>> elementwise("mse", jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0])).tolist()
+    [4.0, 0.0]
+    """
+    if jnp.shape(forecast) != jnp.shape(y):
+        raise ValueError(f"forecast and y must have one shape, got {jnp.shape(forecast)} and {jnp.shape(y)}")
+    if isinstance(loss, str):
+        return LOSSES[loss](forecast, y, delta)
+    found = loss(forecast, y)
+    if jnp.shape(found) != jnp.shape(y):
+        raise ConfigError(
+            f"the loss {loss_name(loss)} returned the shape {jnp.shape(found)} for forecasts of the shape "
+            f"{jnp.shape(y)}: expected one value per element, which training masks and averages"
+        )
+    return found
+
+
+def loss_name(loss: Loss) -> str:
+    """What a checkpoint calls the loss: its name, or that of the user's function."""
+    return loss if isinstance(loss, str) else getattr(loss, "__qualname__", type(loss).__qualname__)

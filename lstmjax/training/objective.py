@@ -4,13 +4,17 @@ A trial's validation loss cannot be compared with that of others: it is in the t
 turns forecasts and truth back into the table's units, and weighs each error by its series and target.
 """
 
-import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+
+from lstmjax.data.scaling import in_units
+from lstmjax.evaluation.metrics import METRICS, Metric
+
+SCALED_MAE = "scaled_mae"
+"""The mean absolute error over the deviation of the training rows, which only a sweep has: weights make it."""
 
 
 class Units(NamedTuple):
@@ -27,9 +31,11 @@ class Measure(NamedTuple):
     """Which metric, of targets transformed in which way. Hashable: it is compiled in."""
 
     metric: str
-    """Key of `METRICS`."""
+    """`SCALED_MAE`, or a key of `lstmjax.evaluation.metrics.METRICS`."""
     transform: str = "none"
-    """Key of `INVERSES`: ``data.transform``."""
+    """``data.transform``."""
+    clip_min: float | None = None
+    """``data.clip_min``."""
 
     def errors(
         self, forecast: Float[Array, "B H C"], y: Float[Array, "B H C"], units: Units, series: Int[Array, " B"]
@@ -43,12 +49,16 @@ class Measure(NamedTuple):
             series: (B,) the series of each window.
         """
         center, spread, weight = (jnp.take(column, series, axis=0, mode="clip")[:, None] for column in units)
-        forecast, y = (INVERSES[self.transform](values * spread + center) for values in (forecast, y))
-        return weight * METRICS[self.metric].error(forecast, y)
+        forecast = in_units(forecast, center, spread, self.transform, self.clip_min)
+        return weight * self._entry.error(in_units(y, center, spread, self.transform), forecast)
 
     def finish(self, mean: Float[Array, ""]) -> Float[Array, ""]:
         """The metric from the mean of the weighted errors."""
-        return METRICS[self.metric].finish(mean)
+        return self._entry.finish(mean)
+
+    @property
+    def _entry(self) -> Metric:
+        return METRICS["mae" if self.metric == SCALED_MAE else self.metric]
 
 
 class Objective(NamedTuple):
@@ -56,43 +66,3 @@ class Objective(NamedTuple):
 
     measure: Measure
     units: Units
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A metric as a function of the errors: their weighted mean over all observed targets.
-
-    Attributes:
-        error: of forecast and truth in the table's units, elementwise.
-        finish: what is done to the mean.
-    """
-
-    error: Callable[[Array, Array], Array]
-    finish: Callable[[Array], Array] = lambda mean: mean
-
-
-def _absolute(forecast: Array, y: Array) -> Array:
-    return jnp.abs(forecast - y)
-
-
-def _squared(forecast: Array, y: Array) -> Array:
-    return jnp.square(forecast - y)
-
-
-def _percentage(forecast: Array, y: Array) -> Array:
-    size = jnp.abs(forecast) + jnp.abs(y)
-    return jnp.where(size == 0, 0.0, 200.0 * jnp.abs(forecast - y) / jnp.where(size == 0, 1.0, size))
-
-
-METRICS: dict[str, Metric] = {
-    "scaled_mae": Metric(_absolute),
-    "mae": Metric(_absolute),
-    "mse": Metric(_squared),
-    "rmse": Metric(_squared, jnp.sqrt),
-    "smape": Metric(_percentage),
-    "mase": Metric(_absolute),
-}
-"""Metrics by the name a sweep gives them. What distinguishes those with the same error is the weights."""
-
-INVERSES: dict[str, Callable[[Array], Array]] = {"none": lambda values: values, "log": jnp.exp}
-"""What undoes a transform of targets, by the name ``data.transform`` gives it."""

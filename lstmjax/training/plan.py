@@ -96,7 +96,7 @@ def make_plan(
         schedule=optimizer.schedule,
         clip_value=optimizer.clip_value is not None,
         clip_norm=optimizer.clip_norm is not None,
-        loss=config.loss,
+        loss=config.loss if first.loss is None else first.loss,
         batch_size=batch_size,
         batch_shards=shards,
         block_size=-(-min(VALIDATION_BLOCK, held) // shards) * shards,

@@ -83,6 +83,9 @@ SCHEDULES: dict[str, Callable[[Step, Hyperparameters, Count], Rate]] = {
 }
 """Schedules by the name ``optimizer.schedule`` gives them. The step is counted from the end of the warm-up."""
 
+STRETCHED = ("cosine", "onecycle")
+"""Those that stretch over ``train.max_steps``: with more steps, all learning rates would have been others."""
+
 
 def learning_rate(name: str, step: Step, hyper: Hyperparameters, steps_per_epoch: Count) -> Rate:
     """The learning rate of a step: a linear warm-up from 0, then the schedule.

@@ -17,7 +17,7 @@ from lstmjax.data.windows import PanelArrays, Rescaling, Windows, gather
 from lstmjax.training.batch_order import batch_positions
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
-from lstmjax.training.losses import LOSSES
+from lstmjax.training.losses import Loss, elementwise
 from lstmjax.training.objective import Measure, Units
 from lstmjax.training.optimizer import OPTIMIZERS, clip
 from lstmjax.training.schedules import learning_rate
@@ -36,7 +36,7 @@ class Setting:
         schedule: key of `SCHEDULES`.
         clip_value: whether gradients are bounded by element.
         clip_norm: whether gradients are bounded by global norm.
-        loss: key of `LOSSES`.
+        loss: key of `LOSSES`, or a function of the user's own.
         batch_size: windows per step, over all parts.
         batch_shards: parts of a batch.
         block_size: windows that validation looks at together, over all parts.
@@ -49,7 +49,7 @@ class Setting:
     schedule: str
     clip_value: bool
     clip_norm: bool
-    loss: str
+    loss: Loss
     batch_size: int
     batch_shards: int
     block_size: int
@@ -199,7 +199,7 @@ def _gradients(
     def loss_sum(params: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         weights = Weights(params, state.model_state)
         forecast, model_state = setting.network.forecast_in_training(weights, window, key, shard)
-        losses = LOSSES[setting.loss](forecast.mean(), target.y, hyper.huber_delta)
+        losses = elementwise(setting.loss, forecast.mean(), target.y, hyper.huber_delta)
         return jnp.sum(jnp.where(target.mask, losses, 0.0) * counts), model_state
 
     (total, model_state), gradients = jax.value_and_grad(loss_sum, has_aux=True)(state.params)

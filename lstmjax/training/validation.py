@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.training.functional import Weights
 from lstmjax.training.hyperparameters import Hyperparameters
-from lstmjax.training.losses import LOSSES, absolute_error, squared_error
+from lstmjax.training.losses import elementwise
 from lstmjax.training.state import Plateau, TrainState, is_active
 from lstmjax.training.step import Member, MemberData, Setting, current_rate, member_data
 
@@ -98,13 +98,14 @@ def evaluate(
         window, target = gather(held.arrays, windows, input_size=spec.input_size, h=spec.h, rescaling=data.rescaling)
         forecast = setting.network.forecast(weights, window).mean()
         mask = target.mask & counts[:, None, None]
-        losses = LOSSES[setting.loss](forecast, target.y, hyper.huber_delta)
+        losses = elementwise(setting.loss, forecast, target.y, hyper.huber_delta)
         if setting.objective is None or data.units is None:
             errors = jnp.zeros_like(losses)
         else:
             errors = setting.objective.errors(forecast, target.y, data.units, windows.series)
         share = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1): the loss's, as in training
-        columns = (losses * share, absolute_error(forecast, target.y), squared_error(forecast, target.y), errors)
+        absolute, squared = (elementwise(name, forecast, target.y) for name in ("mae", "mse"))
+        columns = (losses * share, absolute, squared, errors)
         new = [jnp.sum(jnp.where(mask, column, 0.0)) for column in columns]
         return sums + jnp.stack([*new, jnp.sum(mask, dtype=jnp.float32), jnp.sum(mask * share, dtype=jnp.float32)])
 

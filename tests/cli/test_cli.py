@@ -62,6 +62,7 @@ def test_evaluate_repeats_the_metrics_of_the_run(run, capsys):
     assert found["test"]["mae"] > 0
 
 
+@pytest.mark.filterwarnings("ignore:.*were not trained on")
 def test_metrics_that_are_not_numbers_are_null_in_json(run, capsys, tmp_path):
     # A new series is forecast from row 24 on: before it no two rows are a season of 24 apart, by which MASE is scaled.
     hourly(40).assign(unique_id="new").to_csv(tmp_path / "short.csv", index=False)

@@ -56,7 +56,7 @@ def test_they_go_on_where_the_tail_or_a_table_of_the_future_does(hourly):
     np.testing.assert_array_equal(gathered(tail, prepared.scaling, config).futr_exog, expected)
     times = pd.date_range("2024-01-02 06:00", periods=6, freq="h")
     longer = with_future(tail, pd.DataFrame({"ds": times, "x": np.arange(6.0)}), config)
-    assert window_spec(longer, config).futr_exog == 3
+    assert window_spec(longer, config, prepared.scaling).futr_exog == 3
     window = gathered(longer, prepared.scaling, config)
     np.testing.assert_array_equal(window.futr_exog[..., 1:], expected[..., 1:])
     assert np.asarray(window.futr_mask).all()

@@ -78,7 +78,7 @@ def test_a_time_between_two_steps_is_named():
     times = pd.date_range("2024-01-01", periods=10, freq="h").to_numpy()
     times = times.copy()
     times[4] += np.timedelta64(7, "m")
-    message = r"the table: row 6, column 'ds' is 2024-01-01 04:07:00: not a whole number of steps of 'h'"
+    message = r"the table: row 4, column 'ds' is 2024-01-01 04:07:00: not a whole number of steps of 'h'"
     with pytest.raises(DataError, match=message):
         _panel(pd.DatetimeIndex(times))
 

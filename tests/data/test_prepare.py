@@ -15,6 +15,9 @@ from lstmjax.data.prepare import prepare
 from lstmjax.data.table import DataWarning
 from lstmjax.errors import DataError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*the forecast begins there")
+
+
 ROWS = np.arange(60)
 CONFIG = DataConfig(h=4, input_size=8, val_size=10, test_size=10)  # 40 rows for training, validation up to row 50
 VALIDATED = (ROWS >= 40) & (ROWS < 50)

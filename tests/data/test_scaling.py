@@ -1,5 +1,6 @@
 """Scaling: statistics of training rows only, an exact inverse, and series never seen before."""
 
+import dataclasses
 import json
 import warnings
 
@@ -16,6 +17,9 @@ from lstmjax.data.scaling import Scaling, align, fit_scaling, scale, scale_targe
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.table import DataWarning
 from lstmjax.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*the forecast begins there")
+
 
 VALUES = np.random.default_rng(7).gamma(2.0, 3.0, size=(2, 60))
 
@@ -196,3 +200,94 @@ def test_arrays_and_json_make_the_same_statistics_again(series_of):
     again = Scaling.from_arrays(arrays, json.loads(json.dumps(metadata)))
     assert (again.scaler, again.per_series) == ("robust", True)
     np.testing.assert_array_equal(scale(panel, again).y, scale(panel, scaling).y)
+
+
+@pytest.mark.parametrize("scaler", ["standard", "minmax", "robust"])
+@pytest.mark.parametrize("scope", ["series", "global"])
+@pytest.mark.parametrize("level", [0.3, 1e9])
+def test_a_scale_that_is_rounding_is_one(series_of, scaler, scope, level):
+    y = level + np.random.default_rng(0).integers(-1, 2, 40) * np.spacing(level)
+    panel = series_of(y)
+    with pytest.warns(DataWarning, match="constant over the training rows: 's0'"):
+        scaling = fit_scaling(panel, _split((30, 35, 40)), DataConfig(scaler=scaler, scaler_scope=scope))
+    assert (scaling.y_scale == 1).all()
+    assert (scaling.y_deviation == 1).all()
+    np.testing.assert_allclose(scale(panel, scaling).y, 0, atol=1e-6)
+
+
+def test_a_small_series_is_scaled_and_quartiles_that_are_rounding_are_not_its_scale(series_of):
+    small = 1e-12 * VALUES[0]
+    scaling = fit_scaling(series_of(small), _split((40, 50, 60)), DataConfig())
+    np.testing.assert_allclose(scaling.y_scale[0, 0], small[:40].std(), rtol=1e-12)
+    mostly = 0.3 + np.spacing(0.3) * np.random.default_rng(0).integers(-1, 2, 40)
+    mostly[3] = 10.0
+    scaling = fit_scaling(series_of(mostly), _split((30, 35, 40)), DataConfig(scaler="robust"))
+    np.testing.assert_allclose(scaling.y_scale[0, 0], mostly[:30].std(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"scaler": "none"}, {"scaler": "robust", "scaler_scope": "global"}, {"transform": "log", "scaler": "minmax"}],
+)
+def test_the_unit_of_scaled_metrics_is_the_deviation_of_the_training_rows(series_of, options):
+    y = VALUES[:, :60].copy()
+    y[0, 5] = np.nan
+    old = series_of(*y)
+    scaling = fit_scaling(old, _split((40, 50, 60), (30, 50, 60)), DataConfig(**options))
+    expected = [np.nanstd(y[0, :40]), np.std(y[1, :30])]
+    np.testing.assert_allclose(scaling.y_deviation[:, 0], expected, rtol=1e-14)
+    new = dataclasses.replace(old, ids=np.array(["s1" if name == "s1" else "new" for name in old.ids], object))
+    np.testing.assert_allclose(
+        align(scaling, old.ids, new).y_deviation[:, 0], [np.nanstd(y[0]), expected[1]], rtol=1e-14
+    )
+    arrays, metadata = scaling.to_arrays()
+    np.testing.assert_array_equal(Scaling.from_arrays(arrays, metadata).y_deviation, scaling.y_deviation)
+    del arrays["y_deviation"], metadata["clip_min"]  # as an earlier version stored it
+    again = Scaling.from_arrays(arrays, metadata)
+    assert again.y_deviation.shape == (2, 1)
+    assert again.clip_min is None
+
+
+LEVEL = 1e9 + VALUES
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "found"),
+    [
+        (LEVEL[:1], {"scaler": "none"}, r"'s0' \('y' in steps of 64, .*data\.scaler standard keeps what is lost$"),
+        (LEVEL, {"scaler": "none"}, r"'s0' .*, 's1' .*data\.scaler standard"),
+        (VALUES[:1] * 1e-3 + 5e5, {"scaler": "none"}, r".* in steps of 0\.0312, .*data\.scaler standard"),
+        (np.exp(VALUES * 1e-6 + 5), {"scaler": "none", "transform": "log"}, r"'s0' .*data\.scaler standard"),
+        (np.stack([LEVEL[0], VALUES[0]]), {"scaler_scope": "global"}, r"'s0' \(.*'s1' \(.*data\.scaler_scope series"),
+    ],
+)
+def test_digits_that_float32_loses_are_warned_of(series_of, y, options, found):
+    with pytest.warns(DataWarning, match=f"^float32, in which the network computes, rounds these series: {found}"):
+        fit_scaling(series_of(*y), _split(*[(40, 50, 60)] * len(y)), DataConfig(**options))
+
+
+@pytest.mark.parametrize(
+    ("y", "options"),
+    [
+        (LEVEL, {}),
+        (LEVEL, {"scaler": "minmax"}),
+        (VALUES, {"scaler": "none"}),
+        (np.round(1e6 + 10 * VALUES), {"scaler": "none"}),  # whole numbers that float32 holds
+        (1e-20 * VALUES, {"scaler": "none"}),
+        ((1e9 + 1e3 * VALUES).astype(np.float32).astype(float), {"scaler": "none"}),  # lost before it came here
+    ],
+)
+def test_where_float32_loses_nothing_there_is_no_warning(series_of, y, options):
+    fit_scaling(series_of(*y), _split((40, 50, 60), (40, 50, 60)), DataConfig(**options))
+
+
+def test_no_forecast_is_below_the_bound_and_observed_values_that_are_get_a_warning(series_of):
+    config = DataConfig(clip_min=2.0)
+    with pytest.warns(DataWarning, match=r"data\.clip_min is 2, .*'s0' \('y' is .* at its lowest\), 's1'"):
+        scaling = fit_scaling(series_of(*VALUES), _split((40, 50, 60), (40, 50, 60)), config)
+    forecast = unscale(np.array([[[-9.0], [0.0], [np.nan]]]), np.array([0]), scaling)[0, :, 0]
+    assert forecast[0] == 2.0
+    assert forecast[1] == pytest.approx(VALUES[0, :40].mean())
+    assert np.isnan(forecast[2])
+    arrays, metadata = scaling.to_arrays()
+    assert Scaling.from_arrays(arrays, json.loads(json.dumps(metadata))).clip_min == 2.0

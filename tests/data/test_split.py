@@ -9,6 +9,8 @@ from lstmjax.data.build import panel_from_table
 from lstmjax.data.split import Split, split_panel
 from lstmjax.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*the forecast begins there")
+
 
 def _ends(split: Split) -> list[list[int]]:
     return np.stack(split, axis=1).tolist()

@@ -13,6 +13,9 @@ from lstmjax.data.split import Split
 from lstmjax.data.windows import Windows, gather
 from lstmjax.errors import DataError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*the forecast begins there")
+
+
 SPLIT = Split(*(np.full(2, end) for end in (30, 40, 50)))
 
 
@@ -34,6 +37,19 @@ def test_the_logarithm_is_what_is_scaled_and_is_undone(series_of, scope):
     arrays = scale(panel, scaling)
     np.testing.assert_allclose(unscale(arrays.y[None, 50:], np.array([1]), scaling)[0, :, 0], y[1], rtol=1e-5)
     assert not arrays.y_mask[7, 0]
+
+
+def test_log1p_takes_zeros_and_is_undone(series_of):
+    y = np.floor(positive())
+    assert (y == 0).any()
+    panel = series_of(*y)
+    scaling = fit_scaling(panel, SPLIT, DataConfig(transform="log1p"))
+    np.testing.assert_allclose(scaling.y_center[:, 0], np.log1p(y[:, :30]).mean(axis=1), rtol=1e-12)
+    back = unscale(scale(panel, scaling).y[None], np.array([0]), scaling)[0, :50, 0]
+    np.testing.assert_allclose(back, y[0], rtol=1e-5, atol=1e-5)
+    y[1, 26] = -1.0
+    with pytest.raises(DataError, match=r"'y' is -1 at 2024-01-02 02:00:00: data.transform 'log1p' needs values above"):
+        fit_scaling(series_of(*y), SPLIT, DataConfig(transform="log1p"))
 
 
 @pytest.mark.parametrize("value", [0.0, -2.5])
@@ -79,7 +95,7 @@ def test_weights_come_with_the_rows_of_the_horizon(hourly):
 def test_a_weight_must_be_there_and_not_negative(hourly, weight, found):
     table = hourly(20, w=np.ones(20))
     table.loc[3, "w"] = weight
-    with pytest.raises(DataError, match=f"the table: row 5: the weight is {found}: expected a number of at least 0"):
+    with pytest.raises(DataError, match=f"the table: row 3: the weight is {found}: expected a number of at least 0"):
         panel_from_table(table, DataConfig(weight_col="w"))
     table.loc[3, "y"] = np.nan
     assert panel_from_table(table, DataConfig(weight_col="w")).weight.shape == (20, 1)

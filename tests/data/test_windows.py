@@ -18,6 +18,9 @@ from lstmjax.data.scaling import fit_scaling, scale
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.windows import PanelArrays, Windows, gather
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*the forecast begins there")
+
+
 _gather = jax.jit(gather, static_argnames=("input_size", "h"))
 
 

@@ -18,12 +18,14 @@ OPTIONS = [
     "--data.val-size=8",
     "--data.test-size=8",
     "--model.hidden-size=24",
+    "--model.name=direct",
     "--model.head-size=0",
     "--train.batch-size=32",
     "--train.batch-shards=1",
     "--train.max-steps=40",
     "--train.val-check-steps=2",
     "--train.early-stop-patience-steps=-1",
+    "--train.save-every-seconds=0",
 ]
 
 

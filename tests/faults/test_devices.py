@@ -66,5 +66,5 @@ def test_a_run_goes_from_four_devices_to_two_to_one(start, options, after, tmp_p
     ours, theirs = (checkpoint.load(path / "checkpoints") for path in (directory, tmp_path / "alone"))
     assert ours.step == theirs.step
     for name, array in theirs.arrays.items():
-        if name.startswith("state/.params"):
+        if name.startswith("state/params"):
             np.testing.assert_allclose(ours.arrays[name], array, rtol=1e-3, atol=1e-5)

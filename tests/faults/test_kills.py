@@ -50,6 +50,20 @@ def test_one_run_killed_five_times_and_asked_to_end_three_times(start, options, 
     assert torn  # at least one was in the middle of a save
 
 
+def test_a_run_killed_before_its_first_save_starts_again(start, options, after, assert_same_files, tmp_path):
+    """By default the state is saved every 20 seconds; a resume may save at every check."""
+    default = [option for option in options if "save-every" not in option]
+    command = start(*default, "--run-dir", tmp_path / "run")
+    after(command, tmp_path / "run", 8)
+    command.signal(signal.SIGKILL)
+    assert command.wait() == -signal.SIGKILL
+    assert not checkpoint.steps(tmp_path / "run" / "checkpoints")
+    resumed = start("train", "--resume", tmp_path / "run", "--train.save-every-seconds=0")
+    assert resumed.wait() == 0, resumed.stderr
+    assert "resuming after step 0 of" in resumed.stdout
+    assert_same_files(tmp_path / "run")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("checks", "seconds"), moments(1, 20))
 def test_a_kill_at_any_moment(checks, seconds, start, options, after, assert_same_files, tmp_path):

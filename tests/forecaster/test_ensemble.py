@@ -8,7 +8,7 @@ import lstmjax
 from lstmjax.data import forecast_windows
 from lstmjax.errors import ConfigError
 
-CONFIG = lstmjax.RunConfig().replace(
+CONFIG = lstmjax.RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {"data.h": 3, "data.input_size": 8, "data.val_size": 9, "model.hidden_size": 4, "model.head_size": 0}
     | {"train.max_steps": 3, "train.batch_size": 8}
 )
@@ -53,6 +53,7 @@ def test_members_must_be_there_and_belong_together(members):
         lstmjax.Ensemble([members[0], longer])
 
 
+@pytest.mark.filterwarnings("ignore:.*were not trained on")
 def test_members_of_different_lookbacks_forecast_and_are_evaluated_together(members):
     other = lstmjax.Forecaster(CONFIG.replace({"data.input_size": 14, "model.hidden_size": 3})).fit(table())
     ensemble = lstmjax.Ensemble([members[0], other])

@@ -20,7 +20,7 @@ from lstmjax.errors import ConfigError
 from lstmjax.forecaster import export
 from lstmjax.forecaster.forecaster import Forecaster
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.h": 3,
         "data.input_size": 8,

@@ -17,7 +17,7 @@ from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.nn import LSTM
 from lstmjax.window import Forecast, WindowBatch, WindowSpec, lookback_features
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.h": 6,
         "data.input_size": 24,
@@ -152,8 +152,12 @@ def test_seeds_trained_together_are_those_trained_alone(table):
 
 def test_a_series_unseen_in_training_is_forecast_in_its_own_units(trained):
     other = wave("new", level=1000.0, seed=3)
-    assert trained.predict(other)["lstm"].between(995, 1005).all()
-    frame = trained.evaluate(other)
+    with pytest.warns(
+        DataWarning, match=r"the table: 1 of 1 series were not trained on \('new'; those that were: 'a', 'b'\)"
+    ):
+        assert trained.predict(other)["lstm"].between(995, 1005).all()
+    with pytest.warns(DataWarning, match="all their rows count as unseen"):
+        frame = trained.evaluate(other)
     assert frame["cutoff"].min() == other["ds"].iloc[23]
     assert frame["lstm"].between(990, 1010).all()
 
@@ -224,6 +228,7 @@ class TestKnownFuture:
         pd.testing.assert_frame_equal(fitted.predict(futr_df=truths), fitted.predict(futr_df=self.future(flags)))
 
 
+@pytest.mark.filterwarnings("ignore:.*empty cells")
 def test_missing_values_are_masked_through_training_and_forecast(table):
     holes = table[table["unique_id"] == "a"].copy()
     holes.loc[50:60, "y"] = np.nan
@@ -281,6 +286,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_good_weights(table):
     assert all(np.isfinite(leaf).all() for leaf in weights_of(forecaster))
 
 
+@pytest.mark.filterwarnings("ignore:.*were not trained on")
 def test_a_few_rows_with_a_gap_are_enough_to_forecast_from(trained):
     rows = wave("new").iloc[[0, 1, 3]]
     with pytest.warns(DataWarning, match="1 missing time step"):

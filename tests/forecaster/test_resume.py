@@ -10,7 +10,7 @@ import pytest
 
 from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError, ConfigError
-from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, is_trained
+from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, SaveCheckpoints, is_trained
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.resume import agreed_config, take_member
 from lstmjax.forecaster.seeds import fit_seeds, resume_seeds
@@ -19,21 +19,26 @@ from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
 from lstmjax.storage.metrics_log import MetricsLog
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.h": 2,
         "data.input_size": 4,
         "data.val_size": 10,
+        "model.name": "direct",
+        "model.instance_norm": "none",
         "model.hidden_size": 4,
         "model.head_size": 0,
         "model.dropout": 0.2,
         "optimizer.learning_rate": 1e-2,
+        "optimizer.schedule": "constant",
         "optimizer.warmup_steps": 3,
         "train.max_steps": 14,
         "train.val_check_steps": 4,
         "train.batch_size": 16,
         "train.batch_shards": 1,
         "train.chunk_steps": 3,
+        "train.loss": "mse",
+        "train.save_every_seconds": 0,
     }
 )
 
@@ -71,13 +76,19 @@ def assert_same_weights(one, other):
         np.testing.assert_array_equal(left, right)
 
 
+def without_saves(metadata):
+    """What does not say how long the run took and how often it was saved."""
+    config = RunConfig.from_json(metadata["config"]).replace({"train.save_every_seconds": 0})
+    return metadata | {"seconds": 0, "config": config}
+
+
 def assert_same_end(one, other):
     left, right = (checkpoint.load(directory / CHECKPOINTS) for directory in (one, other))
     assert left.step == right.step
     assert left.arrays.keys() == right.arrays.keys()
     for name, array in left.arrays.items():
         assert array.tobytes() == right.arrays[name].tobytes(), name
-    assert left.metadata | {"seconds": 0} == right.metadata | {"seconds": 0}
+    assert without_saves(left.metadata) == without_saves(right.metadata)
     logs = [[line | {"seconds": 0} for line in MetricsLog(path / LOG_FILE).read()] for path in (one, other)]
     assert logs[0] == logs[1]
 
@@ -93,11 +104,52 @@ def test_a_stopped_run_ends_with_the_bytes_of_one_that_was_not(chunks, whole, ta
     assert resumed.fitted.summary["steps"] == 14
 
 
+@pytest.mark.parametrize("seconds", [(1e9, 1e9), (1e9, 0), (0, 1e9)])
+def test_a_run_killed_between_saves_resumes_from_an_older_state(seconds, whole, table, tmp_path, monkeypatch, calls):
+    """How often the state is saved, then and now, changes no byte; the log has each line once, and the best is kept."""
+
+    def kill(check):
+        if check.step == 12:
+            monkeypatch.setattr(SaveCheckpoints, "on_end", lambda *_: None)  # nothing is saved after a kill
+            raise KeyboardInterrupt
+
+    config = CONFIG.replace({"train.save_every_seconds": seconds[0]})
+    with pytest.raises(KeyboardInterrupt):
+        Forecaster(config).fit(table, directory=tmp_path / "r", callbacks=[calls(on_check=kill)])
+    monkeypatch.undo()
+    assert [line["step"] for line in MetricsLog(tmp_path / "r" / LOG_FILE).read()] == [4, 8, 12]
+    saved = checkpoint.steps(tmp_path / "r" / CHECKPOINTS)
+    assert saved == ([] if seconds[0] else [4, 8])
+    again = config.replace({"train.save_every_seconds": seconds[1]})
+    resumed = Forecaster(again).resume(tmp_path / "r", table)
+    assert_same_end(tmp_path / "r", whole)
+    assert resumed.predict().equals(Forecaster.load(whole).predict())
+    assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[-1] == 14
+
+
+def test_by_default_a_short_run_is_saved_once_at_its_end(table, whole, tmp_path, calls):
+    config = CONFIG.replace({"train.save_every_seconds": RunConfig().train.save_every_seconds})
+    seen = []
+    look = calls(on_check=lambda check: seen.append(checkpoint.steps(tmp_path / "r" / CHECKPOINTS)))
+    Forecaster(config).fit(table, directory=tmp_path / "r", callbacks=[look])
+    assert seen == [[]] * 4
+    assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS) == [14]
+    assert checkpoint.load(tmp_path / "r" / CHECKPOINTS).loss == checkpoint.load(whole / CHECKPOINTS).loss
+    assert_same_end(tmp_path / "r", whole)
+
+
 def test_a_run_that_saved_nothing_begins_again(whole, table, tmp_path):
     shutil.copytree(whole, tmp_path / "r")
     shutil.rmtree(tmp_path / "r" / CHECKPOINTS)
     Forecaster().resume(tmp_path / "r", table)
     assert_same_end(tmp_path / "r", whole)
+
+
+def test_other_data_are_refused_before_anything_was_saved(whole, table, tmp_path):
+    shutil.copytree(whole, tmp_path / "r")
+    shutil.rmtree(tmp_path / "r" / CHECKPOINTS)
+    with pytest.raises(CheckpointError, match="not the data the run was trained on"):
+        Forecaster().resume(tmp_path / "r", table.assign(y=table["y"] + 1))
 
 
 def test_a_run_that_ended_stays_as_it_is(whole, table, tmp_path, calls):
@@ -117,7 +169,7 @@ def test_from_a_damaged_checkpoint_it_goes_back_to_one_that_verifies(fault, whol
         newest, used = 99, 14
     else:
         newest, used = 14, checkpoint.steps(folder)[-2]
-        (file,) = (folder / "14").rglob("contents/c/0")
+        file = max((folder / "14" / "state").rglob("d/*"), key=lambda file: file.stat().st_size)
         contents = bytearray(file.read_bytes())
         contents[len(contents) // 2] ^= 1
         file.unlink() if fault == "deleted" else file.write_bytes(contents)
@@ -221,7 +273,7 @@ def test_a_run_that_broke_keeps_finite_weights_and_says_so_again(table, tmp_path
     first = Forecaster(config).fit(table, directory=tmp_path / "r")
     assert "not finite" in first.fitted.summary["failure"]
     stored = checkpoint.load(tmp_path / "r" / CHECKPOINTS)
-    assert stored.arrays["state/.failed_step"] >= 0
+    assert stored.arrays["state/failed_step"] >= 0
     assert all(np.isfinite(array).all() for name, array in stored.arrays.items() if is_trained(name))
     again = Forecaster().resume(tmp_path / "r", table)
     assert again.fitted.summary["failure"] == first.fitted.summary["failure"]
@@ -247,7 +299,7 @@ class TestFinetune:
     def test_it_learns(self, whole, table, calls):
         checks = []
         forecaster = Forecaster.load(whole)
-        best = checkpoint.load(whole / CHECKPOINTS).arrays["state/.best_loss"]
+        best = checkpoint.load(whole / CHECKPOINTS).arrays["state/best_loss"]
         forecaster.finetune(table, callbacks=[calls(on_check=checks.append)])
         assert checks[-1].best_loss < best
 

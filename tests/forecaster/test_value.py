@@ -14,7 +14,7 @@ from lstmjax import Forecaster, RunConfig
 from lstmjax.errors import CheckpointError, ConfigError, ConfigWarning, DataError
 from lstmjax.window import Forecast
 
-CONFIG = RunConfig().replace(
+CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {
         "data.h": 4,
         "data.input_size": 8,

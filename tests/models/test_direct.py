@@ -15,7 +15,7 @@ from lstmjax.ops.naive import repeat_last, seasonal_naive
 from lstmjax.window import WindowBatch, WindowSpec
 
 SPEC = WindowSpec(input_size=8, h=5, targets=2, hist_exog=1, futr_exog=1, stat_exog=2, season_length=4)
-SMALL = ModelConfig(hidden_size=6, head_size=10)
+SMALL = ModelConfig(name="direct", hidden_size=6, head_size=10, instance_norm="none", instance_scale="none")
 BATCH = 3
 
 
@@ -83,7 +83,7 @@ def test_steps_have_weights_of_their_own():
     """The forecasts of the steps move on their own as the past moves, with and without covariates known ahead."""
     for futr_exog in (0, 1):
         spec = dataclasses.replace(SPEC, futr_exog=futr_exog)
-        network = build(spec, ModelConfig(hidden_size=16, head_size=64))
+        network = build(spec, dataclasses.replace(SMALL, hidden_size=16, head_size=64))
         dependence = mean_jacobian(network, "y")[0, :, 0, 0].reshape(spec.h, -1)  # (H, L * C)
         assert np.linalg.matrix_rank(np.asarray(dependence), tol=1e-5) == spec.h
 
@@ -145,7 +145,7 @@ def test_dropout_draws_in_training_only():
 
 
 def test_parameters_are_where_they_are_expected():
-    linear = build(WindowSpec(input_size=8, h=5), ModelConfig(hidden_size=6, head_size=0))
+    linear = build(WindowSpec(input_size=8, h=5), dataclasses.replace(SMALL, head_size=0))
     sizes = {name: leaf.size for name, leaf in nnx.to_pure_dict(nnx.state(linear, nnx.Param))["horizon"].items()}
     assert sizes == {"bias": 5, "kernel": 6 * 5}
     assert isinstance(linear, DirectNetwork)

@@ -18,7 +18,15 @@ SPEC = WindowSpec(
     input_size=10, h=7, targets=2, hist_exog=1, futr_exog=1, stat_exog=2, season_length=4, series=3
 )  # neither is a multiple of the segment's four rows
 PLAIN = dataclasses.replace(SPEC, hist_exog=0, futr_exog=0, stat_exog=0)
-SMALL = ModelConfig(name="segment", hidden_size=6, segment_size=4)
+SMALL = ModelConfig(
+    name="segment",
+    hidden_size=6,
+    segment_size=4,
+    highway=False,
+    recall=False,
+    instance_norm="none",
+    instance_scale="none",
+)
 BATCH = 3
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lstmjax.nn import ReversibleNorm
+from lstmjax.nn import ReversibleNorm, WindowNorm
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(5.0, 3.0, size=(4, 30, 2)), jnp.float32)
@@ -68,3 +68,21 @@ def test_scale_and_shift_are_learned_and_can_be_left_out() -> None:
     assert not nnx.to_pure_dict(nnx.state(ReversibleNorm(2, affine=False), nnx.Param))
     with pytest.raises(ValueError, match="features is 0"):
         ReversibleNorm(0)
+
+
+@pytest.mark.parametrize("level", [0.1, 7.3, 1e6 + 0.1, 1e9])
+def test_rounding_is_no_deviation(level):
+    """A constant window comes out of float32 with a mean that is none of its values."""
+    noise = np.random.default_rng(0).integers(-1, 2, (3, 50, 1)) * np.spacing(np.float32(level))
+    x = jnp.asarray(np.float32(level) + noise.astype(np.float32))
+    for norm in (ReversibleNorm(1), *(WindowNorm(center=c, scale=s) for c in ("mean", "last") for s in ("std", "mad"))):
+        normalized, statistics = norm(x)
+        np.testing.assert_array_equal(normalized, 0.0)
+        np.testing.assert_allclose(norm.inverse(normalized, statistics), level, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("level", "step"), [(1e6, 1.0), (0.0, 1e-12), (1.0, 1e-5)])
+def test_small_differences_that_float32_holds_are_not_rounding(level, step):
+    x = jnp.asarray(level + step * np.arange(8.0), jnp.float32)[None, :, None]
+    normalized, _ = WindowNorm(center="mean", scale="std", epsilon=0.0)(x)
+    np.testing.assert_allclose(normalized[0, :, 0], (np.arange(8) - 3.5) / np.std(np.arange(8)), rtol=0.1)

@@ -53,3 +53,10 @@ def test_chunks_change_nothing(reverse: bool, remat: Any) -> None:
     expected = run(jnp.ones((1, 1)), xs)
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     assert float(expected[0][0, 0]) == float(expected[1][0 if reverse else -1, 0, 0])
+
+
+def test_a_gpu_takes_more_steps_at_a_time(monkeypatch):
+    assert recurrence.steps_unrolled(None) == 1
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert recurrence.steps_unrolled(None) == 8
+    assert recurrence.steps_unrolled(2) == 2

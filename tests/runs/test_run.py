@@ -311,8 +311,10 @@ def test_a_run_that_goes_on_with_fewer_devices_tells_how_it_is_split(tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["batch_shards"] == 2
 
 
-def test_a_resume_that_is_refused_leaves_every_checkpoint(config, tmp_path, data):
-    """Also of a run whose last check a longer one would not make."""
+@pytest.mark.parametrize("seconds", [0, 20])
+def test_a_resume_that_is_refused_leaves_every_checkpoint(seconds, config, tmp_path, data):
+    """Also of a run whose last check a longer one would not make, and of one that was saved at its end only."""
+    config = config.replace({"train.save_every_seconds": seconds})
     odd = config.replace({"train.max_steps": 30, "train.refit_all": False, "optimizer.schedule": "constant"})
     train_run(odd, tmp_path / "r", say=lambda _: None)
     before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from lstmjax import config
-from lstmjax.training.losses import LOSSES, absolute_error, huber, squared_error
+from lstmjax.errors import ConfigError
+from lstmjax.training.losses import LOSSES, elementwise
 
 PREDICTIONS = jnp.linspace(-3.0, 3.0, 13)
 TARGETS = jnp.roll(PREDICTIONS, 4) * 0.7
@@ -19,13 +20,13 @@ def test_every_loss_of_the_config_is_there():
 
 def test_squared_and_absolute_error_are_numpys():
     error = np.asarray(PREDICTIONS) - np.asarray(TARGETS)
-    np.testing.assert_allclose(squared_error(PREDICTIONS, TARGETS), error**2, rtol=1e-6)
-    np.testing.assert_allclose(absolute_error(PREDICTIONS, TARGETS), np.abs(error), rtol=1e-6)
+    np.testing.assert_allclose(elementwise("mse", PREDICTIONS, TARGETS), error**2, rtol=1e-6)
+    np.testing.assert_allclose(elementwise("mae", PREDICTIONS, TARGETS), np.abs(error), rtol=1e-6)
 
 
 @pytest.mark.parametrize("delta", [0.3, 1.0, 2.5])
 def test_huber_and_its_gradient_are_optaxs(delta):
-    ours = jax.jit(lambda p: huber(p, TARGETS, delta=delta).sum())
+    ours = jax.jit(lambda p: elementwise("huber", p, TARGETS, delta).sum())
     theirs = lambda p: optax.huber_loss(p, TARGETS, delta=delta).sum()  # noqa: E731
     np.testing.assert_allclose(ours(PREDICTIONS), theirs(PREDICTIONS), rtol=1e-6)
     np.testing.assert_allclose(jax.grad(ours)(PREDICTIONS), jax.grad(theirs)(PREDICTIONS), rtol=1e-6)
@@ -48,4 +49,13 @@ def test_gradients_are_those_of_finite_differences():
 @pytest.mark.parametrize("name", LOSSES)
 def test_shapes_that_would_broadcast_are_refused(name):
     with pytest.raises(ValueError, match=r"one shape, got \(4, 3\) and \(4, 1\)"):
-        LOSSES[name](jnp.ones((4, 3)), jnp.ones((4, 1)), 1.0)
+        elementwise(name, jnp.ones((4, 3)), jnp.ones((4, 1)), 1.0)
+
+
+def test_a_loss_of_ones_own_is_called_and_must_give_a_value_per_element():
+    def above(forecast, y):
+        return jnp.maximum(forecast - y, 0.0)
+
+    np.testing.assert_array_equal(elementwise(above, PREDICTIONS, TARGETS), above(PREDICTIONS, TARGETS))
+    with pytest.raises(ConfigError, match=r"<lambda> returned the shape \(\) for forecasts of the shape \(13,\)"):
+        elementwise(lambda forecast, y: jnp.mean(forecast - y), PREDICTIONS, TARGETS)

@@ -25,10 +25,15 @@ BASE = RunConfig().replace(
         "data.val_size": 12,
         "data.test_size": 0,
         "data.season_length": 4,
+        "model.name": "direct",
         "model.hidden_size": 3,
+        "model.instance_norm": "none",
+        "model.instance_scale": "none",
         "model.head_size": 2,
         "model.segment_size": 4,
         "optimizer.learning_rate": 0.05,
+        "optimizer.schedule": "constant",
+        "train.loss": "mse",
         "train.max_steps": 12,
         "train.batch_size": 16,
         "train.batch_shards": 1,
@@ -44,6 +49,7 @@ VALUES = {
     "model.highway": (False, True),
     "model.recall": (False, True),
     "model.residual_season": (None, 3),
+    "model.instance_scale": ("none", "mad"),
     "model.instance_rows": (None, 3),
     "optimizer.decay_rate": (0.9, 0.2),
     "optimizer.decay_steps": (1000, 2),
@@ -59,14 +65,16 @@ SETTINGS = {"optimizer.plateau_patience": {"optimizer.learning_rate": 3.0}}
 """What else it takes for an option to be seen where it acts: checks without an improvement."""
 
 ACT_ALWAYS = {
-    "data": """dataset path layout futr_path time_col id_col target_cols futr_exog hist_exog stat_exog calendar
-        weight_col freq season_length h input_size val_size test_size train_end val_end transform scaler gaps
+    "data": """dataset path layout sep decimal futr_path time_col time_format time_zone id_col target_cols futr_exog
+        hist_exog stat_exog calendar holidays weight_col freq season_length h input_size val_size test_size train_end
+        val_end transform clip_min scaler gaps
         step_size""",
-    "model": """name hidden_size num_layers dropout forget_bias residual instance_norm instance_scale series_embedding
+    "model": """name hidden_size num_layers dropout forget_bias residual instance_norm series_embedding
         alias""",
     "optimizer": "name learning_rate schedule warmup_steps weight_decay clip_norm clip_value",
-    "train": """max_steps batch_size val_check_steps early_stop_patience_steps loss seed batch_shards chunk_steps
-        refit_all""",
+    "train": """max_steps batch_size val_check_steps early_stop_patience_steps val_windows max_seconds loss seed
+        batch_shards chunk_steps
+        save_every_seconds refit_all""",
     "outputs": "plot_windows",
 }
 """All others. An option that is added goes here, or among `VALUES` and says in its field where it acts."""
@@ -75,7 +83,7 @@ ACT_ALWAYS = {
 def fields():
     for section in dataclasses.fields(RunConfig):
         for named in dataclasses.fields(typing.cast(type, section.type)):
-            yield f"{section.name}.{named.name}", named.metadata.get("only")
+            yield f"{section.name}.{named.name}", named.metadata["rules"].only
 
 
 ONLY = {name: only for name, only in fields() if only is not None}

@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from lstmjax import parallel
-from lstmjax.config import RunConfig
+from lstmjax.config import RunConfig, TrainConfig
 from lstmjax.data.panel import Panel
 from lstmjax.errors import Interrupted
 from lstmjax.forecaster.checkpoints import panel_digest
+from lstmjax.forecaster.resume import without_free
 from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.sweep.population import slots
 from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
 from lstmjax.sweep.population.halving import Halving
-from lstmjax.sweep.population.objective import DEFAULT_METRIC
 from lstmjax.sweep.population.population import Population, make_populations
 from lstmjax.sweep.population.ranking import Ranking
 from lstmjax.sweep.population.trial import Outcome, Trial
 from lstmjax.sweep.space.space import Space
-from lstmjax.training import Callback, Check, TrainResult, make_train
+from lstmjax.training import SCALED_MAE, Callback, Check, TrainResult, make_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,18 +56,18 @@ def train_block(
     seeds: int = 1,
     population: int | None = None,
     halving: Halving | None = None,
-    metric: str = DEFAULT_METRIC,
+    metric: str = SCALED_MAE,
     mapping: parallel.MappingName | None = None,
     network: NetworkMaker | None = None,
     state_dir: Path | None = None,
-    save_seconds: float = 60.0,
     should_stop: Callable[[], bool] = lambda: False,
     on_report: Callable[[Report], None] = lambda report: None,
 ) -> list[Outcome]:
     """Trains trials as populations, one for all trials that share a compiled program.
 
     Args:
-        base: all options that trials do not name. ``train.batch_shards`` is taken as 1: devices are for members.
+        base: all options that trials do not name. ``train.batch_shards`` is taken as 1: devices are for members. With
+            ``train.save_every_seconds`` the state is saved besides at rungs.
         panel: the data: ``load_source(base.data).panel(base.data)``, after ``with_dataset_settings``.
         space: what is searched; it decides what is traced, and by its longest lookback which validation windows count.
         trials: with numbers of their own; any number of them.
@@ -75,13 +75,12 @@ def train_block(
         population: members trained at once, at most; fewer where they do not fit the device's memory. Blocks of
             different sizes share compiled programs if this is the same. Default: all members of a population.
         halving: how trials are pruned. Default: not at all. Trials of all populations are ranked together.
-        metric: what trials are ranked by, lower is better: key of `lstmjax.sweep.population.objective.WEIGHTS`.
+        metric: what trials are ranked by, lower is better: one of `lstmjax.sweep.population.objective.metric_names`.
         mapping: see `parallel.over_members`. Default: by platform.
         network: a network of your own instead of that of ``config.model``: a class or function ``(spec: WindowSpec, *,
             rngs: nnx.Rngs)`` that makes an NNX module; called for every member.
         state_dir: folder of the checkpoints; if it holds some of the same block, that is resumed. The caller removes
             the folder after the outcomes are recorded.
-        save_seconds: seconds between checkpoints, besides those at rungs.
         should_stop: called after every chunk of steps.
         on_report: called after every validation check.
 
@@ -99,7 +98,7 @@ def train_block(
     checkpoints = None
     if state_dir is not None:
         description = {
-            "base": base.to_json(),
+            "base": without_free(base).to_json(),
             "space": space.to_json(),
             "trials": [[trial.number, json.dumps(trial.params)] for trial in trials],
             "halving": None if halving is None else dataclasses.asdict(halving),
@@ -110,9 +109,9 @@ def train_block(
         checkpoints = BlockCheckpoints(state_dir, description, populations)
     ranking = Ranking(trials, populations, refused, halving)
     training = _BlockTraining(
-        ranking, population, mapping or slots.default_mapping(), checkpoints, save_seconds, should_stop, on_report
+        ranking, population, mapping or slots.default_mapping(), checkpoints, base.train, should_stop, on_report
     )
-    training.run(base.train.max_steps, base.train.val_check_steps)
+    training.run()
     return [ranking.outcome(position) for position in range(len(trials))]
 
 
@@ -122,7 +121,7 @@ class _BlockTraining:
     at_once: int | None
     mapping: parallel.MappingName
     checkpoints: BlockCheckpoints | None
-    save_seconds: float
+    train: TrainConfig
     should_stop: Callable[[], bool]
     on_report: Callable[[Report], None]
 
@@ -132,9 +131,10 @@ class _BlockTraining:
         self.began = self.last_saved = time.monotonic()
         self.step, self.rate, self.ahead = 0, 0.0, 0
 
-    def run(self, max_steps: int, every: int) -> None:
+    def run(self) -> None:
         """Trains all trials, from rung to rung."""
-        brackets = self.ranking.brackets(max_steps, every)
+        max_steps = self.train.max_steps
+        brackets = self.ranking.brackets(max_steps, self.train.val_check_steps)
         done = self.ranking.rungs_done
         for stop in sorted({step for bracket, _ in brackets for step in bracket.steps} | {max_steps}):
             for population in self.ranking.populations:
@@ -227,7 +227,7 @@ class _BlockTraining:
         self.rate = check.steps_per_second * int(np.sum(check.active[list(places)]))
         self.ahead = int(np.sum(np.asarray(check.state.step)[list(places)] - population.steps[list(rows)]))
         self._report(None)
-        if self.checkpoints is not None and time.monotonic() - self.last_saved > self.save_seconds:
+        if self.checkpoints is not None and time.monotonic() - self.last_saved >= self.train.save_every_seconds:
             population.put(rows, check.state, places)
             self.ahead = 0
             self._save()

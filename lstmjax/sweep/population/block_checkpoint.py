@@ -11,6 +11,7 @@ import numpy as np
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import check_resumable
 from lstmjax.storage import checkpoint
+from lstmjax.storage.named_arrays import flatten, unflatten
 from lstmjax.sweep.population.population import Population
 
 _KEPT = 2  # checkpoints, in case the newest is damaged
@@ -48,7 +49,7 @@ class BlockCheckpoints:
         arrays: dict[str, Any] = {}
         for number, population in enumerate(self.populations):
             if population.state is not None:
-                arrays |= checkpoint.flatten(f"group{number}/state", population.state)
+                arrays |= flatten(f"group{number}/state", population.state)
                 arrays |= {f"group{number}/kept": population.kept, f"group{number}/seconds": population.seconds}
         checks = [[list(member.values()) for member in population.checks] for population in self.populations]
         metadata = {"block": self.block, "checks": checks, "decisions": dict(decisions)}
@@ -69,7 +70,7 @@ class BlockCheckpoints:
             found = stored.metadata["checks"][number]
             population.checks = [{line["step"]: line for line in member} for member in found]
             if f"group{number}/kept" in stored.arrays:
-                population.state = checkpoint.unflatten(f"group{number}/state", population.template(), stored.arrays)
+                population.state = unflatten(f"group{number}/state", population.template(), stored.arrays)
                 # Copies, as stored arrays cannot be written.
                 population.kept = np.array(stored.arrays[f"group{number}/kept"])
                 population.seconds = np.array(stored.arrays[f"group{number}/seconds"])

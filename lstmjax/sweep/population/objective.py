@@ -4,17 +4,14 @@ The default is the mean absolute error over the deviation of the training rows: 
 does not depend on a trial's scaler, loss or lookback.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float
 
 from lstmjax.data.prepare import Prepared
 from lstmjax.errors import ConfigError
-from lstmjax.evaluation.metrics import seasonal_scale
-from lstmjax.training import Measure, Objective, Units
-
-DEFAULT_METRIC = "scaled_mae"
+from lstmjax.evaluation.metrics import METRICS
+from lstmjax.evaluation.windows import seasonal_scales
+from lstmjax.training import SCALED_MAE, Measure, Objective, Units
 
 Weights = Float[np.ndarray, "N C"]
 
@@ -23,7 +20,7 @@ def make_objective(metric: str, data: Prepared) -> Objective:
     """Makes the objective for prepared data.
 
     Args:
-        metric: key of `WEIGHTS`.
+        metric: one of `metric_names`.
         data: split, scaled and windowed; its validation windows are what counts.
 
     Raises:
@@ -36,57 +33,42 @@ def make_objective(metric: str, data: Prepared) -> Objective:
     counts = _observed_targets(data)
     if not counts.any():
         raise ConfigError("there is no validation window to rank trials by: set data.val_size to at least data.h rows")
-    weights = WEIGHTS[metric](data, counts).astype(np.float32)
-    return Objective(Measure(metric, scaling.transform), Units(center, spread, weights))
+    measure = Measure(metric, scaling.transform, scaling.clip_min)
+    return Objective(measure, Units(center, spread, _weights(metric, data, counts).astype(np.float32)))
 
 
 def check_metric(metric: str) -> None:
     """Raises `ConfigError` for a metric that does not exist."""
-    if metric not in WEIGHTS:
-        raise ConfigError(f"metric is {metric!r}: expected one of {', '.join(WEIGHTS)}")
+    if metric not in metric_names():
+        raise ConfigError(f"metric is {metric!r}: expected one of {', '.join(metric_names())}")
 
 
-def _one(data: Prepared, counts: Weights) -> Weights:
-    return np.ones(counts.shape)
+def metric_names() -> list[str]:
+    """The metrics a sweep can rank by: those of evaluation, and the default."""
+    return [SCALED_MAE, *METRICS]
 
 
-def _by_deviation(data: Prepared, counts: Weights) -> Weights:
-    """1 / deviation of the training rows; 1 for a series that is constant there, or has no training rows."""
-    panel = data.panel
-    weights = np.ones(counts.shape)
-    for series, (begin, rows) in enumerate(zip(panel.offsets[:-1], data.split.train_end, strict=True)):
-        for channel, values in enumerate(panel.y[begin : begin + rows].T):
-            observed = values[~np.isnan(values)]
-            if len(observed) and observed.min() < observed.max():
-                weights[series, channel] = 1.0 / observed.std()
-    return weights
+def _weights(metric: str, data: Prepared, counts: Weights) -> Weights:
+    """The weight of an error by series and target, given how often each is an observed target."""
+    if metric == SCALED_MAE:
+        return 1.0 / data.scaling.y_deviation
+    return _by_season(metric, data, counts) if METRICS[metric].seasonal else np.ones(counts.shape)
 
 
-def _by_season(data: Prepared, counts: Weights) -> Weights:
-    """For MASE, a mean over series: each counts once, however many windows it has."""
-    panel, season = data.panel, data.config.season_length or 1
-    begins = zip(panel.offsets[:-1], data.split.train_end, strict=True)
-    scale = np.stack([seasonal_scale(panel.y[begin : begin + rows], season) for begin, rows in begins])
+def _by_season(metric: str, data: Prepared, counts: Weights) -> Weights:
+    """For MASE, a mean over series: each counts once, however many windows it has.
+
+    It is scaled by the training rows, which are those before the first validation target.
+    """
+    season = data.config.season_length or 1
+    scale = seasonal_scales(data.panel, data.split.train_end, season, forecast=np.asarray(data.validation.series))
     usable = (counts > 0) & (scale > 0)
     if not usable.any():
         raise ConfigError(
-            f"metric is 'mase', but in no series do training rows one season ({season} rows) apart differ: "
+            f"metric is {metric!r}, but in no series do training rows one season ({season} rows) apart differ: "
             "choose another metric, or a smaller data.season_length"
         )
     return np.where(usable, counts.sum() / usable.sum() / np.where(usable, counts * scale, 1.0), 0.0)
-
-
-WEIGHTS: dict[str, Callable[[Prepared, Weights], Weights]] = {
-    "scaled_mae": _by_deviation,
-    "mae": _one,
-    "mse": _one,
-    "rmse": _one,
-    "smape": _one,
-    "mase": _by_season,
-}
-"""The weight of an error by series and target, given how often each is an observed target; by the metric's name.
-`lstmjax.training.METRICS` has the errors. All but scaled_mae are those of `lstmjax.evaluation.metrics`; MASE is
-scaled by the training rows, which are those before the first validation target."""
 
 
 def _observed_targets(data: Prepared) -> Weights:

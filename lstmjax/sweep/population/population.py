@@ -17,12 +17,21 @@ from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.forecaster.checkpoints import state_template, training_summary
 from lstmjax.forecaster.fitted import Fitted, Trained
+from lstmjax.models.sizes import with_sizes
 from lstmjax.models.user_network import NetworkMaker, OwnBuilder, check_own_network, own_name
 from lstmjax.sweep.population.objective import make_objective
 from lstmjax.sweep.population.trial import Trial
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.space.traced import numbers, static_part
-from lstmjax.training import Hyperparameters, TrainingData, TrainResult, TrainState, functional
+from lstmjax.training import (
+    Hyperparameters,
+    TrainingData,
+    TrainResult,
+    TrainState,
+    evenly_spaced,
+    functional,
+    val_windows,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +127,10 @@ class Population:
     def fitted(self, row: int) -> Fitted:
         """The trained forecaster of a member."""
         member, result = self.members[row], self._result()
-        resolved = dataclasses.replace(member.config, data=self.prepared.config)
+        model, data = member.config.model, self.prepared
+        if isinstance(self.network, models.Builder):
+            model = with_sizes(model, data.spec, len(data.train.series))
+        resolved = dataclasses.replace(member.config, data=data.config, model=model)
         trained = Trained.of(
             self.prepared,
             # A copy, as a view of one member's weights would keep those of all in memory.
@@ -168,7 +180,8 @@ def make_populations(
     @functools.cache
     def prepared_as(config: DataConfig) -> tuple[Prepared, TrainingData]:
         prepared = prepare(panel, config, with_test=True)
-        prepared = prepared._replace(validation=common_windows(prepared.validation, longest))
+        held = evenly_spaced(common_windows(prepared.validation, longest), val_windows(base.train))
+        prepared = prepared._replace(validation=held)
         objective = make_objective(metric, prepared)
         return prepared, TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec, objective)
 
@@ -191,7 +204,7 @@ def make_populations(
     for config, members in members_of.items():
         try:
             prepared, data = prepared_as(config.data)
-            spec, model = prepared.spec, config.model
+            spec, model = prepared.spec, with_sizes(config.model, prepared.spec, len(prepared.train.series))
             builder = models.Builder(spec, model) if network is None else OwnBuilder(network, spec)
             functional(builder)  # raises where options contradict each other
             name = model.name if network is None else own_name(network)

@@ -10,27 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from lstmjax.config import DataConfig, RunConfig, check_name, controllers, option_names
+from lstmjax.config import RunConfig, check_name, controllers, option_names, rules
 from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.sweep.space.distribution import Distribution as Distribution
 from lstmjax.sweep.space.option_type import check_kind, with_none
 from lstmjax.sweep.space.traced import is_traced
-
-_SAME_DATA = "every trial is ranked on the same targets"
-UNSEARCHABLE = {
-    f"data.{field.name}": _SAME_DATA
-    for field in dataclasses.fields(DataConfig)
-    if field.name not in ("input_size", "transform", "scaler", "scaler_scope", "step_size")
-} | {
-    "model.alias": "it is a name",
-    "train.max_steps": "trials are compared after the same number of steps, and halving gives the best ones more",
-    "train.val_check_steps": "trials are compared at the same checks",
-    "train.chunk_steps": "it changes no trial",
-    "train.batch_shards": "in a sweep devices are for members, and batches stay whole",
-    "train.refit_all": "it changes no trial",
-    "outputs.plot_windows": "it changes no trial",
-}
-"""Options that cannot be searched, and why."""
 
 Point = dict[str, Any]
 
@@ -61,10 +45,8 @@ class Space:
         given = dict(self.parameters)
         for name, distribution in self.parameters:
             check_name(name, option_names())
-            if name in UNSEARCHABLE:
-                raise ConfigError(
-                    f"{name} cannot be part of a space, as {UNSEARCHABLE[name]}: give it among the run's options"
-                )
+            if (why := rules(name).unsearchable) is not None:
+                raise ConfigError(f"{name} cannot be part of a space, as {why}: give it among the run's options")
             check_kind(name, distribution)
         for name, distribution in self.parameters:
             for parent, allowed in distribution.when:

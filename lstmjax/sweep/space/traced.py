@@ -8,16 +8,15 @@ populations.
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from lstmjax.config import RunConfig
+from lstmjax.config import RunConfig, option_names, rules
 from lstmjax.sweep.space.distribution import Distribution
 from lstmjax.training import Hyperparameters
-from lstmjax.training.hyperparameters import OPTIONS
 
-NETWORK_OPTIONS = {"model.dropout": "dropout", "model.forget_bias": "forget_bias"}
-"""Options that the networks hold as `nn.Hyperparameter` variables, and those variables' paths."""
+TRACED = frozenset(name for name in option_names() if rules(name).sweep == "traced")
+"""Dotted names of the options that are traced, as their fields in `lstmjax.config` say."""
 
-TRACED = frozenset(OPTIONS) | frozenset(NETWORK_OPTIONS)
-"""Dotted names of the options that are traced."""
+NETWORK_OPTIONS = {name: name.removeprefix("model.") for name in sorted(TRACED) if name.startswith("model.")}
+"""Those that the networks hold as `nn.Hyperparameter` variables, and these variables' paths."""
 
 _STAND_IN = dict.fromkeys(NETWORK_OPTIONS, 0.5)
 """The values that a network is built with where they are traced: with 0.5 the network holds a variable, while a dropout

@@ -14,6 +14,7 @@ from typing import Any, Self
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.population.trial import Outcome, Trial
 from lstmjax.sweep.space.space import Space
@@ -194,7 +195,9 @@ class Study:
         where = f"{self.storage.name} holds a study {self.name!r}"
         if theirs is None:
             raise ConfigError(f"{where} that is not of lstmjax: name another --storage or --run-dir")
-        ours = json.loads(json.dumps(description))
+        ours, theirs = json.loads(json.dumps(description)), dict(theirs)
+        if "options" in theirs:  # in the form of this version, if an earlier one wrote them
+            theirs["options"] = json.loads(RunConfig.from_json(json.dumps(theirs["options"]), where).to_json())
         elsewhere = "or name another --run-dir (and --study, if there is a --storage)"
         if ours.keys() - {"network"} != theirs.keys() - {"network"}:  # each version compares in its own way
             raise ConfigError(

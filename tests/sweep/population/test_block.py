@@ -174,6 +174,7 @@ def test_without_validation_windows_there_is_nothing_to_rank_by(panel, small):
 
 
 def test_a_block_that_is_interrupted_resumes(halved, panel, small, tmp_path):
+    always, never = (small.base.replace({"train.save_every_seconds": seconds}) for seconds in (0, 1e9))
     trials, options = small.trials_at(RATES), {"halving": Halving(3), "state_dir": tmp_path / "state"}
     done = []
     for patience in (2, 4, 6, 100):
@@ -184,9 +185,7 @@ def test_a_block_that_is_interrupted_resumes(halved, panel, small, tmp_path):
             return len(calls) > patience
 
         try:
-            outcomes = small.train(
-                panel, trials, save_seconds=0.0, should_stop=stop, on_report=reports.append, **options
-            )
+            outcomes = small.train(panel, trials, base=always, should_stop=stop, on_report=reports.append, **options)
         except Interrupted:
             done.append(reports[-1].member_steps if reports else 0)
     assert len(done) == 3
@@ -196,7 +195,8 @@ def test_a_block_that_is_interrupted_resumes(halved, panel, small, tmp_path):
     def untouched(report):
         raise AssertionError("it was trained again")
 
-    alike(small.train(panel, trials, should_stop=lambda: True, on_report=untouched, **options), outcomes, small)
+    again = small.train(panel, trials, base=never, should_stop=lambda: True, on_report=untouched, **options)
+    alike(again, outcomes, small)
     with pytest.raises(CheckpointError, match="holds the checkpoints of other trials"):
         small.train(panel, trials[:3], **options)
 

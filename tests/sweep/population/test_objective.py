@@ -1,5 +1,7 @@
 """The number that trials are ranked by, against the metrics of evaluation, whatever the scaler."""
 
+import contextlib
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,13 +11,12 @@ from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import truth
 from lstmjax.data.prepare import prepare
 from lstmjax.data.scaling import unscale
+from lstmjax.data.table import DataWarning
 from lstmjax.data.transform import TRANSFORMS
 from lstmjax.data.windows import Windows, gather
 from lstmjax.evaluation import metrics
-from lstmjax.sweep.population.objective import WEIGHTS, make_objective
+from lstmjax.sweep.population.objective import make_objective, metric_names
 from lstmjax.sweep.population.population import common_windows
-from lstmjax.training import METRICS
-from lstmjax.training.objective import INVERSES
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,9 @@ def prepared(table, **options):
 
 def score(metric, data, forecast):
     """The objective of scaled forecasts of the validation windows, as a check computes it."""
-    objective = make_objective(metric, data)
+    left_out = pytest.warns(DataWarning, match=r"MASE leaves out .* over 8 rows: 'c' \('y' repeats itself\)$")
+    with left_out if metric == "mase" else contextlib.nullcontext():
+        objective = make_objective(metric, data)
     _, target = gather(data.arrays, data.validation, input_size=6, h=3)
     series = jnp.asarray(data.validation.series)
     errors = objective.measure.errors(jnp.asarray(forecast), target.y, objective.units, series)
@@ -60,7 +63,7 @@ def by_hand(metric, data, forecast):
     return getattr(metrics, metric)(y, forecast)
 
 
-@pytest.mark.parametrize("metric", WEIGHTS)
+@pytest.mark.parametrize("metric", metric_names())
 @pytest.mark.parametrize(
     "options",
     [{}, {"scaler": "minmax", "scaler_scope": "global"}, {"scaler": "none"}, {"transform": "log"}],
@@ -73,12 +76,11 @@ def test_metrics_are_those_of_evaluation(table, metric, options):
     assert score(metric, data, forecast) == pytest.approx(by_hand(metric, data, forecast), rel=1e-4)
 
 
-def test_the_metrics_have_errors_and_weights_and_the_transforms_inverses():
-    assert WEIGHTS.keys() == METRICS.keys()
-    assert INVERSES.keys() == TRANSFORMS.keys()
+def test_the_metrics_are_those_of_evaluation_and_the_transforms_are_undone_by_jax_too():
+    assert metric_names() == ["scaled_mae", *metrics.METRICS]
     values = np.array([0.5, 2.0])
-    for name, inverse in INVERSES.items():
-        np.testing.assert_allclose(inverse(jnp.asarray(TRANSFORMS[name].forward(values))), values, rtol=1e-6)
+    for transform in TRANSFORMS.values():
+        np.testing.assert_allclose(transform.inverse(jnp.asarray(transform.forward(values))), values, rtol=1e-6)
 
 
 def test_all_trials_are_validated_on_windows_that_the_longest_lookback_fits():

@@ -1,0 +1,70 @@
+"""What is warned of when targets are scaled: constant series, values below a bound, digits that float32 loses."""
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lstmjax.data.panel import Panel
+from lstmjax.data.rounding import constant
+from lstmjax.data.table import DataWarning, first_few
+
+Rows = Int[np.ndarray, " N"]
+"""How many of each series' rows count, from its first on."""
+Statistic = Float[np.ndarray, "N C"]
+
+_ROUNDED = 1e-3
+"""Part of a series' deviation that rounding to float32 may take before it is warned of."""
+
+
+def _columns(panel: Panel, rows: Rows) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yields series, target and the values observed in the first rows of the series, where there are some."""
+    for series, (begin, count) in enumerate(zip(panel.offsets[:-1], rows, strict=True)):
+        for target, column in enumerate(panel.y[begin : begin + count].T):
+            observed = column[~np.isnan(column)]
+            if len(observed):
+                yield series, target, observed
+
+
+def _warn(panel: Panel, found: list[tuple[int, int, str]], text: str) -> None:
+    """Warns of series and targets, each with what was found; ``text`` says of what, and where they stand in it."""
+    if found:
+        names = [f"{panel.ids[series]!r} ({panel.schema.channels[target]!r} {what})" for series, target, what in found]
+        warnings.warn(text.format(first_few(names)), DataWarning, stacklevel=5)
+
+
+def warn_constant(panel: Panel, rows: Rows) -> None:
+    """Warns of series that are constant over their first rows, but for rounding."""
+    columns = _columns(panel, rows)
+    found = [(series, target, f"is always {values[0]:g}") for series, target, values in columns if constant(values)]
+    _warn(panel, found, "constant over the training rows: {}")
+
+
+def warn_clipped(panel: Panel, clip_min: float | None) -> None:
+    """Warns where values were observed that no forecast can have."""
+    if clip_min is None or not (panel.y < clip_min).any():
+        return
+    lowest = ((series, target, values.min()) for series, target, values in _columns(panel, panel.lengths))
+    found = [(series, target, f"is {value:g} at its lowest") for series, target, value in lowest if value < clip_min]
+    _warn(panel, found, f"data.clip_min is {clip_min:g}, which no forecast is below, but observed values are: {{}}")
+
+
+def warn_rounded(panel: Panel, rows: Rows, center: Statistic, spread: Statistic, scaler: str) -> None:
+    """Warns where float32, in which a network computes, rounds away much of what the values of a series differ by.
+
+    Args:
+        panel: the data; its targets are transformed.
+        rows: (N,) rows of each series from which the statistics come.
+        center: (N, C) of the targets.
+        spread: (N, C) of the targets.
+        scaler: whose statistics they are.
+    """
+    found = []
+    for series, target, values in _columns(panel, rows):
+        scaled = (values - center[series, target]) / spread[series, target]
+        if np.abs(scaled - scaled.astype(np.float32)).max() > _ROUNDED * scaled.std() and not constant(values):
+            step = float(np.spacing(np.abs(scaled).max().astype(np.float32))) * spread[series, target]
+            found.append((series, target, f"in steps of {step:.3g}, with a deviation of {values.std():.3g}"))
+    hint = "data.scaler_scope series" if scaler != "none" else "data.scaler standard"
+    _warn(panel, found, f"float32, in which the network computes, rounds these series: {{}}; {hint} keeps what is lost")
