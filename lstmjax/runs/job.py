@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.config import RunConfig
+from lstmjax.data.categories import Categories
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source
 from lstmjax.data.summary import header
@@ -39,6 +40,13 @@ class Job:
     def sizes(self) -> str:
         """What was understood of the data, in one line: see `lstmjax.data.summary`."""
         return header(self.prepared)
+
+    def with_categories(self, categories: Categories | None) -> "Job":
+        """The same with the categories of covariates of text that other weights were trained with; None: its own."""
+        if categories is None or categories == self.prepared.scaling.categories:
+            return self
+        prepared = prepare(self.prepared.panel, self.prepared.config, with_test=True, categories=categories)
+        return dataclasses.replace(self, prepared=prepared)
 
 
 def absolute_paths(data: Any) -> Any:

@@ -96,7 +96,7 @@ def train_run(
     RunDirectory.check_free(directory, "run" if seeds is None else "seeds", overwrite=overwrite)
     config = dataclasses.replace(config, data=with_dataset_settings(config.data))
     job = make_job(config, seeds, network)
-    start = None if finetune_from is None else _starting_weights(finetune_from, job)
+    start, job = (None, job) if finetune_from is None else _starting_weights(finetune_from, job)
     say(job.sizes())
     with _new_directories(directory, job, overwrite=overwrite, finetuned_from=finetune_from) as (run, members):
         return _carry_out(run, members, job, None, start, callbacks, signals or Signals(), say)
@@ -147,6 +147,7 @@ def resume_run(
     with RunDirectory.reopen(directory, kind, into=into) as run:
         found = checkpoint_to_resume(run.path, stored, config, job)
         step = 0 if found is None else found.step
+        job = job.with_categories(None if found is None else found.metadata["scaling"].get("categories"))
         say(f"{job.sizes()}\nresuming after step {step} of {config.train.max_steps}")
         with _outputs_written(run.path):
             run.record_resume(config, step, len(job.seeds))
@@ -275,7 +276,9 @@ def _only_remarks(say: Callable[[str], None], seed: int) -> Callable[[str], None
     return lambda line: say(f"seed {seed}: {line}") if "\n" not in line else None
 
 
-def _starting_weights(directory: Path, job: Job) -> Weights:
-    weights = Forecaster.load(directory, network=job.network).fitted.forecasting.weights
-    check_start(weights, network_for(job.network, job.config, job.prepared.spec))
-    return weights
+def _starting_weights(directory: Path, job: Job) -> tuple[Weights, Job]:
+    """The weights of another run, and the job with the categories that they were trained with."""
+    trained = Forecaster.load(directory, network=job.network).fitted.forecasting
+    job = job.with_categories(trained.scaling.categories)
+    check_start(trained.weights, network_for(job.network, job.config, job.prepared.spec))
+    return trained.weights, job
