@@ -107,7 +107,7 @@ def main(benchmark: Benchmark) -> None:
         began, cpu = time.monotonic(), time.process_time()
         stop = StopAfter(benchmark.seconds)
         with tempfile.TemporaryDirectory() as folder, count_saves() as steps:
-            with new_run(Path(folder) / "run", resolved, prepared.panel, len(seeds)) as store:
+            with new_run(Path(folder) / "run", resolved, prepared, len(seeds)) as store:
                 train_members(resolved, None, prepared, seeds, store=store, callbacks=[stop])
             wall, cpu = time.monotonic() - began, time.process_time() - cpu
             first, each = save_seconds(Path(folder))

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.data.categories import Categories
 from lstmjax.data.panel import Panel
 from lstmjax.errors import CheckpointError
 from lstmjax.storage import checkpoint
@@ -80,14 +81,12 @@ def state_template(network: Network, optimizer: OptimizerConfig, config: TrainCo
         config: not used but for its seed.
         members: how many.
     """
-    _, first = functional(network)
     hyper = Hyperparameters.from_config(optimizer, config)
 
-    def one(key: Any) -> TrainState:
-        weights = first if isinstance(first, Weights) else first(key)
+    def first(weights: Weights) -> TrainState:
         return first_state(weights, optimizer.name, optimizer.schedule, hyper)
 
-    shapes = jax.eval_shape(one, jax.random.key(0))
+    shapes = jax.eval_shape(first, weights_template(network))
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), shapes)
 
 
@@ -134,17 +133,27 @@ def check_resumable(stored: checkpoint.Checkpoint, directory: Path | str) -> Non
         )
 
 
-def save_start(directory: Path, start: Weights) -> None:
+def save_start(directory: Path, start: Weights, categories: Categories) -> None:
     """Keeps the weights that a run was given to begin with.
 
     Args:
         directory: the run's.
         start: the weights.
+        categories: of the covariates of text, in the order in which the weights know them.
 
     Raises:
         CheckpointError: they cannot be written.
     """
-    checkpoint.save(directory / START, 0, flatten("weights", start), {})
+    checkpoint.save(directory / START, 0, flatten("weights", start), {"categories": dict(categories)})
+
+
+def start_categories(directory: Path | str) -> Categories | None:
+    """The categories of text covariates that a fine-tuned run has from the run it began with; None for other runs."""
+    start, states = (Path(directory) / name for name in (START, CHECKPOINTS))
+    if not checkpoint.steps(start):
+        return None
+    metadata = checkpoint.load(states if checkpoint.steps(states) else start).metadata
+    return metadata.get("scaling", metadata).get("categories")
 
 
 def stored_start(directory: Path, network: Network) -> Weights | None:

@@ -17,6 +17,7 @@ from lstmjax.forecaster.checkpoints import (
     SaveCheckpoints,
     Store,
     save_start,
+    stored_start,
     stored_state,
     training_summary,
 )
@@ -78,6 +79,8 @@ def train_members(
         Exception: what a callback raised; the state is saved.
     """
     made = network_for(network, config, prepared.spec)
+    if start is None and store is not None and store.stored is None:
+        start = stored_start(store.directory, made)  # of a run that was killed before its first state was saved
     if start is not None:
         check_start(start, made)
     source = made if start is None else functional(made)[0].merge(start)
@@ -103,7 +106,7 @@ def train_members(
         with contextlib.closing(SaveCheckpoints(store, arrays, metadata, config.train.save_every_seconds)) as saving:
             if start is not None and state is None:
                 # A run that is resumed before its first check must not draw its weights from the seed.
-                save_start(store.directory, start)
+                save_start(store.directory, start, prepared.scaling.categories)
                 state = run(0, callbacks=[saving]).state
             # Saved last: what is saved is in the log, and was seen by all callbacks.
             result = run(until, state=state, callbacks=[MetricsLogs(store), *callbacks, saving])
@@ -155,7 +158,7 @@ def fit_members(
             stacklevel=4,
         )
     start = None if trained is None else starting_weights(trained, network, config, prepared)
-    with new_run(directory, config, prepared.panel, len(seeds)) as store:
+    with new_run(directory, config, prepared, len(seeds), start) as store:
         asked: dict[str, Any] = {"until": until, "start": start, "store": store, "callbacks": callbacks, "loss": loss}
         return train_members(config, network, prepared, seeds, **asked)
 

@@ -9,11 +9,19 @@ from typing import Any
 
 from lstmjax.config import RunConfig, option_fields, option_names, rules
 from lstmjax.data.build import panel_from_table
-from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source
 from lstmjax.errors import CheckpointError, ConfigError
-from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, PREFIX, Store, check_resumable, panel_digest
+from lstmjax.forecaster.checkpoints import (
+    CHECKPOINTS,
+    LOG_FILE,
+    PREFIX,
+    Store,
+    check_resumable,
+    panel_digest,
+    save_start,
+    start_categories,
+)
 from lstmjax.forecaster.fitted import versions
 from lstmjax.forecaster.network import UserNetwork, check_network
 from lstmjax.forecaster.own_loss import check_loss
@@ -22,19 +30,23 @@ from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config, wri
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
+from lstmjax.training import Weights
 from lstmjax.training.losses import OwnLoss
 from lstmjax.training.schedules import STRETCHED
 
 
 @contextlib.contextmanager
-def new_run(directory: Path | str | None, config: RunConfig, panel: Panel, members: int = 1) -> Iterator[Store | None]:
+def new_run(
+    directory: Path | str | None, config: RunConfig, prepared: Prepared, members: int = 1, start: Weights | None = None
+) -> Iterator[Store | None]:
     """A new folder for this process alone, with the options in it.
 
     Args:
         directory: where; None: nothing is written.
         config: the options, from `resolved_config`.
-        panel: the data.
+        prepared: the data.
         members: members trained together.
+        start: weights to begin with; saved before the options, which a resume needs.
 
     Yields:
         Where to save.
@@ -49,7 +61,9 @@ def new_run(directory: Path | str | None, config: RunConfig, panel: Panel, membe
         taken = any((Path(directory) / name).exists() for name in (CONFIG_FILE, LOG_FILE))
         if taken or checkpoint.steps(Path(directory) / CHECKPOINTS):
             raise CheckpointError(f"{directory} holds a run already: resume it, or name another folder")
-        digest = panel_digest(panel)
+        digest = panel_digest(prepared.panel)
+        if start is not None:
+            save_start(Path(directory), start, prepared.scaling.categories)
         write_file(
             Path(directory) / RUN_FILE, json.dumps({"versions": versions(), "data_sha256": digest}, indent=2) + "\n"
         )
@@ -106,9 +120,7 @@ def old_run(
         found = checkpoint_to_resume(directory, stored, agreed, **asked)
         write_config(directory, agreed)
         store = Store(Path(directory), digest, found, _logs(directory, len(seeds)))
-        # A run that began with the weights of another has the other's categories.
-        categories = None if found is None else found.metadata["scaling"].get("categories")
-        yield agreed, prepare(panel, agreed.data, with_test=False, categories=categories), store
+        yield agreed, prepare(panel, agreed.data, with_test=False, categories=start_categories(directory)), store
 
 
 def _logs(directory: Path | str, members: int) -> tuple[Path, ...]:

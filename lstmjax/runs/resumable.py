@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from lstmjax.config import RunConfig
-from lstmjax.data.categories import Categories
 from lstmjax.errors import CheckpointError
 from lstmjax.forecaster import resume
-from lstmjax.forecaster.checkpoints import CHECKPOINTS, START
+from lstmjax.forecaster.checkpoints import START
 from lstmjax.forecaster.run_kind import read_description, seeds_of
 from lstmjax.runs.job import Job
 from lstmjax.storage import checkpoint
@@ -46,20 +45,11 @@ def checkpoint_to_resume(
     return found
 
 
-def trained_categories(directory: Path | str) -> Categories | None:
-    """The categories of text covariates that a fine-tuned run has from the run it began with; None for other runs."""
-    checkpoints = Path(directory) / CHECKPOINTS
-    if read_description(Path(directory)).get("finetuned_from") is None or not checkpoint.steps(checkpoints):
-        return None
-    found: Categories | None = checkpoint.load(checkpoints).metadata["scaling"].get("categories")
-    return found
-
-
 def _check_origin(directory: Path, origin: str | None, found: checkpoint.Checkpoint | None, config: RunConfig) -> None:
     """Refuses to resume a fine-tuned run where the weights it began with are needed and missing."""
     if origin is None:
         return
-    if found is None:
+    if found is None and not checkpoint.steps(directory / START):
         raise CheckpointError(
             f"{directory} was killed before the weights it starts with were saved: begin again with "
             f"--overwrite --finetune-from {origin}"

@@ -18,7 +18,7 @@ from lstmjax.data.panel import Panel
 from lstmjax.data.source import with_dataset_settings
 from lstmjax.errors import ConfigError, Interrupted
 from lstmjax.forecaster import Forecaster
-from lstmjax.forecaster.checkpoints import LOG_FILE, Store
+from lstmjax.forecaster.checkpoints import LOG_FILE, Store, start_categories
 from lstmjax.forecaster.finetune import in_trained_order, starting_weights
 from lstmjax.forecaster.fit import train_members
 from lstmjax.forecaster.fitted import Fitted
@@ -30,7 +30,7 @@ from lstmjax.runs.decoration import Tracker, heard
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import Job, make_job
 from lstmjax.runs.outputs import Outputs, outputs_written, write_outputs
-from lstmjax.runs.resumable import checkpoint_to_resume, trained_categories
+from lstmjax.runs.resumable import checkpoint_to_resume
 from lstmjax.runs.seeds import write_seeds
 from lstmjax.runs.signals import Signals
 from lstmjax.storage import checkpoint
@@ -155,7 +155,7 @@ def resume_run(
     config = stored if config is None else agreed_config(stored, config, directory)
     if kind == "seeds" and seeds is None:
         seeds = len(seeds_of(directory))
-    job = make_job(config, seeds, network, loss, categories=trained_categories(directory))
+    job = make_job(config, seeds, network, loss, categories=start_categories(directory))
     if into is not None:
         checkpoint_to_resume(directory, stored, config, job)  # before anything is copied
     with RunDirectory.reopen(directory, kind, into=into) as run:

@@ -310,8 +310,11 @@ class TestFinetune:
         for step in checkpoint.steps(tmp_path / "r" / CHECKPOINTS)[1:]:
             checkpoint.remove(tmp_path / "r" / CHECKPOINTS, step)
         assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS) == [0]
-        Forecaster().resume(tmp_path / "r", table)
-        assert_same_end(tmp_path / "r", tmp_path / "tuned")
+        shutil.copytree(tmp_path / "r", tmp_path / "sooner")
+        shutil.rmtree(tmp_path / "sooner" / CHECKPOINTS)
+        for killed in ("r", "sooner"):
+            Forecaster().resume(tmp_path / killed, table)
+            assert_same_end(tmp_path / killed, tmp_path / "tuned")
 
     def test_a_network_of_another_shape_is_refused(self, whole, table):
         with pytest.raises(ConfigError, match=r"trained network's \S+ has shape .*, the new one's has"):
