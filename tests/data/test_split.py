@@ -50,9 +50,9 @@ def test_timestamps_are_the_last_of_their_part(series_of):
         ({"train_end": "", "val_end": "2024-01-02"}, r"data\.train_end is '': expected a timestamp"),
         (
             {"train_end": "01/02/2024", "val_end": "2024-01-02"},
-            r"train_end is '01/02/2024' \(could have the day or the month",
+            r"is '01/02/2024' \(the day or the month could come first",
         ),
-        ({"train_end": "Jan-24", "val_end": "2024-01-02"}, r"train_end is 'Jan-24' \(have a year of two digits"),
+        ({"train_end": "Jan-24", "val_end": "2024-01-02"}, r"train_end is 'Jan-24' \(the year has two digits"),
         ({"train_end": "2024-01-01T09:00Z", "val_end": "2024-01-02"}, r"data\.train_end .* leave its time zone out"),
         (
             {"train_end": "2024-01-01 15:00", "val_end": "2024-01-01 10:00"},

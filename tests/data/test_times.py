@@ -249,7 +249,7 @@ def test_the_doubled_hour_asks_for_the_time_zone(day, minutes):
     )
     table = table.assign(y=np.arange(300.0))
     with pytest.raises(
-        DataError, match="clocks show .* twice, because summer time ends, e.g. in .*: name .* data.time_zone"
+        DataError, match="clocks show this hour twice, because summer time ends, e.g. in .*: name .*data.time_zone"
     ):
         panel_from_table(table, DataConfig())
     for order in (table, table.iloc[::-1]):
