@@ -237,12 +237,12 @@ def sorted_rows(read: Table, rows: Rows, config: DataConfig) -> Table:
 def _two_at_one_time(read: Table, rows: Rows, second: int, config: DataConfig) -> DataError:
     """The error of two rows with one time, with what may be the reason."""
     pair = sorted([second - 1, second], key=lambda row: int(rows.number[row]))
-    time = pd.Timestamp(int(rows.wall[second]), unit="us")
-    zones = zones_that_repeat(time) if read.zone is None and not read.integer and time != time.normalize() else []
+    local = read.zone is None and not read.integer and rows.wall[second] % DAY
+    zones = zones_that_repeat(pd.Timestamp(int(rows.wall[second]), unit="us")) if local else []
     if zones:
         what = (
-            f": clocks show {time} twice, because summer time ends, e.g. in {', '.join(zones)}: name the time zone by "
-            "data.time_zone"
+            f": clocks show this hour twice, because summer time ends, e.g. in {', '.join(zones)}: name the zone of "
+            "the times by data.time_zone"
         )
     elif config.time_zone is not None:
         what = (

@@ -8,6 +8,7 @@ from jaxtyping import Int64
 
 from lstmjax.config import DataConfig
 from lstmjax.data.panel import Panel
+from lstmjax.data.time_text import UnclearTimesError, read_format, read_text
 from lstmjax.data.zones import zone
 from lstmjax.errors import ConfigError, DataError
 
@@ -97,13 +98,7 @@ def _time(config: DataConfig, name: str, panel: Panel) -> Any:
             raise ConfigError(
                 f"data.{name} is {text!r}: expected a whole number, as in column {schema.time_col!r}"
             ) from None
-    time: Any
-    try:
-        time = pd.Timestamp(text)
-    except ValueError:
-        time = pd.NaT
-    if time is pd.NaT:  # also for an empty text
-        raise ConfigError(f"data.{name} is {text!r}: expected a timestamp such as 2024-01-31 00:30:00")
+    time = _timestamp(text, panel.form.time_format, f"data.{name} is {text!r}")
     if time.tzinfo is not None and schema.time_zone is None:
         raise ConfigError(f"data.{name} is {text!r}: leave its time zone out, column {schema.time_col!r} has none")
     if time.tzinfo is not None or schema.time_zone is None:
@@ -115,3 +110,21 @@ def _time(config: DataConfig, name: str, panel: Panel) -> Any:
             "UTC, as in 2024-10-27 02:30+01:00"
         )
     return localized
+
+
+def _timestamp(text: str, form: str | None, option: str) -> pd.Timestamp:
+    """Reads an option as the column of times is read: by its format, or where it can mean one thing only."""
+    cells = np.array([text.strip()], object)
+    reading = None
+    try:
+        if form is not None and "%" in form:
+            reading = read_format(cells, form)
+        if cells[0] and (reading is None or reading.times.isna().any()):
+            reading = read_text(cells)
+    except UnclearTimesError as unclear:
+        raise ConfigError(f"{option} ({unclear}): write it as 2024-01-31 00:30:00") from None
+    except ValueError:
+        reading = None
+    if reading is None or reading.times.isna().any():
+        raise ConfigError(f"{option}: expected a timestamp such as 2024-01-31 00:30:00")
+    return reading.times[0]

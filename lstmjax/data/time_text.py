@@ -35,7 +35,7 @@ _DATES = {
 """Forms of whole dates, and what their parts can mean: Y a year of four digits, n a number, b a month's name, c eight
 digits."""
 
-_TWO_DIGITS, _NO_PART = "have a year of two digits", "lack a part of the date"
+_TWO_DIGITS, _NO_PART = "the year has two digits", "a part of the date is missing"
 _DOUBTFUL = {
     "n n n": (_TWO_DIGITS, ("d m y", "m d y", "y m d")),
     "n b n": (_TWO_DIGITS, ("d b y", "y b d")),
@@ -107,7 +107,7 @@ def read_text(texts: Texts) -> Reading:
     best = read[int(np.argmin(wrong))]
     if shape == "n n Y" and wrong[0] == wrong[1] == 0:
         raise UnclearTimesError(
-            f"could have the day or the month first: {_readings(texts, [str(each.form) for each in read])}"
+            f"the day or the month could come first: {_readings(texts, [str(each.form) for each in read])}"
         )
     return best
 

@@ -160,7 +160,7 @@ def _of_text(
             reading = read_text(texts)
         except UnclearTimesError as unclear:
             raise DataError(
-                f"{where}: {', '.join(map(repr, texts[:3].tolist()))} {unclear}: say what they are by "
+                f"{where}: {', '.join(map(repr, texts[:3].tolist()))}: {unclear}: say what they are by "
                 "data.time_format, or write them as 2024-01-31"
             ) from None
         except ValueError:

@@ -117,8 +117,7 @@ class Forecaster:
             val_size: rows at the end of each series to validate on, 0 for none. Default: ``data.val_size``. Test rows
                 are held out only where ``data.test_size`` or ``data.val_end`` says so.
             futr_df: known-future covariates beyond the last observed row, for `predict`.
-            directory: a new folder for checkpoints, every ``train.save_every_seconds``, for `resume` and `load`.
-                Default: nothing is written.
+            directory: a new folder for checkpoints, for `resume` and `load`. Default: nothing is written.
             callbacks: called as training goes, see `lstmjax.training.Callback`.
 
         After an error the forecaster is as it was before.
@@ -205,8 +204,7 @@ class Forecaster:
         Args:
             df: a table to forecast from, with the columns and the frequency of the training data; its series may be
                 others. Default: the last rows that `fit` was given.
-            futr_df: known-future covariates of those ``h`` rows, unless the table has them as rows with an empty
-                target.
+            futr_df: known-future covariates of those ``h`` rows, unless rows with an empty target have them.
 
         Returns:
             A table with the id column, ``target`` if there are several, the time column, and the forecast in the

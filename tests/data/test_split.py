@@ -48,6 +48,11 @@ def test_timestamps_are_the_last_of_their_part(series_of):
     [
         ({"train_end": "soon", "val_end": "2024-01-02"}, r"data\.train_end is 'soon': expected a timestamp"),
         ({"train_end": "", "val_end": "2024-01-02"}, r"data\.train_end is '': expected a timestamp"),
+        (
+            {"train_end": "01/02/2024", "val_end": "2024-01-02"},
+            r"is '01/02/2024' \(the day or the month could come first",
+        ),
+        ({"train_end": "Jan-24", "val_end": "2024-01-02"}, r"train_end is 'Jan-24' \(the year has two digits"),
         ({"train_end": "2024-01-01T09:00Z", "val_end": "2024-01-02"}, r"data\.train_end .* leave its time zone out"),
         (
             {"train_end": "2024-01-01 15:00", "val_end": "2024-01-01 10:00"},
@@ -94,3 +99,12 @@ def test_a_time_that_clocks_show_twice_or_never_needs_an_offset():
     for text, rows in (("2024-10-27 02:30+02:00", 27), ("2024-10-27 02:30+01:00", 28)):
         config = DataConfig(h=4, train_end=text, val_end="2024-10-28")
         assert split_panel(panel, config, with_test=True)[0].train_end.tolist() == [rows]
+
+
+def test_the_ends_of_the_parts_are_written_as_the_column_is():
+    times = pd.date_range("2024-01-20", periods=40)
+    table = pd.DataFrame({"ds": times.strftime("%d/%m/%Y"), "y": np.arange(40.0)})
+    for form in ("%d/%m/%Y", "%Y-%m-%d", "%d %b %Y"):
+        config = DataConfig(h=2, train_end=times[19].strftime(form), val_end=times[29].strftime(form))
+        split, *_ = split_panel(panel_from_table(table, config), config, with_test=True)
+        assert [part.tolist() for part in split] == [[20], [30], [40]]

@@ -41,18 +41,18 @@ def refusal(cells, form=None, **options):
     [
         (
             MONTHS.strftime("%d/%m/%Y"),
-            ["day or the month first", "%d/%m/%Y they are 1960-01-01, 1960-02-01", "%m/%d/%Y"],
+            ["day or the month could come first", "%d/%m/%Y they are 1960-01-01, 1960-02-01", "%m/%d/%Y"],
         ),
-        (MONTHS.strftime("%m-%d-%Y"), ["day or the month first", "%m-%d-%Y they are"]),
-        (MONTHS.strftime("%d.%m.%Y %H:%M"), ["day or the month first", "%d.%m.%Y %H:%M"]),
-        (MONTHS.strftime("%b-%y"), ["year of two digits", "'Jan-60'", "as %b-%y they are 2060-01-01"]),
-        (DAYS.strftime("%d/%m/%y"), ["year of two digits", "as %d/%m/%y they are 2024-01-25"]),
-        (DAYS.strftime("%d %b %y"), ["year of two digits"]),
-        (DAYS.strftime("%B %Y"), ["lack a part", "as %B %Y they are 2024-01-01"]),
-        ([f"{y}-{m:02d}" for y in (1, 2, 3) for m in range(1, 13)], ["lack a part of the date", "'1-01'"]),
-        (DAYS.strftime("%d %B"), ["lack a part"]),
-        (MONTHS.strftime("%H:%M"), ["lack a part"]),
-        (MONTHS.strftime("%Y/%m"), ["lack a part", "as %Y/%m they are 1960-01-01"]),
+        (MONTHS.strftime("%m-%d-%Y"), ["day or the month could come first", "%m-%d-%Y they are"]),
+        (MONTHS.strftime("%d.%m.%Y %H:%M"), ["day or the month could come first", "%d.%m.%Y %H:%M"]),
+        (MONTHS.strftime("%b-%y"), ["the year has two digits", "'Jan-60'", "as %b-%y they are 2060-01-01"]),
+        (DAYS.strftime("%d/%m/%y"), ["the year has two digits", "as %d/%m/%y they are 2024-01-25"]),
+        (DAYS.strftime("%d %b %y"), ["the year has two digits"]),
+        (DAYS.strftime("%B %Y"), ["a part of the date is missing", "as %B %Y they are 2024-01-01"]),
+        ([f"{y}-{m:02d}" for y in (1, 2, 3) for m in range(1, 13)], ["a part of the date is missing", "'1-01'"]),
+        (DAYS.strftime("%d %B"), ["a part of the date is missing"]),
+        (MONTHS.strftime("%H:%M"), ["a part of the date is missing"]),
+        (MONTHS.strftime("%Y/%m"), ["a part of the date is missing", "as %Y/%m they are 1960-01-01"]),
         (
             DAYS.strftime("%Y%m%d").astype(int),
             ["20240125", "look like dates", "as %Y%m%d they are 2024-01-25", "20240214"],
@@ -249,7 +249,7 @@ def test_the_doubled_hour_asks_for_the_time_zone(day, minutes):
     )
     table = table.assign(y=np.arange(300.0))
     with pytest.raises(
-        DataError, match="clocks show .* twice, because summer time ends, e.g. in .*: name .* data.time_zone"
+        DataError, match="clocks show this hour twice, because summer time ends, e.g. in .*: name .*data.time_zone"
     ):
         panel_from_table(table, DataConfig())
     for order in (table, table.iloc[::-1]):
