@@ -169,8 +169,8 @@ def _forecaster(run: Path) -> Any:
 
 def evaluate(command: Evaluate) -> None:
     """``lstmjax evaluate``."""
+    from lstmjax.runs.csv_file import write_table
     from lstmjax.runs.description import as_json
-    from lstmjax.runs.directory import write_table
     from lstmjax.runs.outputs import metrics_table
 
     forecaster = _forecaster(command.run)
@@ -186,7 +186,7 @@ def evaluate(command: Evaluate) -> None:
 def predict(command: Predict) -> None:
     """``lstmjax predict``."""
     from lstmjax.data.table import read_table
-    from lstmjax.runs.directory import csv_options, write_table
+    from lstmjax.runs.csv_file import csv_options, write_table
 
     forecaster = _forecaster(command.run)
     if command.data.path is not None:
