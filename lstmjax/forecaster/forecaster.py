@@ -216,7 +216,7 @@ class Forecaster:
             DataError: the table cannot be used, or future covariates are missing.
         """
         panel = panel_to_forecast(self.fitted, df, futr_df)
-        return in_kind(self.predict_panel(panel), panel.form.frame)
+        return in_kind(self.predict_panel(panel), panel.form.frame, df)
 
     def predict_panel(self, panel: Panel) -> pd.DataFrame:
         """`predict` for a panel."""
@@ -238,7 +238,7 @@ class Forecaster:
             DataError: the table cannot be used, or has no whole window of unseen rows.
         """
         panel = self.panel(df)
-        return in_kind(self.evaluate_panel(panel).table, panel.form.frame)
+        return in_kind(self.evaluate_panel(panel).table, panel.form.frame, df)
 
     def metrics(
         self, df: pd.DataFrame, *, by: str | None = None, own: Mapping[str, OwnMetric] | None = None
