@@ -16,6 +16,7 @@ from lstmjax.forecaster.forecaster import Forecaster
 SMALL = [
     "--data.h=6",
     "--data.input-size=24",
+    "--model.name=direct",
     "--model.hidden-size=8",
     "--model.head-size=0",
     "--train.max-steps=10",
