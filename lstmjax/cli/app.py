@@ -110,22 +110,17 @@ def train(command: Train) -> None:
         seeds = "" if command.seeds is None else f" --seeds {command.seeds}"
         return f"resume with: lstmjax train --resume {shlex.quote(str(directory))}{seeds}"
 
-    with Signals(farewell) as signals:
-        from lstmjax import parallel
+    with _until_a_signal(farewell) as signals:
         from lstmjax.runs.directory import default_path
         from lstmjax.runs.run import resume_run, train_run
 
-        parallel.configure_devices()
         directory = directory or default_path()
         asked: dict[str, Any] = {"seeds": command.seeds, "signals": signals}
-        try:
-            if command.resume is not None:
-                resume_run(command.resume, command.options, into=command.run_dir, **asked)
-            else:
-                asked |= {"overwrite": command.overwrite, "finetune_from": command.finetune_from}
-                train_run(command.options, directory, **asked)
-        except Interrupted as stopped:
-            signals.leave(str(stopped))
+        if command.resume is not None:
+            resume_run(command.resume, command.options, into=command.run_dir, **asked)
+        else:
+            asked |= {"overwrite": command.overwrite, "finetune_from": command.finetune_from}
+            train_run(command.options, directory, **asked)
 
 
 def sweep(command: Sweep) -> None:
@@ -136,35 +131,49 @@ def sweep(command: Sweep) -> None:
         return f"resume with {shlex.join(again)}"
 
     directory = command.run_dir
-    with Signals(farewell) as signals:
-        from lstmjax import parallel
+    with _until_a_signal(farewell) as signals:
         from lstmjax.runs.directory import default_path
         from lstmjax.sweep.search import run
         from lstmjax.sweep.space import Space
 
-        parallel.configure_devices()
         space = Space.from_toml(command.space)
         given = {name for name, _ in space.parameters}
         inert = {name: why for name, why in command.options.inert().items() if given.isdisjoint(controllers(name))}
         check_typed(sys.argv[1:], inert=inert | dict.fromkeys(space.names, "it is searched"))
         directory = directory or default_path()
         signals.arm()
+        run(command.space, command.options, directory, command.search, should_stop=signals.requested)
+
+
+@contextlib.contextmanager
+def _until_a_signal(farewell: Callable[[], str]) -> Iterator[Signals]:
+    """Listens to signals while JAX is imported and a run is at work; one that has ended it gives the exit status."""
+    with Signals(farewell) as signals:
+        from lstmjax import parallel
+
+        parallel.configure_devices()
         try:
-            run(command.space, command.options, directory, command.search, should_stop=signals.requested)
+            yield signals
         except Interrupted as stopped:
             signals.leave(str(stopped))
 
 
-def evaluate(command: Evaluate) -> None:
-    """``lstmjax evaluate``."""
+def _forecaster(run: Path) -> Any:
+    """The trained forecaster in a run directory."""
     from lstmjax import parallel
     from lstmjax.forecaster import Forecaster
+
+    parallel.configure_devices()
+    return Forecaster.load(run)
+
+
+def evaluate(command: Evaluate) -> None:
+    """``lstmjax evaluate``."""
     from lstmjax.runs.csv_file import write_table
     from lstmjax.runs.description import as_json
     from lstmjax.runs.outputs import metrics_table
 
-    parallel.configure_devices()
-    forecaster = Forecaster.load(command.run)
+    forecaster = _forecaster(command.run)
     evaluation = forecaster.evaluate_panel(_panel(forecaster, command.data))
     if command.out is not None:
         write_table(evaluation.table, command.out)
@@ -176,13 +185,10 @@ def evaluate(command: Evaluate) -> None:
 
 def predict(command: Predict) -> None:
     """``lstmjax predict``."""
-    from lstmjax import parallel
     from lstmjax.data.table import read_table
-    from lstmjax.forecaster import Forecaster
     from lstmjax.runs.csv_file import csv_options, write_table
 
-    parallel.configure_devices()
-    forecaster = Forecaster.load(command.run)
+    forecaster = _forecaster(command.run)
     if command.data.path is not None:
         forecast = forecaster.predict_panel(_panel(forecaster, command.data))
     else:
@@ -208,12 +214,9 @@ def check(command: Check) -> None:
 
 def export(command: Export) -> None:
     """``lstmjax export``."""
-    from lstmjax import parallel
-    from lstmjax.forecaster import Forecaster
     from lstmjax.forecaster.export import export as write_export
 
-    parallel.configure_devices()
-    for path in write_export(Forecaster.load(command.run), command.out):
+    for path in write_export(_forecaster(command.run), command.out):
         print(path)
 
 

@@ -17,6 +17,7 @@ from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.rows import Known, covariates_of
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.data.table import DataWarning
+from lstmjax.errors import one_line
 
 _YEARS = (1900, 2100)
 _LISTED = 10
@@ -183,7 +184,12 @@ def as_text(summary: dict[str, Any]) -> str:
     """Writes a summary for people, one line per fact, to fit on one screen."""
 
     def some(items: list[str]) -> str:
-        return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "") if items else "none"
+        return (
+            ", ".join(one_line(item, limit=60) for item in items[:5])
+            + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+            if items
+            else "none"
+        )
 
     roles, parts, windows = summary["roles"], summary["parts"], summary["windows"]
     known = {name: some(columns) for name, columns in roles.items() if isinstance(columns, list) and columns}
@@ -220,8 +226,9 @@ def as_text(summary: dict[str, Any]) -> str:
         ),
         *(("warning", text) for text in summary["warnings"]),
     ]
-    width = max(len(name) for name, _ in lines) + 2
-    return "".join(f"{name:<{width}}{value}\n" for name, value in lines)
+    shown = [(one_line(name, limit=60), one_line(value)) for name, value in lines]  # names may hold line breaks
+    width = max(len(name) for name, _ in shown) + 2
+    return "".join(f"{name:<{width}}{value}\n" for name, value in shown)
 
 
 def summarize_source(config: DataConfig) -> dict[str, Any]:

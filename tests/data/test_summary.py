@@ -140,3 +140,12 @@ def test_the_header_counts_no_rows_that_only_the_calendar_knows():
     data = lstmjax.config.DataConfig(h=36, input_size=8, val_size=36, test_size=0, calendar=("hour",))
     line = header(prepare(panel_from_table(frame, data), data, with_test=False))
     assert line.startswith("100 rows, 1 series, every h, 2024-01-01 00:00:00 to 2024-01-05 03:00:00; windows: ")
+
+
+def test_names_with_line_breaks_and_escapes_leave_one_line_per_fact():
+    name = "a\nb\x1b[31m"
+    table = pd.DataFrame({"unique_id": name, "ds": range(60), "y": np.ones(60), "x\ty": "p\rq"})
+    config = lstmjax.config.DataConfig(h=4, input_size=8, stat_exog=("x\ty",))
+    text = as_text(summarize(table, config))
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "a\\nb\\x1b[31m" in text

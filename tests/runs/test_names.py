@@ -23,6 +23,7 @@ SMALL = {
     "data.h": 2,
     "data.input_size": 4,
     "model.hidden_size": 2,
+    "model.name": "direct",
     "model.head_size": 0,
     "train.max_steps": 2,
     "train.val_check_steps": 1,

@@ -12,6 +12,7 @@ OPTIONS = {
     "data.input_size": 4,
     "data.target_cols": ["a", "b"],
     "model.hidden_size": 2,
+    "model.name": "direct",
     "model.head_size": 0,
     "train.max_steps": 2,
     "train.val_check_steps": 1,

@@ -20,6 +20,7 @@ OPTIONS = {
     "data.h": 6,
     "data.input_size": 12,
     "model.hidden_size": 4,
+    "model.name": "direct",
     "model.head_size": 0,
     "train.batch_size": 16,
     "train.max_steps": 20,

@@ -28,6 +28,7 @@ OPTIONS = [
     "--data.h=6",
     "--data.input-size=12",
     "--model.hidden-size=4",
+    "--model.name=direct",
     "--model.head-size=0",
     "--train.batch-size=16",
     "--train.max-steps=20",
