@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from lstmjax import ops
 from lstmjax.nn.cell import Carry, CellOptions, CellRunOptions, LSTMCell
-from lstmjax.nn.regularization import Dropout, Rate, Rngs, check_rate, draw_key, is_zero
+from lstmjax.nn.regularization import Dropout, Rate, check_rate, draw_key, is_zero
 from lstmjax.nn.sequence import Call, SequenceModule
 from lstmjax.ops import recurrence
 from lstmjax.ops.lstm import Implementation, check_options
@@ -88,26 +88,59 @@ class LSTM(SequenceModule[Carry]):
         """As `SequenceModule.run`."""
         cell, batch = self.cell, x.shape[1]
         if carry is not None:
-            shapes = (batch, cell.hidden_features), (batch, cell.out_features)
-            names = "initial_carry's c", "initial_carry's h"
-            recurrence.check_shapes(dict(zip(names, zip(carry, shapes, strict=True), strict=True)))
+            c, h = (carry[0], (batch, cell.hidden_features)), (carry[1], (batch, cell.out_features))
+            recurrence.check_shapes({"initial_carry's c": c, "initial_carry's h": h})
         input_mask = self.input_dropout.mask((1, *x.shape[1:]), x.dtype, **call.random)
         if input_mask is not None:
             x = x * input_mask
-        options: dict[str, Any] = {
-            "seq_lengths": call.seq_lengths,
-            "recurrent_mask": self.recurrent_dropout.mask((batch, cell.out_features), x.dtype, **call.random),
-            "reverse": call.reverse,
-            "return_sequence": call.return_sequence,
-            "remat": self.remat,
-            "unroll": self.unroll,
-        }
-        if cell.is_plain:
-            options |= {"time_major": True, "dtype": cell.dtype, "implementation": self.implementation}
-            last, ys = ops.lstm(cell.weights, x, carry, **options)
+        mask = self.recurrent_dropout.mask((batch, cell.out_features), x.dtype, **call.random)
+        if not cell.is_plain:
+            last, ys = self._run_variant(x, carry, mask, call)
         else:
-            last, ys = _run_variant(cell, x, carry, **options, **call.random)
+            last, ys = ops.lstm(
+                cell.weights,
+                x,
+                carry,
+                seq_lengths=call.seq_lengths,
+                recurrent_mask=mask,
+                reverse=call.reverse,
+                time_major=True,
+                unroll=self.unroll,
+                return_sequence=call.return_sequence,
+                remat=self.remat,
+                dtype=cell.dtype,
+                implementation=self.implementation,
+            )
         return last, last[1] if ys is None else ys
+
+    def _run_variant(self, x: Array, carry: Any, mask: Array | None, call: Call) -> tuple[Carry, Array | None]:
+        """Runs a cell that `lstmjax.ops.lstm` does not know."""
+        cell, deterministic = self.cell, call.random["deterministic"]
+        dtype = cell.compute_dtype(x)
+        c, h = cell.initialize_carry(x.shape[1:]) if carry is None else carry
+        x, valid = recurrence.pad(x, call.seq_lengths)
+        keys = None
+        if cell.draws(deterministic):
+            keys = jax.random.split(draw_key(call.random["rngs"], "zoneout"), x.shape[0])
+        carry = recurrence.vary_alike((c.astype(wide(dtype)), h.astype(dtype)), (x, valid, mask, nnx.state(cell)))
+
+        def step(carry: Carry, inputs: tuple[Array, Array | None]) -> tuple[Carry, Array]:
+            x, key = inputs
+            return cell.step(carry, x, recurrent_mask=mask, zoneout_key=key, deterministic=deterministic)
+
+        def chunk(carry: Carry, inputs: tuple) -> tuple[Carry, Array | None]:
+            xs, valid = inputs
+            return recurrence.recur(
+                step,
+                carry,
+                xs,
+                valid=valid,
+                reverse=call.reverse,
+                unroll=self.unroll,
+                return_sequence=call.return_sequence,
+            )
+
+        return recurrence.in_chunks(chunk, carry, ((x, keys), valid), remat=self.remat, reverse=call.reverse)
 
     def _check_cudnn(self) -> None:
         if not self.cell.is_plain:
@@ -116,35 +149,3 @@ class LSTM(SequenceModule[Carry]):
             raise ValueError('implementation="cudnn" has no recurrent dropout: use "auto"')
         if self.cell.dtype is not None and jnp.dtype(self.cell.dtype) != jnp.float32:
             raise ValueError(f'implementation="cudnn" computes in float32, not {self.cell.dtype}: use "auto"')
-
-
-def _run_variant(
-    cell: LSTMCell,
-    x: Array,
-    carry: Carry | None,
-    *,
-    seq_lengths: Array | None,
-    recurrent_mask: Array | None,
-    remat: bool | int,
-    rngs: Rngs | None,
-    deterministic: bool | None,
-    **options: Any,
-) -> tuple[Carry, Array | None]:
-    """Runs a cell that `lstmjax.ops.lstm` does not know; time first, ``options`` those of `recurrence.recur`."""
-    steps, dtype = x.shape[0], cell.compute_dtype(x)
-    c, h = cell.initialize_carry(x.shape[1:]) if carry is None else carry
-    x, valid = recurrence.pad(x, seq_lengths)
-    keys = None
-    if cell.draws(deterministic):
-        keys = jax.random.split(draw_key(rngs, "zoneout"), steps)
-    carry = recurrence.vary_alike((c.astype(wide(dtype)), h.astype(dtype)), (x, valid, recurrent_mask, nnx.state(cell)))
-
-    def step(carry: Carry, inputs: tuple[Array, Array | None]) -> tuple[Carry, Array]:
-        x, key = inputs
-        return cell.step(carry, x, recurrent_mask=recurrent_mask, zoneout_key=key, deterministic=deterministic)
-
-    def chunk(carry: Carry, inputs: tuple) -> tuple[Carry, Array | None]:
-        xs, valid = inputs
-        return recurrence.recur(step, carry, xs, valid=valid, **options)
-
-    return recurrence.in_chunks(chunk, carry, ((x, keys), valid), remat=remat, reverse=options["reverse"])
