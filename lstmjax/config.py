@@ -99,14 +99,19 @@ def inert_fields(config: Any, section: str) -> dict[str, str]:
     Returns:
         By dotted name, where the option acts and why it does not act here, for a message.
     """
+    only = {named.name: named.metadata["rules"].only for named in dataclasses.fields(config)}
+
+    def acts(name: str) -> bool:
+        if only[name] is None:
+            return True
+        return any(getattr(config, other) in values and acts(other) for other, values in only[name].items())
+
     found = {}
-    for named in dataclasses.fields(config):
-        only = named.metadata["rules"].only
-        if only is None or any(getattr(config, name) in values for name, values in only.items()):
-            continue
-        acts = " or ".join(f"{section}.{name} {_either(values)}" for name, values in only.items())
-        here = " and ".join(f"{section}.{name} is {getattr(config, name)!r}" for name in only)
-        found[f"{section}.{named.name}"] = f"it acts only with {acts}, and {here}"
+    for name, others in only.items():
+        if not acts(name):
+            where = " or ".join(f"{section}.{other} {_either(values)}" for other, values in others.items())
+            here = " and ".join(f"{section}.{other} is {getattr(config, other)!r}" for other in others if acts(other))
+            found[f"{section}.{name}"] = f"it acts only with {where}, and {here}"
     return found
 
 

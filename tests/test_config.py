@@ -142,6 +142,7 @@ def test_every_option_says_how_it_is_resumed_and_searched():
         "train.max_seconds",
         "train.save_every_seconds",
         "train.refit_all",
+        "outputs.plot_windows",
     }
     for name, resume in by_resume.items():  # what is inferred is what may be left open
         if resume == "inferred":
