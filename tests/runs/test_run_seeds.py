@@ -21,6 +21,7 @@ OPTIONS = {
     "data.input_size": 12,
     "model.hidden_size": 4,
     "model.name": "direct",
+    "optimizer.schedule": "constant",
     "model.head_size": 0,
     "train.batch_size": 16,
     "train.max_steps": 20,
