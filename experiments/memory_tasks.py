@@ -85,7 +85,7 @@ def adding(steps: int = 100) -> Task:
         return Batch(x, jnp.full(n, steps), jnp.sum(numbers * marked, axis=1))
 
     def squared_error(outputs: Array, batch: Batch) -> Array:
-        return jnp.square(outputs[:, 0] - batch.target)
+        return optax.losses.squared_error(outputs[:, 0], batch.target)
 
     return Task(
         name=f"adding, T = {steps}",

@@ -55,8 +55,7 @@ def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
     def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
         print(f"{program}: warning: {one_line(message)}", file=sys.stderr)
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name shows its escapes
+    _stdout(errors="backslashreplace")  # a terminal that cannot show a name shows its escapes
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]  # the place in the code is of no use to a user
         try:
@@ -74,6 +73,11 @@ def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
             # The reader, such as head, has what it wants. What is still to be written goes nowhere, without complaint.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
+
+
+def _stdout(**options: Any) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(**options)
 
 
 def check_typed(arguments: Sequence[str], *, inert: Mapping[str, str], fixed: Mapping[str, str] = {}) -> None:
@@ -155,8 +159,8 @@ def evaluate(command: Evaluate) -> None:
     """``lstmjax evaluate``."""
     from lstmjax import parallel
     from lstmjax.forecaster import Forecaster
+    from lstmjax.runs.csv_file import write_table
     from lstmjax.runs.description import as_json
-    from lstmjax.runs.directory import write_table
     from lstmjax.runs.outputs import metrics_table
 
     parallel.configure_devices()
@@ -175,7 +179,7 @@ def predict(command: Predict) -> None:
     from lstmjax import parallel
     from lstmjax.data.table import read_table
     from lstmjax.forecaster import Forecaster
-    from lstmjax.runs.directory import csv_options, write_table
+    from lstmjax.runs.csv_file import csv_options, write_table
 
     parallel.configure_devices()
     forecaster = Forecaster.load(command.run)
@@ -186,6 +190,7 @@ def predict(command: Predict) -> None:
         futr = None if path is None else read_table(path, own)
         forecast = forecaster.predict(futr_df=futr)
     if command.out is None:
+        _stdout(encoding="utf-8")  # as CSV files are, on any terminal
         print(forecast.to_csv(**csv_options(forecast)), end="")
     else:
         write_table(forecast, command.out)

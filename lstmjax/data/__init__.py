@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from lstmjax.data.future import require_future, with_future
     from lstmjax.data.origins import forecast_windows, test_windows, train_windows, validation_windows
     from lstmjax.data.panel import Panel, Schema, check_compatible
-    from lstmjax.data.scaling import Scaling, align, fit_scaling, scale, scale_targets, unscale
+    from lstmjax.data.scaling import Scaling, align, fit_scaling, scale
     from lstmjax.data.split import Split, split_panel
+    from lstmjax.data.summary import summarize
     from lstmjax.data.table import DataWarning, read_table
+    from lstmjax.data.units import scale_targets, unscale
     from lstmjax.data.windows import PanelArrays, Windows, gather
 
 _HOMES = {
@@ -29,6 +31,7 @@ _HOMES = {
     "table": ("DataWarning", "read_table"),
     "scaling": ("Scaling", "align", "fit_scaling", "scale", "scale_targets", "unscale"),
     "split": ("Split", "split_panel"),
+    "summary": ("summarize",),
     "origins": ("forecast_windows", "test_windows", "train_windows", "validation_windows"),
     "windows": ("PanelArrays", "Windows", "gather"),
 }

@@ -71,7 +71,9 @@ def covariate_column(
 
 
 def trained_categories(panel: Panel, train_rows: Bool[np.ndarray, " R"]) -> dict[str, list[str]]:
-    """Lists the categories of each covariate that occur in training rows; of static ones, in series that have some.
+    """Lists the categories of each covariate that occur in training rows, sorted.
+
+    Of static covariates they are those of the series that have training rows.
 
     Args:
         panel: the data.
@@ -85,7 +87,7 @@ def trained_categories(panel: Panel, train_rows: Bool[np.ndarray, " R"]) -> dict
                 values = getattr(panel, group)[:, place]
                 values = values[trained if group == "stat" else train_rows]
                 used = np.unique(values[~np.isnan(values)]).astype(int)
-                found[name] = [panel.schema.categories[name][number] for number in used]
+                found[name] = sorted(panel.schema.categories[name][number] for number in used)
     return found
 
 
@@ -98,7 +100,13 @@ def encoded(panel: Panel, categories: Categories) -> Panel:
 
     Returns:
         The panel with more columns; `encoded_names` names them. Where a cell is empty all its columns are NaN.
+
+    Raises:
+        DataError: a covariate holds text here, and numbers in training; or the other way round.
     """
+    for name in panel.schema.categories.keys() ^ set(categories):
+        now, then = ("text", "numbers") if name in panel.schema.categories else ("numbers", "text")
+        raise DataError(f"column {name!r} holds {now}, the forecaster was trained with {then}: make them alike")
     if not categories:
         return panel
     wider: dict[str, Any] = {}

@@ -41,17 +41,23 @@ def kind_of_frame(table: Any, source: str) -> str:
     return "pandas" if isinstance(table, pd.DataFrame) else str(_frame(table, source).implementation.value)
 
 
-def in_kind(table: pd.DataFrame, kind: Any) -> Any:
+def in_kind(table: pd.DataFrame, kind: Any, like: Any = None) -> Any:
     """Returns a table in the kind of frame of another library; pandas where that library is not there.
 
     Args:
         table: a result.
         kind: from `kind_of_frame`.
+        like: a frame of this kind: columns of the same names get its types, so that both can be joined.
     """
     if kind == "pandas":
         return table
     try:
-        return nw.from_arrow(table, backend=kind).to_native()
+        frame = nw.from_arrow(table, backend=kind)
+        given = {} if like is None or isinstance(like, pd.DataFrame) else nw.from_native(like).collect_schema()
+        for name, dtype in frame.schema.items():
+            if name in given and given[name] != dtype and (given[name].is_temporal() or not dtype.is_float()):
+                frame = frame.with_columns(nw.col(name).cast(given[name]))
+        return frame.to_native()
     except (ImportError, ValueError, TypeError):  # e.g. a forecaster that was stored where the library is
         return table
 

@@ -87,10 +87,14 @@ def repeats(values: np.ndarray, period: int) -> np.ndarray:
     padded = np.full((rows, values.shape[1]), np.nan)
     padded[: len(values)] = values
     places = padded.reshape(-1, period, values.shape[1])
-    spread = np.fmax.reduce(places, axis=0) - np.fmin.reduce(places, axis=0)  # (period, C)
-    size = np.fmax.reduce(values, axis=0) - np.fmin.reduce(values, axis=0)
-    allowed = rounding(values) + precision(values) ** (2 / 3) * size
-    return ~(np.fmax.reduce(spread, axis=0) > allowed)
+    allowed = rounding(values) + precision(values) ** (2 / 3) * _range(values)
+    return (_range(places) <= allowed).all(axis=0)  # (period, C)
+
+
+def _range(values: np.ndarray) -> np.ndarray:
+    """Highest less lowest value over the first axis; 0 where nothing was observed."""
+    highest, lowest = np.fmax.reduce(values, initial=-np.inf), np.fmin.reduce(values, initial=np.inf)
+    return np.maximum(highest - lowest, 0.0)
 
 
 def _largest(values: Any) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Int64, Shaped
+from jaxtyping import Float64, Int, Int64, Shaped
 
 from lstmjax.config import DataConfig
 from lstmjax.data.calendar import time_features
@@ -14,11 +14,10 @@ from lstmjax.data.categories import Categories, encoded, encoded_names, trained_
 from lstmjax.data.identity import as_labels, places
 from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
-from lstmjax.data.scaling_warnings import warn_clipped, warn_constant, warn_rounded
+from lstmjax.data.scaling_checks import check_statistics, warn_clipped, warn_constant, warn_rounded
 from lstmjax.data.split import Split
-from lstmjax.data.transform import TRANSFORMS, transformed
+from lstmjax.data.transform import transformed
 from lstmjax.data.windows import PanelArrays, Rescaling
-from lstmjax.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -210,56 +209,6 @@ def rescaling(base: Scaling, own: Scaling, arrays: PanelArrays) -> Rescaling:
     return Rescaling(**arrays32, series=own.series.astype(np.int32))
 
 
-def unscale(
-    values: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], scaling: Scaling
-) -> Float64[np.ndarray, "W H C"]:
-    """Turns scaled targets into the table's units.
-
-    Args:
-        values: (W, H, C) scaled values of W windows.
-        series: (W,) the series of each.
-        scaling: the statistics.
-
-    Returns:
-        (W, H, C) float64.
-    """
-    center, spread = scaling.of_targets(np.asarray(series))
-    scaled = np.asarray(values, np.float64)
-    return in_units(scaled, center[:, None], spread[:, None], scaling.transform, scaling.clip_min)
-
-
-def in_units(values: Any, center: Any, spread: Any, transform: str, clip_min: float | None = None) -> Any:
-    """Turns scaled values into the table's units: the one place that does so, with NumPy and with JAX.
-
-    Args:
-        values: a NumPy or JAX array.
-        center: of the targets, of a shape that fits.
-        spread: of the targets.
-        transform: which is undone.
-        clip_min: the least value, see `Scaling`; missing values stay missing.
-    """
-    values = TRANSFORMS[transform].inverse(values * spread + center)
-    return values if clip_min is None else values.__array_namespace__().maximum(values, clip_min)
-
-
-def scale_targets(
-    values: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], scaling: Scaling
-) -> Float64[np.ndarray, "W H C"]:
-    """Scales targets, in float64: the inverse of `unscale`.
-
-    Args:
-        values: (W, H, C) targets of W windows in the table's units.
-        series: (W,) the series of each.
-        scaling: the statistics.
-
-    Returns:
-        (W, H, C) float64.
-    """
-    center, spread = scaling.of_targets(np.asarray(series))
-    values = TRANSFORMS[scaling.transform].forward(np.asarray(values, np.float64))
-    return (values - center[:, None]) / spread[:, None]
-
-
 def align(scaling: Scaling, old_ids: Sequence[Any] | Shaped[np.ndarray, " M"], panel: Panel) -> Scaling:
     """Returns the statistics for a new panel: known series keep theirs, new ones get those of their observed rows.
 
@@ -303,21 +252,13 @@ def _masked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_statistics(scaling: Scaling, panel: Panel) -> None:
-    """Requires finite centers and positive scales: the square of a large or small value may exceed float64."""
-    of_series = [f"series {name!r}, " for name in panel.ids] if scaling.per_series else [""]
+    """Requires finite centers and positive scales of targets and covariates."""
     schema = panel.schema
-    groups = [(of_series, schema.channels, scaling.y_center, scaling.y_scale)]
+    ids = [f"series {name!r}, " for name in panel.ids] if scaling.per_series else [""]
+    check_statistics(ids, schema.channels, scaling.y_center, scaling.y_scale)
     for group, names in zip(_COVARIATES, (schema.hist_exog, schema.futr_exog, schema.stat_exog), strict=True):
         center, spread = scaling.of_covariates(group)
-        groups.append(([""], tuple(encoded_names(names, scaling.categories)), center[None], spread[None]))
-    for series, columns, center, spread in groups:
-        useless = np.argwhere(~(np.isfinite(center) & np.isfinite(spread) & (spread > 0)))
-        if len(useless):
-            row, column = useless[0]
-            raise DataError(
-                f"{series[row]}column {columns[column]!r} is scaled by a center of {center[row, column]:g} and a scale "
-                f"of {spread[row, column]:g}: give it in another unit, its values are too large or differ too little"
-            )
+        check_statistics([""], tuple(encoded_names(names, scaling.categories)), center[None], spread[None])
 
 
 def _deviations(panel: Panel, rows: Int[np.ndarray, " N"]) -> Float64[np.ndarray, "N C"]:

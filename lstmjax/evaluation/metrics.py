@@ -70,11 +70,13 @@ class Metric:
         error = np.asarray(self.error(y, forecast), np.float64)
         if self.seasonal:
             kept = groups.cell_scale > 0  # not of NaN
-            scaled = _means(error, groups.cell, len(kept))[kept] / groups.cell_scale[kept]
-            mean = _means(scaled, groups.cell_group[kept], groups.total)
+            scaled = _means(error, groups.cell, groups.cell_size)[kept] / groups.cell_scale[kept]
+            of_kept = groups.cell_group[kept]
+            mean = _means(scaled, of_kept, np.bincount(of_kept, minlength=len(groups.size)))
         else:
-            mean = _means(error, groups.group, groups.total)
-        unanswered = np.bincount(groups.group, np.isnan(forecast), minlength=groups.total) > 0
+            mean = _means(error, groups.group, groups.size)
+        unanswered = np.zeros(len(groups.size), bool)
+        unanswered[groups.group[np.isnan(forecast)]] = True
         return np.where(unanswered, np.nan, self.finish(mean))
 
 
@@ -83,10 +85,12 @@ class Groups(NamedTuple):
 
     group: Int[np.ndarray, " R"]
     """The group of each value."""
-    total: int
-    """How many groups there are."""
+    size: Int[np.ndarray, " G"]
+    """How many values each group has."""
     cell: Int[np.ndarray, " R"]
     """The cell of each value: values of one group, series and target."""
+    cell_size: Int[np.ndarray, " K"]
+    """How many values each cell has."""
     cell_group: Int[np.ndarray, " K"]
     """The group of each cell."""
     cell_scale: Float[np.ndarray, " K"]
@@ -108,8 +112,9 @@ class Groups(NamedTuple):
             column: the series and target of each value, as one number.
             scale: of each of these, see `seasonal_scale`.
         """
-        cells, cell = np.unique(group * len(scale) + column, return_inverse=True)
-        return cls(group, total, cell, cells // max(len(scale), 1), scale[cells % max(len(scale), 1)])
+        cells, cell, cell_size = np.unique(group * len(scale) + column, return_inverse=True, return_counts=True)
+        size, columns = np.bincount(group, minlength=total), max(len(scale), 1)
+        return cls(group, size, cell, cell_size, cells // columns, scale[cells % columns])
 
 
 def _squared(y: Any, forecast: Any) -> Any:
@@ -233,7 +238,6 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean(dtype=np.float64)) if values.size else math.nan
 
 
-def _means(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
+def _means(values: np.ndarray, group: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Means of the values of each group; NaN for an empty one."""
-    counts = np.bincount(group, minlength=count)
-    return np.where(counts > 0, np.bincount(group, values, minlength=count) / np.maximum(counts, 1), np.nan)
+    return np.where(size > 0, np.bincount(group, values, minlength=len(size)) / np.maximum(size, 1), np.nan)

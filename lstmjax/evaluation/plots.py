@@ -161,7 +161,8 @@ def _draw_window(axis: Axes, window: ForecastWindow, model: str) -> None:
     axis.axvspan(history_time[-1], time[-1], color=_HORIZON, linewidth=0, zorder=0)
     axis.plot(known_time, known, color=INK, linewidth=1.3, label="observed", **_markers(len(known)))
     for (name, values), color in zip(window.baselines.items(), itertools.cycle(_BASELINES), strict=False):
-        axis.plot(time, values, color=color, linewidth=1.2, label=plain(name.replace("_", " ")), **markers)
+        label = plain(name.replace("_", " "))
+        axis.plot(time, values, color=color, linewidth=1.2, label=label, zorder=1.9, **markers)  # below the truth
     for values in () if window.members is None else window.members:
         axis.plot(time, values, color=ACCENT, linewidth=0.7, alpha=0.4, label="each member")
     axis.plot(time, window.forecast, color=ACCENT, linewidth=1.8, label=f"{model} forecast", **markers)

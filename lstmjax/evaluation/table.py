@@ -63,7 +63,7 @@ def metrics_by_group(
     columns = counted.groupby(keys, sort=False, observed=True)
     scale = columns.size().reset_index().merge(scales, on=keys, how="left")["scale"].to_numpy(float)
     groups = Groups.of(group, len(names), columns.ngroup().to_numpy(int), scale)
-    rows = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group, minlength=len(names)))[:-1])
+    rows = np.split(np.argsort(group, kind="stable"), np.cumsum(groups.size)[:-1]) if own else []
     y = counted["y"].to_numpy(float)
     tables = []
     for model in models:
@@ -71,7 +71,7 @@ def metrics_by_group(
         values = {name: metric.by_group(y, forecast, groups) for name, metric in METRICS.items()}
         for name, metric in own.items():
             values[name] = np.array([_own_value(name, metric, y[at], forecast[at]) for at in rows])
-        tables.append(pd.DataFrame({"key": names, "model": model, **values, "n": [len(at) for at in rows]}))
+        tables.append(pd.DataFrame({"key": names, "model": model, **values, "n": groups.size}))
     order = np.arange(len(models) * len(names)).reshape(len(models), -1).T.reshape(-1)  # by group, then by model
     table = pd.concat(tables, ignore_index=True).iloc[order].reset_index(drop=True)
     return table if by is not None else table.drop(columns="key")

@@ -36,8 +36,9 @@ from jaxtyping import Array, Bool, Float
 from lstmjax.data.calendar import time_feature_names
 from lstmjax.data.categories import encoded_names
 from lstmjax.data.scalers import SCALERS, center_and_scale
-from lstmjax.data.scaling import Scaling, in_units
+from lstmjax.data.scaling import Scaling
 from lstmjax.data.transform import TRANSFORMS
+from lstmjax.data.units import in_units
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.fitted import Fitted, versions
 from lstmjax.forecaster.forecaster import Forecaster

@@ -24,7 +24,7 @@ from lstmjax.forecaster.checkpoints import (
 from lstmjax.forecaster.finetune import starting_weights
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
-from lstmjax.forecaster.own_loss import check_loss, own_loss_name
+from lstmjax.forecaster.own_loss import own_loss_name
 from lstmjax.forecaster.resume import new_run, old_run
 from lstmjax.models.sizes import with_sizes
 from lstmjax.models.user_network import check_own_network
@@ -73,7 +73,7 @@ def train_members(
         What training left, by member.
 
     Raises:
-        CheckpointError: the last state cannot be saved, or the stored one is of another network or loss.
+        CheckpointError: the last state cannot be saved, or the stored one is of another network.
         DataError: no window to train on.
         ConfigError: the start weights do not fit the network.
         Exception: what a callback raised; the state is saved.
@@ -102,7 +102,6 @@ def train_members(
         state = None
         if store.stored is not None:
             check_network(store.stored, network, config, store.directory)
-            check_loss(store.stored.metadata.get("own_loss"), loss, store.directory)
             state = stored_state(store.stored, made, config.optimizer, config.train)
         with contextlib.closing(SaveCheckpoints(store, arrays, metadata, config.train.save_every_seconds)) as saving:
             if start is not None and state is None:
@@ -176,7 +175,8 @@ def resume_members(
     loss: OwnLoss | None,
 ) -> list[Fitted]:
     """Continues what `fit_members` began; arguments and errors are as in `Forecaster.resume`."""
-    with old_run(directory, config, df, futr_df, seeds=seeds, network=network) as (config, prepared, store):
+    asked: dict[str, Any] = {"seeds": seeds, "network": network, "loss": loss}
+    with old_run(directory, config, df, futr_df, **asked) as (config, prepared, store):
         seeds = [config.train.seed] if seeds is None else seeds
         resolved = resolved_config(config, prepared, network, len(seeds))
         return train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks, loss=loss)

@@ -22,7 +22,7 @@ from lstmjax.forecaster.finetune import in_trained_order
 from lstmjax.forecaster.fit import fit_members, resume_members
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, network_name
-from lstmjax.forecaster.own_loss import check_loaded_loss, check_loss
+from lstmjax.forecaster.own_loss import require_loss, warn_of_missing_loss
 from lstmjax.forecaster.predict import (
     aligned,
     compatible_panel,
@@ -132,12 +132,7 @@ class Forecaster:
         return self._trained(self.config, df, callbacks=callbacks, **asked)
 
     def resume(
-        self,
-        directory: Path | str,
-        df: Any = None,
-        *,
-        futr_df: Any = None,
-        callbacks: Sequence[Callback] = (),
+        self, directory: Path | str, df: Any = None, *, futr_df: Any = None, callbacks: Sequence[Callback] = ()
     ) -> Self:
         """Continues a run that was interrupted; it ends with the bytes of one that was not.
 
@@ -188,7 +183,7 @@ class Forecaster:
             CheckpointError: it was trained with a loss of your own, which is missing.
         """
         trained = self.fitted
-        check_loss(trained.own_loss, self.loss, "the forecaster")
+        require_loss(trained.own_loss, self.loss)
         unset = {"train.batch_shards": None, "train.refit_all": False}
         config = in_trained_order(trained.config.replace(unset | dict(options or {})), trained)
         asked: dict[str, Any] = {"val_size": val_size, "futr_df": futr_df, "directory": directory, "trained": trained}
@@ -221,7 +216,7 @@ class Forecaster:
             DataError: the table cannot be used, or future covariates are missing.
         """
         panel = panel_to_forecast(self.fitted, df, futr_df)
-        return in_kind(self.predict_panel(panel), panel.form.frame)
+        return in_kind(self.predict_panel(panel), panel.form.frame, df)
 
     def predict_panel(self, panel: Panel) -> pd.DataFrame:
         """`predict` for a panel."""
@@ -243,7 +238,7 @@ class Forecaster:
             DataError: the table cannot be used, or has no whole window of unseen rows.
         """
         panel = self.panel(df)
-        return in_kind(self.evaluate_panel(panel).table, panel.form.frame)
+        return in_kind(self.evaluate_panel(panel).table, panel.form.frame, df)
 
     def metrics(
         self, df: pd.DataFrame, *, by: str | None = None, own: Mapping[str, OwnMetric] | None = None
@@ -322,18 +317,18 @@ class Forecaster:
         Args:
             directory: where it was written. Of a run that has not ended, the best weights so far are taken.
             network: the network of your own that it was trained with.
-            loss: the loss of your own that it was trained with; only `finetune` needs it.
+            loss: the loss of your own that it was trained with, or another; only `finetune` needs it.
             member: which, where several were trained together; there it must be given.
 
         Raises:
-            CheckpointError: nothing is there, it does not verify, it was trained with another network or loss, or
-                there are several.
+            CheckpointError: nothing is there, it does not verify, it was trained with another network, or there are
+                several.
 
         Warns:
             CheckpointWarning: it was trained with a loss of your own, and none is given.
         """
         fitted = load_fitted(directory, network, member)
-        check_loaded_loss(fitted.own_loss, loss, directory)
+        warn_of_missing_loss(fitted.own_loss, loss, directory)
         return cls.of(fitted, network, loss)
 
     def _trained(self, config: RunConfig, df: Any, **asked: Any) -> Self:

@@ -13,7 +13,7 @@ def own_loss_name(loss: OwnLoss | None) -> str | None:
 
 
 def check_loss(theirs: str | None, loss: OwnLoss | None, source: object) -> None:
-    """Refuses to train on with another loss.
+    """Refuses to continue a training with another loss.
 
     Args:
         theirs: name of the user's own loss that was trained with; None for that of ``train.loss``.
@@ -32,8 +32,8 @@ def check_loss(theirs: str | None, loss: OwnLoss | None, source: object) -> None
     raise CheckpointError(f"{source} was trained with a loss of your own, {theirs}: {hint}")
 
 
-def check_loaded_loss(theirs: str | None, loss: OwnLoss | None, source: object) -> None:
-    """As `check_loss`, for a forecaster that may only forecast, which needs no loss: a missing one is warned of."""
+def warn_of_missing_loss(theirs: str | None, loss: OwnLoss | None, source: object) -> None:
+    """Warns that a forecaster was loaded without the loss that it was trained with: it needs it to train on only."""
     if theirs is not None and loss is None:
         warnings.warn(
             f"{source} was trained with a loss of your own, {theirs}: it forecasts without it; to fine-tune or resume "
@@ -41,5 +41,15 @@ def check_loaded_loss(theirs: str | None, loss: OwnLoss | None, source: object) 
             CheckpointWarning,
             stacklevel=3,
         )
-    else:
-        check_loss(theirs, loss, source)
+
+
+def require_loss(theirs: str | None, loss: OwnLoss | None) -> None:
+    """Refuses to fine-tune with ``train.loss`` what was trained with a loss of the user's own.
+
+    Another loss of the user's own is allowed.
+
+    Raises:
+        CheckpointError: names what it was trained with.
+    """
+    if loss is None:
+        check_loss(theirs, loss, "the forecaster")

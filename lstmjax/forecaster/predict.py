@@ -18,9 +18,10 @@ from lstmjax.data.identity import known_ids
 from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel, check_compatible
 from lstmjax.data.rows import Known
-from lstmjax.data.scaling import align, scale, unscale
+from lstmjax.data.scaling import align, scale
 from lstmjax.data.split import Split
 from lstmjax.data.table import DataWarning
+from lstmjax.data.units import unscale
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import DataError
 from lstmjax.evaluation.windows import Evaluation, evaluate

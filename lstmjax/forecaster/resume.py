@@ -24,12 +24,14 @@ from lstmjax.forecaster.checkpoints import (
 )
 from lstmjax.forecaster.fitted import versions
 from lstmjax.forecaster.network import UserNetwork, check_network
+from lstmjax.forecaster.own_loss import check_loss
 from lstmjax.forecaster.run_kind import RUN_FILE, check_kind, read_description
 from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config, write_file
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
 from lstmjax.training import Weights
+from lstmjax.training.losses import OwnLoss
 from lstmjax.training.schedules import STRETCHED
 
 
@@ -78,6 +80,7 @@ def old_run(
     *,
     seeds: Sequence[int] | None = None,
     network: UserNetwork | None = None,
+    loss: OwnLoss | None = None,
 ) -> Iterator[tuple[RunConfig, Prepared, Store]]:
     """A run to resume, for this process alone.
 
@@ -88,6 +91,7 @@ def old_run(
         futr_df: its known-future covariates.
         seeds: those of a population. Default: ``train.seed``.
         network: the network of the user's own that it was begun with.
+        loss: the loss of the user's own that it was begun with.
 
     Yields:
         The options, the data, and where to continue from.
@@ -106,7 +110,13 @@ def old_run(
         else:
             panel, name = panel_from_table(df, agreed.data, futr=futr_df), "the table"
         seeds, digest = [agreed.train.seed] if seeds is None else list(seeds), panel_digest(panel)
-        asked: dict[str, Any] = {"data_sha256": digest, "source": name, "seeds": seeds, "network": network}
+        asked: dict[str, Any] = {
+            "data_sha256": digest,
+            "source": name,
+            "seeds": seeds,
+            "network": network,
+            "loss": loss,
+        }
         found = checkpoint_to_resume(directory, stored, agreed, **asked)
         write_config(directory, agreed)
         store = Store(Path(directory), digest, found, _logs(directory, len(seeds)))
@@ -208,6 +218,7 @@ def checkpoint_to_resume(
     source: str,
     seeds: Sequence[int],
     network: UserNetwork | None,
+    loss: OwnLoss | None,
 ) -> checkpoint.Checkpoint | None:
     """The checkpoint that a run is resumed from. It changes nothing on disk.
 
@@ -221,13 +232,14 @@ def checkpoint_to_resume(
         source: what to call the data.
         seeds: one per member.
         network: the network of the user's own that it was begun with.
+        loss: the loss of the user's own.
 
     Returns:
         None where nothing was saved yet: the run starts from the beginning.
 
     Raises:
-        CheckpointError: the data, the seeds or the network are others; no checkpoint verifies; or an earlier version
-            trained otherwise.
+        CheckpointError: the data, the seeds, the network or the loss are others; no checkpoint verifies; or an earlier
+            version trained otherwise.
     """
     folder = Path(directory) / CHECKPOINTS
     check_data(read_description(Path(directory)).get("data_sha256"), data_sha256, directory, source)
@@ -241,6 +253,7 @@ def checkpoint_to_resume(
     check_seeds(found.metadata["seeds"], seeds)
     check_data(found.metadata["data_sha256"], data_sha256, directory, source)
     check_network(found, network, config, directory)
+    check_loss(found.metadata.get("own_loss"), loss, directory)
     last = stored.train.max_steps
     if config.train.max_steps > last and last % stored.train.val_check_steps:
         last -= 1  # the run's last check was one that a longer run does not make there

@@ -8,6 +8,7 @@ from lstmjax.nn.convert import to_torch as to_torch
 from lstmjax.nn.embedding import SeriesEmbedding as SeriesEmbedding
 from lstmjax.nn.normalization import ReversibleNorm as ReversibleNorm
 from lstmjax.nn.normalization import WindowNorm as WindowNorm
+from lstmjax.nn.plain_cell import PlainLSTMCell as PlainLSTMCell
 from lstmjax.nn.recurrent import LSTM as LSTM
 from lstmjax.nn.regularization import Dropout as Dropout
 from lstmjax.nn.regularization import Hyperparameter as Hyperparameter

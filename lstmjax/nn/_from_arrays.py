@@ -1,34 +1,26 @@
 """Builds layers from arrays of weights: `lstmjax.nn.convert` reads these from the formats of other libraries."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import DTypeLike
 
+from lstmjax.nn import recurrent
 from lstmjax.nn.cell import LSTMCell
 from lstmjax.nn.recurrent import LSTM
 from lstmjax.nn.regularization import Rate
 from lstmjax.nn.stacked import StackedLSTM
-from lstmjax.ops.lstm import Implementation
+from lstmjax.ops.recurrence import check_shapes as check_shapes
 
 
-class LayerRunOptions(TypedDict, total=False):
+class LayerRunOptions(recurrent.LayerRunOptions, total=False):
     """Options of a converted layer besides its weights: those of `LSTM` that have no weights."""
 
     reverse: bool
     time_major: bool
-    input_dropout: Rate
-    recurrent_dropout: Rate
-    cell_zoneout: Rate
-    hidden_zoneout: Rate
-    unroll: int | None
-    remat: bool | int
-    implementation: Implementation
-    dtype: DTypeLike | None
 
 
 class StackRunOptions(LayerRunOptions, total=False):
@@ -53,13 +45,6 @@ def as_numpy(value: Any) -> np.ndarray:
         value = value.detach().cpu()
         value = value.float() if value.element_size() < 4 else value  # NumPy has no bfloat16
     return np.asarray(value)
-
-
-def check_shapes(expected: Mapping[str, tuple[np.ndarray, tuple[int, ...]]]) -> None:
-    """Requires the expected shapes; a ValueError names the first array with another shape."""
-    for name, (array, shape) in expected.items():
-        if array.shape != shape:
-            raise ValueError(f"{name} has shape {array.shape}: expected {shape}, as the other arrays have it")
 
 
 def hidden_features(name: str, gates: np.ndarray, axis: int) -> int:

@@ -1,4 +1,4 @@
-"""One step of an LSTM, with variants from the literature."""
+"""One step of an LSTM, with its variants from the literature."""
 
 import functools
 from collections.abc import Callable
@@ -10,24 +10,30 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from lstmjax.nn.initializers import Initializer, chrono_bias, forget_gate_bias, orthogonal_gates
+from lstmjax.nn.initializers import LECUN_NORMAL, Initializer, initial_bias, orthogonal_gates
+from lstmjax.nn.plain_cell import Carry, PlainLSTMCell
 from lstmjax.nn.regularization import Rate, Rngs, Zoneout, check_rate, draw_key, is_zero
-from lstmjax.ops import LSTMWeights
-from lstmjax.ops.precision import product, wide
+from lstmjax.ops.precision import product
+from lstmjax.ops.step import masked
 
-Carry = tuple[Float[Array, "*B H"], Float[Array, "*B P"]]
 Activation = Callable[[Array], Array]
 
 
-class CellOptions(TypedDict, total=False):
+class CellRunOptions(TypedDict, total=False):
+    """The options of `LSTMCell` that neither have weights nor draw them."""
+
+    cell_zoneout: Rate
+    hidden_zoneout: Rate
+    dtype: DTypeLike | None
+
+
+class CellOptions(CellRunOptions, total=False):
     """The options of `LSTMCell`, which explains them; `LSTM` and `StackedLSTM` pass them to their cells."""
 
     proj_size: int
     peepholes: bool
     layer_norm: bool
     coupled_gates: bool
-    cell_zoneout: Rate
-    hidden_zoneout: Rate
     forget_bias: float
     chrono_steps: int | None
     gate_fn: Activation
@@ -35,18 +41,13 @@ class CellOptions(TypedDict, total=False):
     kernel_init: Initializer
     recurrent_kernel_init: Initializer | None
     bias_init: Initializer | None
-    dtype: DTypeLike | None
     param_dtype: DTypeLike
 
 
-class LSTMCell(nnx.RNNCellBase):
-    r"""One step of an LSTM.
+class LSTMCell(PlainLSTMCell):
+    r"""One step of an LSTM with options; without any it is the `PlainLSTMCell`, whose equations and example hold here.
 
-        i, f, g, o = split(x W + h U + b)
-        c' = σ(f) * c + σ(i) * tanh(g)
-        h' = σ(o) * tanh(c')
-
-    It runs alone, in `nnx.RNN`, or over a whole sequence at once in `LSTM`, which is faster.
+    It runs alone, in `nnx.RNN` or `jax.lax.scan`, or over a whole sequence at once in `LSTM`, which is faster.
 
     Args:
         in_features: features of the input.
@@ -71,11 +72,8 @@ class LSTMCell(nnx.RNNCellBase):
 
     Attributes:
         kernel: W, shape (I, 4H).
-        recurrent_kernel: U, shape (H, 4H).
+        recurrent_kernel: U, shape (H, 4H), or (P, 4H) where h is projected to P features.
         bias: b, shape (4H,).
-
-    References:
-        Hochreiter & Schmidhuber (1997), "Long short-term memory", Neural Computation 9(8).
     """
 
     def __init__(
@@ -93,7 +91,7 @@ class LSTMCell(nnx.RNNCellBase):
         chrono_steps: int | None = None,
         gate_fn: Activation = jax.nn.sigmoid,
         activation_fn: Activation = jnp.tanh,
-        kernel_init: Initializer = nnx.initializers.lecun_normal(),  # noqa: B008 - a pure function
+        kernel_init: Initializer = LECUN_NORMAL,
         recurrent_kernel_init: Initializer | None = None,
         bias_init: Initializer | None = None,
         dtype: DTypeLike | None = None,
@@ -112,15 +110,13 @@ class LSTMCell(nnx.RNNCellBase):
         gates = 3 if coupled_gates else 4
         width = gates * hidden_features
 
-        self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, width), param_dtype))
-        if recurrent_kernel_init is None:
-            recurrent_kernel_init = functools.partial(orthogonal_gates, gates=gates)
-        self.recurrent_kernel = nnx.Param(recurrent_kernel_init(rngs.params(), (self.out_features, width), param_dtype))
-
         def param(values: Array) -> nnx.Param:
             return nnx.Param(values.astype(param_dtype))
 
-        self.bias = param(_initial_bias(rngs.params(), width, hidden_features, forget_bias, chrono_steps, bias_init))
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, width), param_dtype))
+        draw = recurrent_kernel_init or functools.partial(orthogonal_gates, gates=gates)
+        self.recurrent_kernel = nnx.Param(draw(rngs.params(), (self.out_features, width), param_dtype))
+        self.bias = param(initial_bias(rngs.params(), width, hidden_features, forget_bias, chrono_steps, bias_init))
         self.peephole = param(jnp.zeros((gates - 1, hidden_features))) if peepholes else None
         self.input_scale = param(jnp.ones(width)) if layer_norm else None
         self.recurrent_scale = param(jnp.ones(width)) if layer_norm else None
@@ -157,11 +153,6 @@ class LSTMCell(nnx.RNNCellBase):
         """Whether a step draws zoneout masks; ``deterministic`` as in `__call__`."""
         return self.has_zoneout and not (self.cell_zoneout.deterministic if deterministic is None else deterministic)
 
-    @property
-    def weights(self) -> LSTMWeights:
-        """The weights, for `lstmjax.ops.lstm`."""
-        return LSTMWeights(self.kernel[...], self.recurrent_kernel[...], self.bias[...])
-
     def __call__(
         self,
         carry: Carry,
@@ -181,6 +172,8 @@ class LSTMCell(nnx.RNNCellBase):
         Returns:
             The state (c, h) after the step, and h.
         """
+        if self.is_plain:
+            return super().__call__(carry, x)
         key = draw_key(rngs, "zoneout") if self.draws(deterministic) else None
         return self.step(carry, x, zoneout_key=key, deterministic=deterministic)
 
@@ -193,7 +186,7 @@ class LSTMCell(nnx.RNNCellBase):
         zoneout_key: jax.Array | None = None,
         deterministic: bool | None = None,
     ) -> tuple[Carry, Float[Array, "*B P"]]:
-        """Runs one step with given random numbers: `LSTM` scans it over time.
+        """Runs one step of a variant with given random numbers: `LSTM` scans it over time.
 
         Args:
             carry: state (c, h) before it.
@@ -203,8 +196,7 @@ class LSTMCell(nnx.RNNCellBase):
             deterministic: as in `__call__`.
         """
         c, h = carry
-        h_in = h if recurrent_mask is None else h * recurrent_mask.astype(h.dtype)
-        i, f, g, o = self._preactivations(x, h_in)
+        i, f, g, o = self._preactivations(x, masked(h, recurrent_mask))
         if self.peephole is not None:
             *p_i, p_f, p_o = self.peephole[...]
             i, f = (i + p_i[0] * c if p_i else i), f + p_f * c
@@ -241,46 +233,10 @@ class LSTMCell(nnx.RNNCellBase):
             return c
         return _normalize(c) * self.cell_scale[...] + self.cell_bias[...]
 
-    def initialize_carry(
-        self, input_shape: tuple[int, ...], rngs: Rngs | None = None, carry_init: Initializer | None = None
-    ) -> Carry:
-        """Returns the state before the first step: zeros, or drawn by `carry_init`.
-
-        Args:
-            input_shape: shape of one step's input, (..., I).
-            rngs: needed with `carry_init` only (stream "carry").
-            carry_init: an initializer called with (key, shape, dtype), once for c and once for h.
-        """
-        dtype = self.param_dtype if self.dtype is None else self.dtype
-        c = ((*input_shape[:-1], self.hidden_features), wide(dtype))
-        h = ((*input_shape[:-1], self.out_features), dtype)
-        if carry_init is None:
-            return jnp.zeros(*c), jnp.zeros(*h)
-        if rngs is None:
-            raise ValueError("carry_init draws random numbers: pass rngs=nnx.Rngs(carry=...)")
-        stream = getattr(rngs, "carry", rngs)
-        return carry_init(stream(), *c), carry_init(stream(), *h)
-
-    @property
-    def num_feature_axes(self) -> int:
-        """Number of feature axes of the input: the last one; all axes before it are batches."""
-        return 1
-
 
 def _normalize(x: Array, epsilon: float = 1e-5) -> Array:
     centered = x - jnp.mean(x, axis=-1, keepdims=True)
     return centered * jax.lax.rsqrt(jnp.mean(centered * centered, axis=-1, keepdims=True) + epsilon)
-
-
-def _initial_bias(
-    key: jax.Array, size: int, hidden: int, forget: float, chrono_steps: int | None, bias_init: Initializer | None
-) -> Array:
-    if chrono_steps is not None:
-        if forget != 1.0 or bias_init is not None:
-            raise ValueError("chrono_steps sets the biases itself: leave forget_bias and bias_init out")
-        return chrono_bias(key, size, hidden, chrono_steps)
-    bias = jnp.zeros(size) if bias_init is None else bias_init(key, (size,))
-    return forget_gate_bias(bias, hidden, forget)
 
 
 def _check_sizes(in_features: Any, hidden_features: Any, proj_size: Any) -> None:

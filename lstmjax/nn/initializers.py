@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 Initializer = Callable[..., Array]
+LECUN_NORMAL: Initializer = nnx.initializers.lecun_normal()
 
 
 def orthogonal_gates(
@@ -43,41 +44,52 @@ def orthogonal_gates(
     return jnp.concatenate([draw(block) for block in jax.random.split(key, gates)], axis=1).astype(dtype)
 
 
-def forget_gate_bias(bias: Float[Array, " N"], hidden: int, value: float) -> Float[Array, " N"]:
-    """Adds `value` to the bias of the forget gate, so that an untrained cell remembers.
+def with_forget_gate(bias: Float[Array, " N"], hidden: int, value: Float[Array, "..."] | float) -> Float[Array, " N"]:
+    """Sets the bias of the forget gate.
 
     Args:
         bias: of the gates (i,) f, g, o, shape (4H,), or (3H,) where i and f are coupled.
         hidden: H.
-        value: the number to add.
-
-    References:
-        Jozefowicz, Zaremba & Sutskever (2015), "An empirical exploration of recurrent network architectures", ICML.
+        value: the number, or one per feature.
     """
-    return bias.at[_forget(bias.size, hidden)].add(value)
-
-
-def with_forget_gate(bias: Float[Array, " N"], hidden: int, value: Float[Array, ""] | float) -> Float[Array, " N"]:
-    """Sets the bias of the forget gate to ``value``; arguments as in `forget_gate_bias`."""
     return bias.at[_forget(bias.size, hidden)].set(value)
 
 
-def chrono_bias(key: jax.Array, size: int, hidden: int, steps: int) -> Float[Array, " N"]:
-    """Draws biases for memories of 1 to `steps` steps: f gets log u, i gets -log u, u uniform in [1, steps - 1].
+def initial_bias(
+    key: jax.Array,
+    size: int,
+    hidden: int,
+    forget: float = 1.0,
+    chrono_steps: int | None = None,
+    bias_init: Initializer | None = None,
+) -> Float[Array, " N"]:
+    """Draws the biases of the gates.
 
     Args:
         key: random key.
         size: 4H, or 3H where i and f are coupled.
         hidden: H.
-        steps: the longest memory that the task needs, at least 3.
+        forget: added to the bias of the forget gate, so that an untrained cell remembers.
+        chrono_steps: for memories of 1 to this many steps, f gets log u and i gets -log u, u uniform in
+            [1, chrono_steps - 1]: at least 3, the longest memory that the task needs.
+        bias_init: of the bias before `forget` is added; default zeros.
+
+    Raises:
+        ValueError: `chrono_steps` is too small, or another option sets the biases too.
 
     References:
+        Jozefowicz, Zaremba & Sutskever (2015), "An empirical exploration of recurrent network architectures", ICML.
         Tallec & Ollivier (2018), "Can recurrent neural networks warp time?", ICLR.
     """
-    if steps < 3:
-        raise ValueError(f"chrono_steps is {steps}: expected at least 3, the longest memory in steps")
-    memory = jnp.log(jax.random.uniform(key, (hidden,), minval=1.0, maxval=steps - 1.0))
-    bias = jnp.zeros(size).at[_forget(size, hidden)].set(memory)
+    if chrono_steps is None:
+        bias = jnp.zeros(size) if bias_init is None else bias_init(key, (size,))
+        return bias.at[_forget(size, hidden)].add(forget)
+    if forget != 1.0 or bias_init is not None:
+        raise ValueError("chrono_steps sets the biases itself: leave forget_bias and bias_init out")
+    if chrono_steps < 3:
+        raise ValueError(f"chrono_steps is {chrono_steps}: expected at least 3, the longest memory in steps")
+    memory = jnp.log(jax.random.uniform(key, (hidden,), minval=1.0, maxval=chrono_steps - 1.0))
+    bias = with_forget_gate(jnp.zeros(size), hidden, memory)
     return bias if size == 3 * hidden else bias.at[:hidden].set(-memory)
 
 

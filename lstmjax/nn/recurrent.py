@@ -8,22 +8,26 @@ from flax import nnx
 from jaxtyping import Array
 
 from lstmjax import ops
-from lstmjax.nn.cell import Carry, CellOptions, LSTMCell
+from lstmjax.nn.cell import Carry, CellOptions, CellRunOptions, LSTMCell
 from lstmjax.nn.regularization import Dropout, Rate, Rngs, check_rate, draw_key, is_zero
-from lstmjax.nn.sequence import SequenceModule
+from lstmjax.nn.sequence import Call, SequenceModule
 from lstmjax.ops import recurrence
 from lstmjax.ops.lstm import Implementation, check_options
 from lstmjax.ops.precision import wide
 
 
-class LayerOptions(CellOptions, total=False):
-    """The options of `LSTM` that `StackedLSTM` passes to each of its layers."""
+class LayerRunOptions(CellRunOptions, total=False):
+    """The options of `LSTM` that have no weights, and that `StackedLSTM` passes to each of its layers."""
 
     input_dropout: Rate
     recurrent_dropout: Rate
     unroll: int | None
     remat: bool | int
     implementation: Implementation
+
+
+class LayerOptions(LayerRunOptions, CellOptions, total=False):
+    """All options of `LSTM` that `StackedLSTM` passes to each of its layers."""
 
 
 class LSTM(SequenceModule[Carry]):
@@ -80,32 +84,30 @@ class LSTM(SequenceModule[Carry]):
         if implementation == "cudnn":
             self._check_cudnn()
 
-    def _carry_shapes(self, carry: Any, batch: Any) -> dict[str, Any]:
-        c, h = (None, None) if carry is None else carry
-        return {
-            "initial_carry's c": (c, (batch, self.cell.hidden_features)),
-            "initial_carry's h": (h, (batch, self.cell.out_features)),
-        }
-
-    def _run(
-        self, x: Array, carry: Carry | None, seq_lengths: Array | None, *, rngs: Any, deterministic: Any, **options: Any
-    ) -> tuple[Carry, Array]:
-        random = {"rngs": rngs, "deterministic": deterministic}
-        input_mask = self.input_dropout.mask((1, *x.shape[1:]), x.dtype, **random)
+    def run(self, x: Array, carry: Any, call: Call) -> tuple[Carry, Array]:
+        """As `SequenceModule.run`."""
+        cell, batch = self.cell, x.shape[1]
+        if carry is not None:
+            shapes = (batch, cell.hidden_features), (batch, cell.out_features)
+            names = "initial_carry's c", "initial_carry's h"
+            recurrence.check_shapes(dict(zip(names, zip(carry, shapes, strict=True), strict=True)))
+        input_mask = self.input_dropout.mask((1, *x.shape[1:]), x.dtype, **call.random)
         if input_mask is not None:
             x = x * input_mask
-        options |= {
-            "seq_lengths": seq_lengths,
-            "recurrent_mask": self.recurrent_dropout.mask((x.shape[1], self.cell.out_features), x.dtype, **random),
+        options: dict[str, Any] = {
+            "seq_lengths": call.seq_lengths,
+            "recurrent_mask": self.recurrent_dropout.mask((batch, cell.out_features), x.dtype, **call.random),
+            "reverse": call.reverse,
+            "return_sequence": call.return_sequence,
             "remat": self.remat,
             "unroll": self.unroll,
         }
-        if self.cell.is_plain:
-            options |= {"time_major": True, "dtype": self.cell.dtype, "implementation": self.implementation}
-            carry, ys = ops.lstm(self.cell.weights, x, carry, **options)
+        if cell.is_plain:
+            options |= {"time_major": True, "dtype": cell.dtype, "implementation": self.implementation}
+            last, ys = ops.lstm(cell.weights, x, carry, **options)
         else:
-            carry, ys = _run_variant(self.cell, x, carry, **options, **random)
-        return carry, carry[1] if ys is None else ys
+            last, ys = _run_variant(cell, x, carry, **options, **call.random)
+        return last, last[1] if ys is None else ys
 
     def _check_cudnn(self) -> None:
         if not self.cell.is_plain:

@@ -1,6 +1,6 @@
 """What `LSTM` and `StackedLSTM` have in common: how they are called with whole sequences."""
 
-from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, Unpack, overload
 
 import jax.numpy as jnp
 from flax import nnx
@@ -23,6 +23,16 @@ class CallOptions(TypedDict, total=False):
     reverse: bool | None
     rngs: Rngs | None
     deterministic: bool | None
+
+
+class Call(NamedTuple):
+    """What a call asks for, with the defaults of the module filled in."""
+
+    seq_lengths: Array | None
+    reverse: bool
+    return_sequence: bool
+    random: dict[str, Any]
+    """``rngs`` and ``deterministic``, as all modules with random numbers take them."""
 
 
 class SequenceModule(nnx.Module, Generic[Carry]):
@@ -96,18 +106,11 @@ class SequenceModule(nnx.Module, Generic[Carry]):
         reverse = self.reverse if reverse is None else reverse
         batch = recurrence.batch_size(x, time_major)
         expected = {"x": (x, (*x.shape[:2], self.in_features)), "seq_lengths": (seq_lengths, (batch,))}
-        recurrence.check_shapes(x, expected | self._carry_shapes(initial_carry, batch))
+        recurrence.check_shapes(expected, x)
         if not time_major:
             x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
-        carry, ys = self._run(
-            x,
-            initial_carry,
-            seq_lengths,
-            reverse=reverse,
-            return_sequence=return_sequence,
-            rngs=rngs,
-            deterministic=deterministic,
-        )
+        call = Call(seq_lengths, reverse, return_sequence, {"rngs": rngs, "deterministic": deterministic})
+        carry, ys = self.run(x, initial_carry, call)
         if return_sequence:
             if reverse and not keep_order:
                 ys = recurrence.flip_sequences(ys, seq_lengths)
@@ -115,20 +118,6 @@ class SequenceModule(nnx.Module, Generic[Carry]):
                 ys = jnp.swapaxes(ys, 0, 1)  # (B, T, features)
         return (carry, ys) if return_carry else ys
 
-    def _carry_shapes(self, carry: Any, batch: Any) -> dict[str, Any]:
-        """Returns parts of the initial carry by name, with the shapes that they must have."""
-        return {}
-
-    def _run(
-        self,
-        x: Array,
-        carry: Carry | None,
-        seq_lengths: Array | None,
-        *,
-        reverse: bool,
-        return_sequence: bool,
-        rngs: Rngs | None,
-        deterministic: bool | None,
-    ) -> tuple[Carry, Array]:
+    def run(self, x: Array, carry: Carry | None, call: Call) -> tuple[Carry, Array]:
         """Runs over `x` with time first, (T, B, I); returns the last carry, and the outputs in the order of `x`."""
         raise NotImplementedError

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from lstmjax.nn.initializers import with_forget_gate
 from lstmjax.nn.recurrent import LSTM, LayerOptions
 from lstmjax.nn.regularization import Dropout, Rate, check_rate
-from lstmjax.nn.sequence import SequenceModule
+from lstmjax.nn.sequence import Call, SequenceModule
 
 
 class StackedLSTM(SequenceModule[tuple[Any, ...]]):
@@ -67,17 +67,9 @@ class StackedLSTM(SequenceModule[tuple[Any, ...]]):
         self.out_features = features
         self.dropout = Dropout(check_rate(dropout, "dropout"))
 
-    def _run(
-        self,
-        x: Array,
-        carry: tuple[Any, ...] | None,
-        seq_lengths: Array | None,
-        *,
-        reverse: bool,
-        return_sequence: bool,
-        **random: Any,
-    ) -> tuple[tuple[Any, ...], Array]:
-        if reverse and self.bidirectional:
+    def run(self, x: Array, carry: tuple[Any, ...] | None, call: Call) -> tuple[tuple[Any, ...], Array]:
+        """As `SequenceModule.run`; the layers run from the lowest to the top."""
+        if call.reverse and self.bidirectional:
             raise ValueError("bidirectional layers run in both directions: leave reverse out")
         count = len(self.forward)
         carries = (None,) * count if carry is None else carry
@@ -86,13 +78,11 @@ class StackedLSTM(SequenceModule[tuple[Any, ...]]):
         last = []
         for number, before in enumerate(carries):
             top = number == count - 1
-            whole = return_sequence or not top
-            after, y = self._layer(
-                number, x, before, reverse, seq_lengths=seq_lengths, return_sequence=whole, time_major=True, **random
-            )
+            whole = call.return_sequence or not top
+            after, y = self._layer(number, x, before, call._replace(return_sequence=whole))
             if self.residual and number > 0:
-                y = y + (x if whole else self._last_inputs(x, seq_lengths, reverse))
-            x = y if top else self.dropout(y, **random)
+                y = y + (x if whole else self._last_inputs(x, call.seq_lengths, call.reverse))
+            x = y if top else self.dropout(y, **call.random)
             last.append(after)
         return tuple(last), x
 
@@ -105,14 +95,12 @@ class StackedLSTM(SequenceModule[tuple[Any, ...]]):
         for layer in (*self.forward, *self.backward):
             layer.cell.bias[...] = with_forget_gate(layer.cell.bias[...], layer.cell.hidden_features, value)
 
-    def _layer(self, number: int, x: Array, carry: Any, reverse: bool, **options: Any) -> tuple[Any, Array]:
-        options |= {"return_carry": True, "keep_order": True}
-        forward = self.forward[number]
+    def _layer(self, number: int, x: Array, carry: Any, call: Call) -> tuple[Any, Array]:
         if not self.bidirectional:
-            return forward(x, initial_carry=carry, reverse=reverse, **options)
+            return self.forward[number].run(x, carry, call)
         carry_f, carry_b = (None, None) if carry is None else carry
-        carry_f, ys_f = forward(x, initial_carry=carry_f, **options)
-        carry_b, ys_b = self.backward[number](x, initial_carry=carry_b, reverse=True, **options)
+        carry_f, ys_f = self.forward[number].run(x, carry_f, call)
+        carry_b, ys_b = self.backward[number].run(x, carry_b, call._replace(reverse=True))
         return (carry_f, carry_b), jnp.concatenate([ys_f, ys_b], axis=-1)
 
     def _last_inputs(self, x: Array, seq_lengths: Array | None, reverse: bool) -> Array:

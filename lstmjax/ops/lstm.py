@@ -68,16 +68,13 @@ def lstm(
     hidden = weights.recurrent_kernel.shape[0]
     batch = recurrence.batch_size(x, time_major)
     c, h = (None, None) if carry is None else carry
-    recurrence.check_shapes(
-        x,
-        weight_shapes(weights, x)
-        | {
-            "carry's c": (c, (batch, hidden)),
-            "carry's h": (h, (batch, hidden)),
-            "seq_lengths": (seq_lengths, (batch,)),
-            "recurrent_mask": (recurrent_mask, (batch, hidden)),
-        },
-    )
+    expected = weight_shapes(weights, x) | {
+        "carry's c": (c, (batch, hidden)),
+        "carry's h": (h, (batch, hidden)),
+        "seq_lengths": (seq_lengths, (batch,)),
+        "recurrent_mask": (recurrent_mask, (batch, hidden)),
+    }
+    recurrence.check_shapes(expected, x)
     if not time_major:
         x = jnp.swapaxes(x, 0, 1)  # (T, B, I)
     arrays, dtype = _prepare(weights, x, carry, seq_lengths, recurrent_mask, dtype)

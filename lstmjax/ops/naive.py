@@ -20,7 +20,7 @@ def repeat_last(y: Float[Array, "B L C"], y_mask: Bool[Array, "B L C"], h: int) 
     >>> repeat_last(y, jnp.array([[[True], [True], [False]]]), h=2)[0, :, 0].tolist()
     [2.0, 2.0]
     """
-    return jnp.repeat(_last_observed(y, y_mask), h, axis=1)
+    return jnp.repeat(last_observed(y, y_mask), h, axis=1)
 
 
 def seasonal_naive(
@@ -50,12 +50,12 @@ def seasonal_naive(
     seasons = (batch, (lead + length) // season_length, season_length, channels)
     y_seasons = jnp.pad(y, ((0, 0), (lead, 0), (0, 0))).reshape(seasons)  # (B, seasons, season_length, C)
     mask_seasons = jnp.pad(y_mask, ((0, 0), (lead, 0), (0, 0))).reshape(seasons)
-    season = _last_observed(y_seasons, mask_seasons)[:, 0]  # (B, season_length, C)
-    season = jnp.where(mask_seasons.any(axis=1), season, _last_observed(y, y_mask))
+    season = last_observed(y_seasons, mask_seasons)[:, 0]  # (B, season_length, C)
+    season = jnp.where(mask_seasons.any(axis=1), season, last_observed(y, y_mask))
     return jnp.take(season, jnp.arange(h) % season_length, axis=1)
 
 
-def _last_observed(y: Array, mask: Array) -> Array:
+def last_observed(y: Array, mask: Array) -> Array:
     """Returns the last value along axis 1 where the mask is True, else 0; axis 1 has length 1."""
     index = y.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1, keepdims=True)
     value = jnp.take_along_axis(y, index, axis=1)

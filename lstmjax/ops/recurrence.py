@@ -23,19 +23,19 @@ def batch_size(x: Any, time_major: bool) -> Any:
     return x.shape[1] if time_major else x.shape[0]
 
 
-def check_shapes(x: Any, expected: Mapping[str, tuple[Any, tuple[Any, ...]]]) -> None:
+def check_shapes(expected: Mapping[str, tuple[Any, tuple[Any, ...]]], x: Any = None) -> None:
     """Requires the expected shapes; JAX would broadcast some other shapes without an error.
 
     Args:
-        x: the inputs, for the message.
         expected: by name an array, or None, and its shape.
+        x: the inputs that they must fit, for the message.
 
     Raises:
         ValueError: the first array that has another shape.
     """
     for name, (array, wanted) in expected.items():
         if array is not None and jnp.shape(array) != wanted:
-            beside = "" if array is x else f" for x of shape {jnp.shape(x)}"
+            beside = "" if x is None or array is x else f" for x of shape {jnp.shape(x)}"
             raise ValueError(f"{name} has shape {jnp.shape(array)}: expected {wanted}{beside}")
 
 

@@ -104,7 +104,7 @@ def lstm_step(
     >>> y.shape
     (1, 2)
     """
-    check_shapes(x, weight_shapes(weights, x))
+    check_shapes(weight_shapes(weights, x), x)
     c, h = carry
     dtype = jnp.result_type(x, *weights) if dtype is None else dtype
     h_in = masked(h, recurrent_mask)

@@ -22,11 +22,9 @@ R/checkpoints/            the states of all of them while they are trained
 """
 
 import contextlib
-import csv
 import gzip
-import itertools
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +39,7 @@ from lstmjax.evaluation import plots
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, START
 from lstmjax.forecaster.run_kind import KINDS, RUN_FILE, Kind, check_kind, kind_of, read_description, seed_directories
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
+from lstmjax.runs.csv_file import csv_options
 from lstmjax.runs.description import as_json, describe_process
 from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import LOCK_FILE, DirectoryLock
@@ -285,44 +284,6 @@ def _remove_written(path: Path, *more: str) -> None:
         (path / "plots").rmdir()
 
 
-@contextlib.contextmanager
-def outputs_written(directory: Path) -> Iterator[None]:
-    """Turns a full disk, or one that may not be written, into one line; the state of training is safe.
-
-    Args:
-        directory: the run's.
-
-    Raises:
-        CheckpointError: instead of an `OSError`.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise CheckpointError(
-            f"{directory}: the outputs cannot be written ({error.strerror or error}): make room, and resume the run"
-        ) from None
-
-
 def default_path() -> Path:
     """Where a run goes that is given no name: ``runs/`` and the time, to the second."""
     return Path("runs") / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S")
-
-
-def csv_options(table: pd.DataFrame) -> dict[str, Any]:
-    """How to write a table as CSV so that it is read back as it was: names that hold a carriage return are quoted."""
-    columns = [table[name].unique() for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
-    texts = itertools.chain(table.columns, *(values for values in columns if values.dtype.kind == "O"))
-    quoted = any("\r" in text for text in texts if isinstance(text, str))
-    return {"index": False, "quoting": csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL}
-
-
-def write_table(table: pd.DataFrame, path: Path | str) -> None:
-    """Writes a table as CSV where the user wants it.
-
-    Raises:
-        CheckpointError: the file cannot be written.
-    """
-    try:
-        table.to_csv(path, **csv_options(table))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot write the table ({error.strerror or error})") from None

@@ -14,6 +14,7 @@ from lstmjax.data.summary import header
 from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.network import UserNetwork
+from lstmjax.training.losses import OwnLoss
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Job:
     Attributes:
         config: all options, with all that was inferred filled in.
         network: a network of the user's own; None for that of ``config.model``.
+        loss: a loss of the user's own; None for that of ``train.loss``.
         prepared: the data.
         data_sha256: digest of the data.
         source: what to call the data.
@@ -32,6 +34,7 @@ class Job:
 
     config: RunConfig
     network: UserNetwork | None
+    loss: OwnLoss | None
     prepared: Prepared
     data_sha256: str
     source: str
@@ -50,7 +53,12 @@ def absolute_paths(data: Any) -> Any:
 
 
 def make_job(
-    config: RunConfig, seeds: int | None, network: UserNetwork | None, categories: Categories | None = None
+    config: RunConfig,
+    seeds: int | None,
+    network: UserNetwork | None = None,
+    loss: OwnLoss | None = None,
+    *,
+    categories: Categories | None = None,
 ) -> Job:
     """Reads and prepares the data, and resolves the options.
 
@@ -58,6 +66,7 @@ def make_job(
         config: the options, with the settings of a named data set.
         seeds: how many, from ``train.seed`` on; None: a run of one seed, without a folder per seed.
         network: a network of the user's own; None for that of ``config.model``.
+        loss: a loss of the user's own; None for that of ``train.loss``.
         categories: of text covariates, where the run starts from trained weights. Default: those of the training rows.
 
     Raises:
@@ -72,6 +81,7 @@ def make_job(
     return Job(
         config=resolved_config(config, prepared, network, members),
         network=network,
+        loss=loss,
         prepared=prepared,
         data_sha256=panel_digest(panel),
         source=source.name,

@@ -1,8 +1,10 @@
 """What follows training: the evaluation, the forecast and the pictures of a run, all of which can be made again."""
 
+import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.windows import PanelArrays, Windows
-from lstmjax.errors import DataError, one_line
+from lstmjax.errors import CheckpointError, DataError, one_line
 from lstmjax.evaluation.table import render_metrics
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, stored_start
@@ -162,6 +164,25 @@ def _refit(
     (folder / CONFIG_FILE).unlink(missing_ok=True)  # which says that a refit is whole
     found = checkpoint.load(folder / CHECKPOINTS, upto=steps) if checkpoint.steps(folder / CHECKPOINTS) else None
     store = Store(folder, data_sha256, found, (folder / LOG_FILE,))
-    (again,) = train_members(config, network, prepared, [config.train.seed], until=steps, start=start, store=store)
+    asked: dict[str, Any] = {"until": steps, "start": start, "store": store, "loss": evaluated.loss}
+    (again,) = train_members(config, network, prepared, [config.train.seed], **asked)
     write_config(folder, again.config)
-    return Forecaster.of(fitted.replace(refit=again.selected), network), prepared.arrays
+    return Forecaster.of(fitted.replace(refit=again.selected), network, evaluated.loss), prepared.arrays
+
+
+@contextlib.contextmanager
+def outputs_written(directory: Path) -> Iterator[None]:
+    """Turns a full disk, or one that may not be written, into one line; the state of training is safe.
+
+    Args:
+        directory: the run's.
+
+    Raises:
+        CheckpointError: instead of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{directory}: the outputs cannot be written ({error.strerror or error}): make room, and resume the run"
+        ) from None

@@ -26,8 +26,8 @@ def checkpoint_to_resume(
         None where the run starts from its beginning.
 
     Raises:
-        CheckpointError: the data, the seeds or the network are others; no checkpoint verifies; or the weights that a
-            fine-tuned run began with are missing.
+        CheckpointError: the data, the seeds, the network or the loss are others; no checkpoint verifies; or the
+            weights that a fine-tuned run began with are missing.
     """
     found = resume.checkpoint_to_resume(
         directory,
@@ -37,6 +37,7 @@ def checkpoint_to_resume(
         source=job.source,
         seeds=job.seeds,
         network=job.network,
+        loss=job.loss,
     )
     if found is None and not job.alone:
         resume.check_seeds(seeds_of(directory), job.seeds)

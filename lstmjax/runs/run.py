@@ -27,14 +27,15 @@ from lstmjax.forecaster.resume import agreed_config
 from lstmjax.forecaster.run_kind import Kind, check_kind, kind_of, seeds_of
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, read_config
 from lstmjax.runs.decoration import Tracker, heard
-from lstmjax.runs.directory import RunDirectory, outputs_written
+from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import Job, make_job
-from lstmjax.runs.outputs import Outputs, write_outputs
+from lstmjax.runs.outputs import Outputs, outputs_written, write_outputs
 from lstmjax.runs.resumable import checkpoint_to_resume
 from lstmjax.runs.seeds import write_seeds
 from lstmjax.runs.signals import Signals
 from lstmjax.storage import checkpoint
 from lstmjax.training import Callback, ProgressDisplay, Status, Weights
+from lstmjax.training.losses import OwnLoss
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def train_run(
     *,
     seeds: int | None = None,
     network: UserNetwork | None = None,
+    loss: OwnLoss | None = None,
     overwrite: bool = False,
     finetune_from: Path | None = None,
     callbacks: Sequence[Callback] = (),
@@ -78,6 +80,7 @@ def train_run(
         directory: where to.
         seeds: train from so many seeds, ``train.seed`` and those after it. Default: one, without a folder per seed.
         network: a network of your own, as `Forecaster` takes it.
+        loss: a loss of your own, as `Forecaster` takes it.
         overwrite: whether to replace a run of the same kind that is there.
         finetune_from: a run whose weights to start with, instead of those that the seed draws.
         callbacks: called as training goes.
@@ -98,11 +101,12 @@ def train_run(
     say = heard(say)
     RunDirectory.check_free(directory, "run" if seeds is None else "seeds", overwrite=overwrite)
     config = dataclasses.replace(config, data=with_dataset_settings(config.data))
-    trained = None if finetune_from is None else Forecaster.load(finetune_from, network=network).fitted
-    if trained is None:
-        job, start = make_job(config, seeds, network), None
+    if finetune_from is None:
+        job, start = make_job(config, seeds, network, loss), None
     else:
-        job = make_job(in_trained_order(config, trained), seeds, network, trained.forecasting.scaling.categories)
+        trained = Forecaster.load(finetune_from, network=network, loss=loss).fitted
+        categories = trained.forecasting.scaling.categories
+        job = make_job(in_trained_order(config, trained), seeds, network, loss, categories=categories)
         start = starting_weights(trained, network, job.config, job.prepared)
     say(job.sizes())
     with _new_directories(directory, job, overwrite=overwrite, finetuned_from=finetune_from) as (run, members):
@@ -115,6 +119,7 @@ def resume_run(
     *,
     seeds: int | None = None,
     network: UserNetwork | None = None,
+    loss: OwnLoss | None = None,
     into: Path | str | None = None,
     callbacks: Sequence[Callback] = (),
     signals: Signals | None = None,
@@ -129,6 +134,7 @@ def resume_run(
         config: the options. Default: the run's own; see `lstmjax.forecaster.resume` for those that may differ.
         seeds: how many, for the runs of several seeds. Default: as many as there are.
         network: the network of your own that it was begun with.
+        loss: the loss of your own that it was begun with.
         into: a new directory, to leave the run's own as it is; for a run of one seed.
         callbacks: as in `train_run`.
         signals: as in `train_run`.
@@ -149,7 +155,7 @@ def resume_run(
     config = stored if config is None else agreed_config(stored, config, directory)
     if kind == "seeds" and seeds is None:
         seeds = len(seeds_of(directory))
-    job = make_job(config, seeds, network, start_categories(directory))
+    job = make_job(config, seeds, network, loss, categories=start_categories(directory))
     if into is not None:
         checkpoint_to_resume(directory, stored, config, job)  # before anything is copied
     with RunDirectory.reopen(directory, kind, into=into) as run:
@@ -222,9 +228,8 @@ def _carry_out(
             (member.path / REFIT / CONFIG_FILE).unlink(missing_ok=True)
     with ProgressDisplay() as display:
         called = [_StopAtSignal(signals), display, *map(Tracker, callbacks)]
-        fitted = train_members(
-            job.config, job.network, job.prepared, job.seeds, start=start, store=store, callbacks=called
-        )
+        asked: dict[str, Any] = {"start": start, "store": store, "callbacks": called, "loss": job.loss}
+        fitted = train_members(job.config, job.network, job.prepared, job.seeds, **asked)
     if signals.requested():
         raise Interrupted(f"interrupted after step {max(member.summary['steps'] for member in fitted)}")
     signals.disarm()  # all is saved
@@ -238,7 +243,7 @@ def _write_all(
     """Writes the outputs of each member, and of several seeds what they are together."""
     outputs: dict[int, Outputs] = {}
     for seed, member, trained in zip(job.seeds, members, fitted, strict=True):
-        forecaster = Forecaster.of(trained, job.network)
+        forecaster = Forecaster.of(trained, job.network, job.loss)
         asked: dict[str, Any] = {"trained_here": job.alone, "say": say if job.alone else _only_remarks(say, seed)}
         outputs[seed] = write_outputs(member, forecaster, job.prepared, job.data_sha256, **asked)
     forecasters = [written.forecaster for written in outputs.values()]

@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from lstmjax.forecaster.ensemble import Ensemble
+from lstmjax.runs.csv_file import write_table
 from lstmjax.runs.decoration import decoration
-from lstmjax.runs.directory import RunDirectory, write_table
+from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import Job
 from lstmjax.runs.outputs import Outputs
 from lstmjax.runs.pictures import draw_forecasts, draw_learning_curve

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lstmjax.data.scaling import in_units
+from lstmjax.data.units import in_units
 from lstmjax.evaluation.metrics import METRICS, Metric
 
 SCALED_MAE = "scaled_mae"

@@ -11,6 +11,7 @@ from lstmjax.data.build import panel_from_table
 from lstmjax.data.categories import encoded_names
 from lstmjax.data.prepare import prepare
 from lstmjax.errors import ConfigError, DataError
+from lstmjax.runs.run import resume_run, train_run
 
 CONFIG = lstmjax.RunConfig().replace(
     {
@@ -54,10 +55,10 @@ def test_each_category_of_the_training_rows_has_a_column_and_the_others_share_on
     sky = np.array(["sun", "rain", None] * 20, object)
     sky[55:] = "hail"  # in validation rows only
     prepared = arrays_of(sky=sky)
-    assert prepared.scaling.categories == {"sky": ["sun", "rain"], "promo": ["0", "1"], "region": ["NW"]}
-    assert encoded_names(("sky",), prepared.scaling.categories) == ["sky=sun", "sky=rain", "sky=another"]
+    assert prepared.scaling.categories == {"sky": ["rain", "sun"], "promo": ["0", "1"], "region": ["NW"]}
+    assert encoded_names(("sky",), prepared.scaling.categories) == ["sky=rain", "sky=sun", "sky=another"]
     hist, mask = prepared.arrays.hist, prepared.arrays.hist_mask
-    np.testing.assert_array_equal(hist[:3], [[1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(hist[:3], [[0, 1, 0], [1, 0, 0], [0, 0, 0]])
     np.testing.assert_array_equal(mask[:3], [[True] * 3, [True] * 3, [False] * 3])
     np.testing.assert_array_equal(hist[55:], [[0, 0, 1]] * 5)
     assert (prepared.spec.hist_exog, prepared.spec.futr_exog, prepared.spec.stat_exog) == (3, 4, 2)
@@ -111,6 +112,24 @@ def test_a_wrong_cell_among_numbers_is_named_and_texts_without_end_are_no_catego
     forecaster = lstmjax.Forecaster(CONFIG).fit(table(sky=1.0))
     with pytest.raises(DataError, match="column 'sky' is 'sun': expected a number"):
         forecaster.predict(table(), futr_df=FUTURE)
+
+
+def test_a_run_is_fine_tuned_and_resumed_with_the_categories_of_its_weights(tmp_path):
+    """By name, not by position: another table has other categories first."""
+    table().to_csv(tmp_path / "a.csv", index=False)
+    table(sky="hail", region="SO").to_csv(tmp_path / "b.csv", index=False)
+    base = CONFIG.replace({"data.val_size": 8, "data.test_size": 8, "data.path": str(tmp_path / "a.csv")})
+    first = train_run(base, tmp_path / "first", say=lambda line: None)
+    other = base.replace({"data.path": str(tmp_path / "b.csv")})
+    tuned = train_run(other, tmp_path / "tuned", finetune_from=tmp_path / "first", say=lambda line: None)
+    resumed = resume_run(tmp_path / "tuned", say=lambda line: None)
+    for run in (first, tuned, resumed):
+        assert run.forecaster.fitted.selected.scaling.categories["sky"] == ["fog", "rain", "sun"]
+    pd.testing.assert_frame_equal(resumed.forecaster.predict(futr_df=FUTURE), tuned.forecaster.predict(futr_df=FUTURE))
+    numbers = panel_from_table(table(sky=1.0).astype({"promo": int}), base.data)
+    trained = first.forecaster.fitted.selected.scaling.categories
+    with pytest.raises(DataError, match="column 'sky' holds numbers, the forecaster was trained with text"):
+        prepare(numbers, base.data, with_test=True, categories=trained)
 
 
 def test_targets_are_numbers():

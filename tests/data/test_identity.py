@@ -204,6 +204,18 @@ def test_frames_of_other_libraries_come_back_in_their_kind(kind, names):
         assert len(joined) == len(table) * 2
 
 
+@pytest.mark.parametrize("ds", [polars.Date, polars.Datetime("ns"), polars.Datetime("ms")], ids=str)
+@pytest.mark.parametrize("name", [polars.Categorical, polars.Enum(["007", "012"]), polars.String], ids=str)
+def test_results_of_polars_can_be_joined_on_series_and_time(trained, ds, name):
+    frame = polars.from_pandas(shops("007", "012"))
+    frame = frame.with_columns(polars.col("ds").cast(ds), polars.col("unique_id").cast(name))
+    found = trained.evaluate(frame)
+    joined = found.join(frame, on=["unique_id", "ds"], suffix="_given")
+    assert len(joined) == len(found)
+    assert (joined["y"] == joined["y_given"]).all()
+    assert trained.predict(frame).schema["ds"] == ds
+
+
 @pytest.mark.parametrize(
     "given", [{"ds": [1], "y": [1.0]}, [1, 2], None, 3.0, np.zeros(3), pd.Series([1.0]), "table.csv"]
 )

@@ -77,3 +77,5 @@ def test_jax_finds_the_same():
 def test_nothing_observed_is_constant():
     assert constant(np.full(3, np.nan))
     assert constant(np.empty((0, 2))).tolist() == [True, True]
+    assert repeats(np.empty((0, 2)), 24).tolist() == [True, True]
+    assert repeats(np.full((30, 1), np.nan), 24).tolist() == [True]

@@ -137,3 +137,11 @@ def test_missing_column_is_named():
         table_metrics(table, ["gru"], scales_of(history, 1))
     with pytest.raises(ValueError, match="scales has no column 'scale'"):
         table_metrics(table, ["lstm"], table)
+
+
+@pytest.mark.parametrize("value", [1.234e-12, 5e-4, 1e-30])
+def test_small_values_are_printed_as_numbers(value):
+    text = render_metrics({"lstm": {"mse": value, "mae": 2 * value}, "naive": {"mse": 1.5, "mae": 0.0}})
+    _, _, lstm, naive = text.splitlines()
+    assert [float(cell) for cell in lstm.split()[1:]] == pytest.approx([value, 2 * value], rel=1e-3)
+    assert naive.split()[1:] == ["1.500000", "0.000000"]

@@ -20,6 +20,7 @@ import orbax.checkpoint.experimental.v1  # noqa: F401
 import lstmjax.cli.app
 import lstmjax.runs.outputs
 import lstmjax.runs.run
+import lstmjax.runs.seeds
 
 CAPABILITIES_VERSION = 0x20080522
 DAC_OVERRIDE_AND_READ_SEARCH = 0b110
@@ -81,7 +82,8 @@ def wait(pid, seconds):
 def main():
     """Obeys until its standard input is closed."""
     # A third of a child's time, for pictures that nobody looks at.
-    lstmjax.runs.outputs._draw = lstmjax.runs.outputs._draw_learning_curve = lambda *_, **__: None
+    for module in (lstmjax.runs.outputs, lstmjax.runs.seeds):
+        module.draw_forecasts = module.draw_learning_curve = lambda *_, **__: None
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)

@@ -8,6 +8,7 @@ import pytest
 import lstmjax
 from lstmjax import Forecaster, RunConfig
 from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.runs.run import resume_run, train_run
 from lstmjax.storage.checkpoint import CheckpointWarning
 
 CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
@@ -64,8 +65,8 @@ def test_a_loaded_forecaster_forecasts_without_it_and_says_what_training_needs(f
     with pytest.raises(CheckpointError, match="trained with a loss of your own, pinball: pass it as loss="):
         loaded.finetune(TABLE)
     assert whole.finetune(TABLE, options={"train.max_steps": 1}).fitted.own_loss == "pinball"
-    with pytest.raises(CheckpointError, match="trained with a loss of your own, pinball: not with squared"):
-        Forecaster.load(folder, loss=squared)
+    other = Forecaster.load(folder, loss=squared).finetune(TABLE, options={"train.max_steps": 1})
+    assert other.fitted.own_loss == "squared"
 
 
 @pytest.mark.parametrize("loss", [None, squared])
@@ -100,3 +101,20 @@ def test_seeds_take_it_too():
 def test_a_loss_that_returns_a_mean_is_refused():
     with pytest.raises(ConfigError, match=r"<lambda> returned the shape \(\) for forecasts of the shape \(16, 2"):
         Forecaster(CONFIG, loss=lambda forecast, y: jnp.mean(forecast - y)).fit(TABLE)
+
+
+def test_a_run_directory_has_it_too(tmp_path):
+    TABLE.to_csv(tmp_path / "t.csv", index=False)
+    config = CONFIG.replace({"data.path": str(tmp_path / "t.csv"), "data.test_size": 10, "train.refit_all": True})
+    run = train_run(config, tmp_path / "r", loss=pinball, say=lambda line: None)
+    assert run.forecaster.loss is pinball
+    before = (tmp_path / "r" / "config.json").read_bytes(), (tmp_path / "r" / "run.json").read_bytes()
+    more = config.replace({"train.max_steps": 30})
+    with pytest.raises(CheckpointError, match="trained with a loss of your own, pinball: pass it as loss="):
+        resume_run(tmp_path / "r", more, say=lambda line: None)
+    assert before == ((tmp_path / "r" / "config.json").read_bytes(), (tmp_path / "r" / "run.json").read_bytes())
+    resumed = resume_run(tmp_path / "r", more, loss=pinball, say=lambda line: None)
+    assert resumed.metrics["steps"] == 30
+    with pytest.warns(CheckpointWarning, match="a loss of your own, pinball"):
+        forecast = Forecaster.load(tmp_path / "r").predict()
+    np.testing.assert_allclose(forecast["lstm"], pd.read_csv(tmp_path / "r" / "forecast.csv")["lstm"])

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from jax.test_util import check_grads
 
-from lstmjax.nn import LSTM, LSTMCell
+from lstmjax.nn import LSTM, LSTMCell, PlainLSTMCell
 
 IN, HIDDEN, PROJECTED = 3, 4, 2
 
@@ -101,6 +101,36 @@ def test_a_cell_in_nnx_rnn_equals_the_layer(randomize: Any, variant: str) -> Non
     np.testing.assert_allclose(jnp.where((jnp.arange(5) < lengths[:, None])[..., None], ys, 0), expected, atol=1e-6)
     np.testing.assert_allclose(c, expected_c, atol=1e-6)
     np.testing.assert_allclose(h, expected_h, atol=1e-6)
+
+
+def test_the_plain_cell_is_the_cell_without_options_and_the_function_that_a_scan_repeats() -> None:
+    plain, cell = PlainLSTMCell(IN, HIDDEN, rngs=nnx.Rngs(3)), LSTMCell(IN, HIDDEN, rngs=nnx.Rngs(3))
+    for (path, found), (expected_path, expected) in zip(
+        nnx.to_flat_state(nnx.state(plain)), nnx.to_flat_state(nnx.state(cell)), strict=True
+    ):
+        assert path == expected_path
+        np.testing.assert_array_equal(found[...], expected[...])
+    xs = jax.random.normal(jax.random.key(0), (5, 2, IN))
+    layer = LSTM(IN, HIDDEN, time_major=True, rngs=nnx.Rngs(3))
+    (expected_c, expected_h), expected_ys = layer(xs, return_carry=True)
+    for module in (plain, cell):
+        (c, h), ys = jax.lax.scan(module, module.initialize_carry((2, IN)), xs)
+        for a, b in ((c, expected_c), (h, expected_h), (ys, expected_ys)):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_the_plain_cell_computes_in_mixed_precision() -> None:
+    cell = PlainLSTMCell(IN, HIDDEN, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(cell))} == {jnp.dtype(jnp.bfloat16)}
+    (c, h), y = cell(cell.initialize_carry((2, IN)), jnp.ones((2, IN)))
+    assert (c.dtype, h.dtype, y.dtype) == (jnp.float32, jnp.bfloat16, jnp.bfloat16)
+
+
+@pytest.mark.parametrize("cell", [PlainLSTMCell, LSTMCell])
+def test_an_input_that_does_not_fit_a_plain_cell_is_named(cell: Any) -> None:
+    module = cell(IN, HIDDEN, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"weights.kernel has shape \(3, 16\): expected \(2, 16\) for x"):
+        module(module.initialize_carry((5, 2)), jnp.ones((5, 2)))
 
 
 @pytest.mark.parametrize("options", [{}, {"coupled_gates": True}])

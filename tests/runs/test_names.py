@@ -69,7 +69,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_names_of_every_kind_pass_through_a_run(kind, tmp_path, capsys):
+def test_names_of_every_kind_pass_through_a_run(kind, tmp_path, capsys, monkeypatch):
     names = KINDS[kind]
     result, said = run_with(names, tmp_path, "t.csv" if len(kind) % 2 else "t.parquet")
     check(result, names, said)
@@ -77,6 +77,10 @@ def test_names_of_every_kind_pass_through_a_run(kind, tmp_path, capsys):
     main(["evaluate", str(result.directory), "--out", str(tmp_path / "all.csv")])
     assert len(capsys.readouterr().out.splitlines()) == 5
     assert json.loads((result.directory / "metrics.json").read_text())["test"]["mae"] > 0
+    with monkeypatch.context() as patched, io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="") as terminal:
+        patched.setattr("sys.stdout", terminal)
+        main(["predict", str(result.directory)])
+        assert terminal.buffer.getvalue() == (result.directory / "forecast.csv").read_bytes()
 
 
 def check(result, names, said):

@@ -78,6 +78,26 @@ def test_the_table_has_their_mean_and_deviation(runs):
     assert stored["baselines"]["naive"]["mae"] > 0
 
 
+def test_their_mean_forecast_and_its_pictures_are_left_too(runs):
+    mean, *each = (pd.read_csv(runs / folder / "forecast.csv") for folder in (".", "seed-3", "seed-4"))
+    values = np.stack([table["lstm"] for table in each])
+    assert mean.columns.tolist() == ["unique_id", "ds", "lstm", "lstm-std"]
+    np.testing.assert_allclose(mean["lstm"], values.mean(axis=0))
+    np.testing.assert_allclose(mean["lstm-std"], values.std(axis=0, ddof=1))
+    assert {path.stem for path in (runs / "plots").iterdir()} == {"learning_curve", "test_forecasts", "forecast"}
+
+
+def test_what_is_printed_has_the_baselines_and_whole_steps(config, tmp_path):
+    said = []
+    result = train_run(config.replace({"train.max_steps": 10}), tmp_path / "r", seeds=2, say=said.append)
+    (table,) = (text for text in said if "deviation" in text)
+    rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()}
+    assert list(rows) == ["seed", "3", "4", "mean", "deviation", "naive", "seasonal_naive"]
+    assert rows["3"][-2:] == [str(result.table["best_step"][3]), "10"]
+    naive = result.metrics["baselines"]["naive"]
+    assert [float(value) for value in rows["naive"]] == pytest.approx(list(naive.values()), abs=1e-4)
+
+
 class Stopping(Signals):
     """Asks to stop after some chunks of steps."""
 

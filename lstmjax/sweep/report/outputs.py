@@ -7,7 +7,8 @@ import pandas as pd
 
 from lstmjax.errors import LstmjaxError
 from lstmjax.runs.decoration import decoration, heard
-from lstmjax.runs.directory import RunDirectory, outputs_written
+from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.outputs import outputs_written
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.report import plots
 from lstmjax.sweep.report.table import best_trial, trials_table

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from optuna.trial import FrozenTrial
 
 from lstmjax.data.prepare import prepare
 from lstmjax.forecaster.checkpoints import LOG_FILE
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.runs.directory import RunDirectory, remove_run, write_table
+from lstmjax.runs.csv_file import write_table
+from lstmjax.runs.directory import RunDirectory, remove_run
 from lstmjax.runs.outputs import write_outputs
-from lstmjax.runs.seeds import TABLE_FILE
+from lstmjax.runs.seeds import TABLE_FILE, seeds_table
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.study import params_of
@@ -65,7 +65,7 @@ def _write(sweep: Sweep, directory: Path, members: Mapping[int, Path], say: Call
         forecaster = Forecaster.load(path, network=sweep.network)
         if scores:
             forecaster.save(directory / f"seed-{seed}")
-            scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics["test"]
+            scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics | forecaster.fitted.summary
             continue
         prepared = prepare(sweep.panel, forecaster.config.data, with_test=True)
         with RunDirectory.create(directory, forecaster.config, data_digest=sweep.data_digest, nested=True) as run:
@@ -74,6 +74,5 @@ def _write(sweep: Sweep, directory: Path, members: Mapping[int, Path], say: Call
             metrics = write_outputs(run, forecaster, prepared, sweep.data_digest, say=say).metrics
         if len(members) == 1 or "test" not in metrics:
             return
-        scores[seed] = metrics["test"]
-    table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("seed")
-    write_table(table.reset_index(), directory / TABLE_FILE)
+        scores[seed] = metrics
+    write_table(seeds_table(scores).reset_index(), directory / TABLE_FILE)

@@ -166,7 +166,7 @@ def test_seeds_are_members_of_their_trial(whole, panel, small):
 def test_without_validation_windows_there_is_nothing_to_rank_by(panel, small):
     with pytest.raises(ConfigError, match="no validation window to rank trials by"):
         small.train(panel, small.trials_at(RATES), base=small.base.replace({"data.val_size": 0}))
-    with pytest.raises(ConfigError, match="metric is 'accuracy': expected one of scaled_mae, mae,"):
+    with pytest.raises(ConfigError, match="metric is 'accuracy': expected one of scaled_mae, mse, rmse, mae,"):
         small.train(panel, small.trials_at(RATES), metric="accuracy")
 
 

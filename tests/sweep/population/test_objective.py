@@ -10,9 +10,9 @@ from lstmjax.config import DataConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import truth
 from lstmjax.data.prepare import prepare
-from lstmjax.data.scaling import unscale
 from lstmjax.data.table import DataWarning
 from lstmjax.data.transform import TRANSFORMS
+from lstmjax.data.units import unscale
 from lstmjax.data.windows import Windows, gather
 from lstmjax.evaluation import metrics
 from lstmjax.sweep.population.objective import make_objective, metric_names

@@ -1,7 +1,7 @@
-"""What is warned of when targets are scaled: constant series, values below a bound, digits that float32 loses."""
+"""What is refused when targets are scaled, and what is warned of: constant series, a bound, digits that are lost."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from lstmjax.data.panel import Panel
 from lstmjax.data.rounding import constant
 from lstmjax.data.table import DataWarning, first_few
+from lstmjax.errors import DataError
 
 Rows = Int[np.ndarray, " N"]
 """How many of each series' rows count, from its first on."""
@@ -16,6 +17,29 @@ Statistic = Float[np.ndarray, "N C"]
 
 _ROUNDED = 1e-3
 """Part of a series' deviation that rounding to float32 may take before it is warned of."""
+
+
+def check_statistics(
+    series: Sequence[str], columns: Sequence[str], center: Float[np.ndarray, "M F"], spread: Float[np.ndarray, "M F"]
+) -> None:
+    """Requires finite centers and positive scales: the square of a large or small value may exceed float64.
+
+    Args:
+        series: what to call each row of the statistics.
+        columns: the name of each column.
+        center: the centers.
+        spread: the scales.
+
+    Raises:
+        DataError: names the first that is not.
+    """
+    useless = np.argwhere(~(np.isfinite(center) & np.isfinite(spread) & (spread > 0)))
+    if len(useless):
+        row, column = useless[0]
+        raise DataError(
+            f"{series[row]}column {columns[column]!r} is scaled by a center of {center[row, column]:g} and a scale "
+            f"of {spread[row, column]:g}: give it in another unit, its values are too large or differ too little"
+        )
 
 
 def _columns(panel: Panel, rows: Rows) -> Iterator[tuple[int, int, np.ndarray]]:
