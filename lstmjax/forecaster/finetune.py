@@ -96,5 +96,5 @@ def _warn_of_new_series(names: list[str | int], count: int) -> None:
             f"{len(names)} of {count} series were not trained before, and start from the mean embedding of those that "
             f"were: {first_few(map(repr, names))}",
             ConfigWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
