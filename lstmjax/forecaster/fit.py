@@ -25,7 +25,7 @@ from lstmjax.forecaster.finetune import starting_weights
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
 from lstmjax.forecaster.own_loss import own_loss_name
-from lstmjax.forecaster.resume import new_run, old_run
+from lstmjax.forecaster.resume import new_run, old_run, trained_names
 from lstmjax.models.sizes import with_sizes
 from lstmjax.models.user_network import check_own_network
 from lstmjax.training import (
@@ -101,7 +101,7 @@ def train_members(
         metadata |= {"seeds": list(seeds), "data_sha256": store.data_sha256}
         state = None
         if store.stored is not None:
-            check_network(store.stored, network, config, store.directory)
+            check_network(store.stored.metadata["network"], network, config, store.directory)
             state = stored_state(store.stored, made, config.optimizer, config.train)
         with contextlib.closing(SaveCheckpoints(store, arrays, metadata, config.train.save_every_seconds)) as saving:
             if start is not None and state is None:
@@ -158,7 +158,8 @@ def fit_members(
             stacklevel=4,
         )
     start = None if trained is None else starting_weights(trained, network, config, prepared)
-    with new_run(directory, config, prepared, len(seeds), start) as store:
+    names = trained_names(config, network, loss)
+    with new_run(directory, config, prepared, names, len(seeds), start) as store:
         asked: dict[str, Any] = {"until": until, "start": start, "store": store, "callbacks": callbacks, "loss": loss}
         return train_members(config, network, prepared, seeds, **asked)
 

@@ -9,7 +9,6 @@ from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.checkpoints import weights_template
 from lstmjax.models.user_network import OwnBuilder, own_name
-from lstmjax.storage import checkpoint
 from lstmjax.training import Network, Weights
 from lstmjax.window import WindowSpec
 
@@ -47,15 +46,19 @@ def check_start(start: Weights, network: Network) -> None:
             )
 
 
-def check_network(
-    stored: checkpoint.Checkpoint, network: UserNetwork | None, config: RunConfig, source: object
-) -> None:
+def check_network(theirs: str, network: UserNetwork | None, config: RunConfig, source: object) -> None:
     """Refuses to put the weights of one network into another.
+
+    Args:
+        theirs: name of the network that was trained, from `network_name`.
+        network: the one at hand.
+        config: its options.
+        source: what was trained, for the message.
 
     Raises:
         CheckpointError: names what was trained.
     """
-    theirs, ours = stored.metadata["network"], network_name(network, config)
+    ours = network_name(network, config)
     if theirs != ours:
         hint = "pass it as network=" if network is None else f"not with {ours}"
         raise CheckpointError(f"{source} was trained with the network {theirs}: {hint}")

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from lstmjax.forecaster.checkpoints import (
     start_categories,
 )
 from lstmjax.forecaster.fitted import versions
-from lstmjax.forecaster.network import UserNetwork, check_network
+from lstmjax.forecaster.network import UserNetwork, check_network, network_name
 from lstmjax.forecaster.own_loss import check_loss
 from lstmjax.forecaster.run_kind import RUN_FILE, check_kind, read_description
 from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config, write_file
@@ -31,13 +31,18 @@ from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
 from lstmjax.training import Weights
-from lstmjax.training.losses import OwnLoss
+from lstmjax.training.losses import OwnLoss, loss_name
 from lstmjax.training.schedules import STRETCHED
 
 
 @contextlib.contextmanager
 def new_run(
-    directory: Path | str | None, config: RunConfig, prepared: Prepared, members: int = 1, start: Weights | None = None
+    directory: Path | str | None,
+    config: RunConfig,
+    prepared: Prepared,
+    names: Mapping[str, str],
+    members: int = 1,
+    start: Weights | None = None,
 ) -> Iterator[Store | None]:
     """A new folder for this process alone, with the options in it.
 
@@ -45,6 +50,7 @@ def new_run(
         directory: where; None: nothing is written.
         config: the options, from `resolved_config`.
         prepared: the data.
+        names: from `trained_names`.
         members: members trained together.
         start: weights to begin with; saved before the options, which a resume needs.
 
@@ -64,9 +70,8 @@ def new_run(
         digest = panel_digest(prepared.panel)
         if start is not None:
             save_start(Path(directory), start, prepared.scaling.categories)
-        write_file(
-            Path(directory) / RUN_FILE, json.dumps({"versions": versions(), "data_sha256": digest}, indent=2) + "\n"
-        )
+        description = {"versions": versions(), "data_sha256": digest, **names}
+        write_file(Path(directory) / RUN_FILE, json.dumps(description, indent=2) + "\n")
         write_config(directory, config)
         yield Store(Path(directory), digest, logs=_logs(directory, members))
 
@@ -242,7 +247,11 @@ def checkpoint_to_resume(
             version trained otherwise.
     """
     folder = Path(directory) / CHECKPOINTS
-    check_data(read_description(Path(directory)).get("data_sha256"), data_sha256, directory, source)
+    described = read_description(Path(directory))
+    check_data(described.get("data_sha256"), data_sha256, directory, source)
+    if "network" in described:  # earlier versions said it in checkpoints only
+        check_network(described["network"], network, config, directory)
+        check_loss(described.get("own_loss"), loss, directory)
     saved = checkpoint.steps(folder)
     if not saved:
         return None
@@ -252,7 +261,7 @@ def checkpoint_to_resume(
         raise CheckpointError("a saved forecaster has no training to resume: finetune its weights (--finetune-from)")
     check_seeds(found.metadata["seeds"], seeds)
     check_data(found.metadata["data_sha256"], data_sha256, directory, source)
-    check_network(found, network, config, directory)
+    check_network(found.metadata["network"], network, config, directory)
     check_loss(found.metadata.get("own_loss"), loss, directory)
     last = stored.train.max_steps
     if config.train.max_steps > last and last % stored.train.val_check_steps:
@@ -263,6 +272,12 @@ def checkpoint_to_resume(
         found = checkpoint.load(folder, upto=last)
     _warn_of_other_versions(found.metadata.get("versions", {}), directory)
     return found
+
+
+def trained_names(config: RunConfig, network: UserNetwork | None, loss: OwnLoss | None) -> dict[str, str]:
+    """What run.json says of what is trained, so that a run that was killed before its first save keeps to it."""
+    names = {"network": network_name(network, config)}
+    return names if loss is None else names | {"own_loss": loss_name(loss)}
 
 
 def check_data(then: str | None, now: str, directory: Path | str, source: str) -> None:

@@ -87,7 +87,7 @@ def load_fitted(directory: Path | str, network: UserNetwork | None, member: int 
         hint = f"name one of them, such as {first}" if first.exists() else "say which by member="
         raise CheckpointError(f"{directory} holds {len(seeds)} runs, of the seeds {', '.join(map(str, seeds))}: {hint}")
     config = RunConfig.from_json(stored.metadata["config"], f"{directory}")
-    check_network(stored, network, config, directory)
+    check_network(stored.metadata["network"], network, config, directory)
     fitted = Fitted.from_checkpoint(stored, network, member or 0)
     refit = Path(directory) / REFIT
     if not (refit / CONFIG_FILE).exists():

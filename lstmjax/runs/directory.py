@@ -123,6 +123,7 @@ class RunDirectory:
         overwrite: bool = False,
         nested: bool = False,
         finetuned_from: Path | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> Self:
         """Makes the folder and says in it what is run.
 
@@ -135,6 +136,7 @@ class RunDirectory:
             overwrite: whether to replace a run of the same kind that is there; files that no run writes are left.
             nested: whether the folder is that of a seed, in a run's that is held and was checked.
             finetuned_from: the run whose weights this one starts with.
+            names: of the network and of a loss of the user's own, from `lstmjax.forecaster.resume.trained_names`.
 
         Raises:
             CheckpointError: the folder holds something already, is in use, or cannot be written.
@@ -146,7 +148,8 @@ class RunDirectory:
             if not nested:
                 cls.check_free(path, kind, overwrite=overwrite)  # again, now that nobody else can write
             remove_run(run.path) if kind == "seeds" else _remove_written(run.path)
-            run.describe(config, kind=kind, seeds=seeds, data_digest=data_digest, finetuned_from=finetuned_from)
+            told: dict[str, Any] = {"data_digest": data_digest, "finetuned_from": finetuned_from, "names": names}
+            run.describe(config, kind=kind, seeds=seeds, **told)
         except OSError as error:
             run.close()
             raise CheckpointError(f"{path}: cannot write the run ({error.strerror})") from None
@@ -196,10 +199,11 @@ class RunDirectory:
         data_digest: str,
         seeds: Sequence[int] = (),
         finetuned_from: Path | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         """Writes run.json, then config.json: a folder that has it can be resumed. Arguments as in `create`."""
         described: dict[str, Any] = {"kind": kind, **({"seeds": list(seeds)} if seeds else {})}
-        described |= {**describe_process(config, len(seeds) or 1), "data_sha256": data_digest}
+        described |= {**describe_process(config, len(seeds) or 1), "data_sha256": data_digest, **(names or {})}
         if finetuned_from is not None:
             described["finetuned_from"] = str(finetuned_from)
         self._write(RUN_FILE, as_json(described))

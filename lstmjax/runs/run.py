@@ -23,7 +23,7 @@ from lstmjax.forecaster.finetune import in_trained_order, starting_weights
 from lstmjax.forecaster.fit import train_members
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork
-from lstmjax.forecaster.resume import agreed_config
+from lstmjax.forecaster.resume import agreed_config, trained_names
 from lstmjax.forecaster.run_kind import Kind, check_kind, kind_of, seeds_of
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, read_config
 from lstmjax.runs.decoration import Tracker, heard
@@ -173,7 +173,8 @@ def _new_directories(
     directory: Path | str, job: Job, *, overwrite: bool, finetuned_from: Path | None
 ) -> Iterator[tuple[RunDirectory, list[RunDirectory]]]:
     """The run's directory, and one per member: the same for a run of one seed."""
-    create: dict[str, Any] = {"data_digest": job.data_sha256, "overwrite": overwrite}
+    names = trained_names(job.config, job.network, job.loss)
+    create: dict[str, Any] = {"data_digest": job.data_sha256, "overwrite": overwrite, "names": names}
     with contextlib.ExitStack() as stack:
         told: dict[str, Any] = {} if job.alone else {"kind": "seeds", "seeds": job.seeds}
         run = stack.enter_context(

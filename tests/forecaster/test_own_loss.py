@@ -118,3 +118,17 @@ def test_a_run_directory_has_it_too(tmp_path):
     with pytest.warns(CheckpointWarning, match="a loss of your own, pinball"):
         forecast = Forecaster.load(tmp_path / "r").predict()
     np.testing.assert_allclose(forecast["lstm"], pd.read_csv(tmp_path / "r" / "forecast.csv")["lstm"])
+
+
+def test_a_run_that_was_killed_before_its_first_save_keeps_to_its_loss_and_network(tmp_path, calls):
+    def killed(status):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "r"
+    with pytest.raises(KeyboardInterrupt):
+        Forecaster(CONFIG, loss=pinball).fit(TABLE, directory=folder, callbacks=[calls(on_start=killed)])
+    assert not (folder / "checkpoints").exists()
+    with pytest.raises(CheckpointError, match="trained with a loss of your own, pinball: pass it as loss="):
+        Forecaster().resume(folder, TABLE)
+    whole = Forecaster(CONFIG, loss=pinball).fit(TABLE)
+    pd.testing.assert_frame_equal(Forecaster(loss=pinball).resume(folder, TABLE).predict(), whole.predict())
