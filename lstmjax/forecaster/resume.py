@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstmjax.config import RunConfig, option_fields, option_names, rules
+from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source
-from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import (
     CHECKPOINTS,
     LOG_FILE,
@@ -25,6 +25,7 @@ from lstmjax.forecaster.checkpoints import (
 from lstmjax.forecaster.fitted import versions
 from lstmjax.forecaster.network import UserNetwork, check_network, network_name
 from lstmjax.forecaster.own_loss import check_loss
+from lstmjax.forecaster.resumed_options import agreed_config
 from lstmjax.forecaster.run_kind import RUN_FILE, check_kind, read_description
 from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config, write_file
 from lstmjax.storage import checkpoint
@@ -32,7 +33,6 @@ from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
 from lstmjax.training import Weights
 from lstmjax.training.losses import OwnLoss, loss_name
-from lstmjax.training.schedules import STRETCHED
 
 
 @contextlib.contextmanager
@@ -171,49 +171,6 @@ def take_member(source: Path | str, member: int, target: Path | str) -> None:
         write_config(target, config)
 
 
-def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) -> RunConfig:
-    """The options to resume with.
-
-    Args:
-        stored: those of the run.
-        given: those asked for.
-        directory: the run's, for the message.
-
-    Raises:
-        ConfigError: an option differs and may not; names all that do.
-    """
-    then, now = _flat(stored), _flat(given)
-    changes = {
-        name: value
-        for name, value in now.items()
-        if value != then[name] and not (value is None and rules(name).resume in ("inferred", "free"))
-    }
-    grown = [name for name, value in changes.items() if rules(name).resume == "more" and value > then[name]]
-    refused = [name for name in changes if rules(name).resume != "free" and name not in grown]
-    if refused:
-        told = ", ".join(f"{name} (was {then[name]!r}, now {changes[name]!r})" for name in refused)
-        raise ConfigError(
-            f"{directory}: a run is resumed with its own options, but these differ: {told}: leave them out, "
-            f"or start a new run from its weights: lstmjax train --finetune-from {directory}"
-        )
-    if "train.max_steps" in grown and stored.optimizer.schedule in STRETCHED:
-        raise ConfigError(
-            f"{directory}: optimizer.schedule is {stored.optimizer.schedule!r}, which depends on train.max_steps (was "
-            f"{stored.train.max_steps}, now {given.train.max_steps}): leave it, or start a new run from its weights: "
-            f"lstmjax train --finetune-from {directory}"
-        )
-    return stored.replace(changes)
-
-
-def without_free(config: RunConfig) -> RunConfig:
-    """The options with the defaults of those that a resumed run may change: nothing that is trained depends on them.
-
-    Nor does it name a dataset: neither that nor a path says what the data are, their digest does.
-    """
-    free = {"data.dataset", *(name for name in option_names() if rules(name).resume == "free")}
-    return config.replace({name: option_fields()[name].default for name in free})
-
-
 def checkpoint_to_resume(
     directory: Path | str,
     stored: RunConfig,
@@ -297,10 +254,6 @@ def check_data(then: str | None, now: str, directory: Path | str, source: str) -
             f"{directory}: {source} is not the data the run was trained on (SHA-256 {now[:12]}…, not {then[:12]}…): "
             f"restore it, or start a new run from the weights: lstmjax train --finetune-from {directory}"
         )
-
-
-def _flat(config: RunConfig) -> dict[str, Any]:
-    return {name: getattr(getattr(config, name.split(".")[0]), name.split(".")[1]) for name in option_names()}
 
 
 def _warn_of_other_versions(then: dict[str, str], directory: Path | str) -> None:

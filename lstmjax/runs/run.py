@@ -23,7 +23,8 @@ from lstmjax.forecaster.finetune import in_trained_order, starting_weights
 from lstmjax.forecaster.fit import train_members
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork
-from lstmjax.forecaster.resume import agreed_config, trained_names
+from lstmjax.forecaster.resume import trained_names
+from lstmjax.forecaster.resumed_options import agreed_config
 from lstmjax.forecaster.run_kind import Kind, check_kind, kind_of, seeds_of
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, read_config
 from lstmjax.runs.decoration import Tracker, heard

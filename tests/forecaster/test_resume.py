@@ -12,7 +12,8 @@ from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, SaveCheckpoints, is_trained
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.forecaster.resume import agreed_config, take_member
+from lstmjax.forecaster.resume import take_member
+from lstmjax.forecaster.resumed_options import agreed_config
 from lstmjax.forecaster.seeds import fit_seeds, resume_seeds
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning

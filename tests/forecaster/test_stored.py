@@ -19,7 +19,8 @@ from lstmjax.errors import CheckpointError
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, panel_digest, stored_start, stored_state
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.network import network_for
-from lstmjax.forecaster.resume import agreed_config, check_data
+from lstmjax.forecaster.resume import check_data
+from lstmjax.forecaster.resumed_options import agreed_config
 from lstmjax.forecaster.run_kind import kind_of
 from lstmjax.forecaster.saved import read_config
 from lstmjax.storage import checkpoint

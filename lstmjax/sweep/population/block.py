@@ -14,7 +14,7 @@ from lstmjax.config import RunConfig, TrainConfig
 from lstmjax.data.panel import Panel
 from lstmjax.errors import Interrupted
 from lstmjax.forecaster.checkpoints import panel_digest
-from lstmjax.forecaster.resume import without_free
+from lstmjax.forecaster.resumed_options import without_free
 from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.sweep.population import slots
 from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
