@@ -3,6 +3,7 @@
 #
 #   scripts/test.sh                     all of it
 #   scripts/test.sh -n 8 -k lstm        arguments go to pytest
+#   scripts/test.sh -m "core and not slow"   tests of the parts, not of whole programs
 #   PYTHON=python3.13 scripts/test.sh   another interpreter than python3
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,4 +15,4 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports --no-logo
-exec python -m pytest -n 2 "$@"
+exec python -m pytest -n 2 --cov=lstmjax --cov-report=term:skip-covered "$@"

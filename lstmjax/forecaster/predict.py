@@ -48,11 +48,23 @@ def forecast_values(
         trained: which of its weights, ``fitted.selected`` or ``fitted.forecasting``, with statistics of the panel's
             series: see `aligned`.
         scaled: the panel scaled by them, where that is at hand.
+
+    Warns:
+        DataWarning: a forecast is no finite number, as where training diverged and nothing was validated.
     """
     structure, _ = functional(network_for(network, fitted.config, fitted.spec))
     arrays = scale(panel, trained.scaling) if scaled is None else scaled
     values = predict(structure, trained.weights, arrays, windows, fitted.spec)
-    return unscale(values, np.asarray(windows.series), trained.scaling)
+    forecast = unscale(values, np.asarray(windows.series), trained.scaling)
+    finite = np.isfinite(forecast).all(axis=(1, 2))
+    if not finite.all():
+        warnings.warn(
+            f"{(~finite).sum()} of {len(finite)} forecasts are not finite numbers: the weights became too large in "
+            "training; train with a lower optimizer.learning_rate",
+            DataWarning,
+            stacklevel=4,
+        )
+    return forecast
 
 
 def trained_network(fitted: Fitted, network: UserNetwork | None) -> nnx.Module:

@@ -91,3 +91,21 @@ def test_an_exported_function_says_the_same_of_it(forecaster):
     call = jax.jit(export.forecast_function(forecaster))
     found = np.asarray(call({"y": y, "series": np.array([0, 1], np.int32)}))
     np.testing.assert_allclose(found.ravel(), forecaster.predict()["lstm"], rtol=1e-4)
+
+
+def test_forecasts_that_are_not_finite_are_warned_of():
+    """The weights after the first step are finite; what they forecast is not."""
+    y = np.sin(np.arange(80) / 3)
+    table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=80, freq="h"), "y": y})
+    config = RunConfig().replace(
+        {
+            "data.h": 2,
+            "data.input_size": 4,
+            "optimizer.learning_rate": 1e38,
+            "train.max_steps": 1,
+            "model.hidden_size": 4,
+        }
+    )
+    forecaster = Forecaster(config).fit(table, val_size=0)
+    with pytest.warns(DataWarning, match=r"1 of 1 forecasts are not finite numbers: .* optimizer\.learning_rate"):
+        forecaster.predict()
