@@ -335,7 +335,7 @@ def test_choices_are_those_the_code_offers():
         options.LossName: LOSSES,
         options.OptimizerName: OPTIMIZERS,
         options.ScheduleName: SCHEDULES,
-        options.DatasetName: datasets.NAMES,
+        options.DatasetName: datasets.DATASETS,
         options.ScalerName: SCALERS,
         options.TransformName: TRANSFORMS,
         options.CalendarName: CALENDAR,

@@ -42,7 +42,9 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class _Dataset:
+class Dataset:
+    """A data set: its files, how they become one table, and the options of `DataConfig` where the user gives none."""
+
     files: tuple[RemoteFile, ...]
     read: Callable[..., pd.DataFrame]
     settings: dict[str, Any]
@@ -181,8 +183,8 @@ def _read_exchange(path: Path) -> pd.DataFrame:
     return table
 
 
-def _ett(name: str, sha256: str) -> _Dataset:
-    return _Dataset(
+def _ett(name: str, sha256: str) -> Dataset:
+    return Dataset(
         (RemoteFile(name, f"{_ETT}/{name}", sha256),),
         _read_ett,
         {"layout": "wide", "time_col": "date", "target_cols": _ETT_COLUMNS, "freq": "h", "season_length": 24}
@@ -190,8 +192,8 @@ def _ett(name: str, sha256: str) -> _Dataset:
     )
 
 
-def _m4(period: str, train: str, test: str, season_length: int, h: int, input_size: int) -> _Dataset:
-    return _Dataset(
+def _m4(period: str, train: str, test: str, season_length: int, h: int, input_size: int) -> Dataset:
+    return Dataset(
         (
             RemoteFile(f"M4-{period}-train.csv", f"{_M4}/Train/{period}-train.csv", train),
             RemoteFile(f"M4-{period}-test.csv", f"{_M4}/Test/{period}-test.csv", test),
@@ -202,8 +204,8 @@ def _m4(period: str, train: str, test: str, season_length: int, h: int, input_si
     )
 
 
-_DATASETS: dict[str, _Dataset] = {
-    "elecdemand": _Dataset(
+DATASETS: dict[str, Dataset] = {
+    "elecdemand": Dataset(
         (),
         _read_elecdemand,
         {"time_col": "ds", "target_cols": ("y",), "freq": "30min", "season_length": 336}
@@ -227,7 +229,7 @@ _DATASETS: dict[str, _Dataset] = {
         h=13,
         input_size=52,
     ),
-    "exchange": _Dataset(
+    "exchange": Dataset(
         (
             RemoteFile(
                 "exchange_rate.txt.gz",
@@ -240,13 +242,10 @@ _DATASETS: dict[str, _Dataset] = {
         | {"h": 96, "input_size": 96, "val_size": 760, "test_size": 1517},
     ),
 }
+"""Data sets by name. An entry is all it takes, besides the name in `lstmjax.config`."""
 
 
-NAMES: tuple[str, ...] = tuple(_DATASETS)
-"""Names of all data sets."""
-
-
-def _dataset(name: str) -> _Dataset:
-    if name not in _DATASETS:
-        raise ConfigError(f"data.dataset is {name!r}: expected one of {', '.join(_DATASETS)}")
-    return _DATASETS[name]
+def _dataset(name: str) -> Dataset:
+    if name not in DATASETS:
+        raise ConfigError(f"data.dataset is {name!r}: expected one of {', '.join(DATASETS)}")
+    return DATASETS[name]

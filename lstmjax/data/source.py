@@ -52,7 +52,7 @@ def load_source(config: DataConfig) -> Source:
         return Source(datasets.load(config.dataset), config.dataset, config.dataset, futr)
     if config.path is None:
         raise ConfigError(
-            f"no data is named: give data.path (a CSV or Parquet file) or data.dataset ({', '.join(datasets.NAMES)})"
+            f"no data is named: give data.path (a CSV or Parquet file) or data.dataset ({', '.join(datasets.DATASETS)})"
         )
     return Source(read_table(config.path, config), config.path, Path(config.path).name.split(".")[0], futr)
 

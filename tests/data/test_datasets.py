@@ -105,8 +105,8 @@ def test_the_cache_is_the_folder_that_the_environment_names(tmp_path, monkeypatc
 
 
 def test_every_name_has_a_table_and_settings_that_a_config_takes():
-    assert typing.get_args(DatasetName) == datasets.NAMES
-    for name in datasets.NAMES:
+    assert typing.get_args(DatasetName) == tuple(datasets.DATASETS)
+    for name in datasets.DATASETS:
         config = DataConfig(dataset=name, **settings(name))
         assert config.futr_exog == config.hist_exog == ()
         assert config.val_size >= config.h

@@ -1,4 +1,4 @@
-"""A scaler, a transform, a loss or a metric is one entry, plus its name in config: no other file knows of it."""
+"""A scaler, transform, loss, metric, data set or network is an entry and its name in config: no other file knows it."""
 
 import json
 import typing
@@ -8,13 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from flax import nnx
 
-from lstmjax import Forecaster, RunConfig
-from lstmjax.config import DataConfig, TrainConfig
+from lstmjax import Forecast, Forecaster, RunConfig
+from lstmjax.config import DataConfig, ModelConfig, TrainConfig
+from lstmjax.data.datasets import DATASETS, Dataset
 from lstmjax.data.scalers import SCALERS
 from lstmjax.data.transform import TRANSFORMS, Transform
 from lstmjax.evaluation.metrics import METRICS, Metric
 from lstmjax.forecaster.export import forecast_function
+from lstmjax.models import NETWORKS
+from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.run import train_run
 from lstmjax.sweep.population.objective import metric_names
 from lstmjax.training.losses import LOSSES
@@ -44,7 +48,10 @@ def named(monkeypatch):
 
     def add(section, option, name):
         hint = typing.get_type_hints(section)[option]
-        monkeypatch.setitem(section.__annotations__, option, typing.Literal[(*typing.get_args(hint), name)])
+        optional = type(None) in typing.get_args(hint)
+        (choices,) = [part for part in typing.get_args(hint) if part is not type(None)] if optional else [hint]
+        longer = typing.Literal[(*typing.get_args(choices), name)]
+        monkeypatch.setitem(section.__annotations__, option, longer | None if optional else longer)
 
     return add
 
@@ -56,6 +63,7 @@ def exported(forecaster, series):
     return np.asarray(call({"y": y, "series": np.array([series], np.int32)}))[0, :, 0]
 
 
+@pytest.mark.filterwarnings("ignore:.*were not trained on")
 def test_a_scaler(named, monkeypatch):
     def maxabs(values):
         xp = values.__array_namespace__()
@@ -73,6 +81,7 @@ def test_a_scaler(named, monkeypatch):
     assert np.isfinite(forecaster.metrics(TABLE)["mae"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*were not trained on")
 def test_a_transform(named, monkeypatch, tmp_path):
     roots = Transform(lambda values: values**0.5, lambda values: values**2, above=-1e-300, needs="values of at least 0")
     monkeypatch.setitem(TRANSFORMS, "sqrt", roots)
@@ -102,6 +111,32 @@ def test_a_loss(named, monkeypatch):
     assert np.isfinite(forecaster.predict()["lstm"]).all()
 
 
+def test_a_dataset(named, monkeypatch, tmp_path):
+    monkeypatch.setitem(DATASETS, "mine", Dataset((), lambda: TABLE, {"freq": "h", "val_size": 7, "test_size": 9}))
+    named(DataConfig, "dataset", "mine")
+    config = CONFIG.replace({"data.dataset": "mine", "data.val_size": None, "data.test_size": None})
+    data = train_run(config, tmp_path / "r", say=lambda line: None).forecaster.fitted.config.data
+    assert (data.freq, data.val_size, data.test_size) == ("h", 7, 9)
+    assert RunDirectory(tmp_path / "r").description["data_sha256"]
+
+
+def test_a_network(named, monkeypatch):
+    class Mean(nnx.Module):
+        def __init__(self, spec, config, *, rngs):
+            self.spec, self.scale = spec, nnx.Param(jnp.ones(()))
+
+        def __call__(self, window, *, rngs=None, deterministic=None):
+            mean = window.y.mean(axis=1, keepdims=True) * self.scale[...]
+            return Forecast(jnp.repeat(mean, self.spec.h, axis=1)[..., None])
+
+    monkeypatch.setitem(NETWORKS, "mean", Mean)
+    named(ModelConfig, "name", "mean")
+    forecaster = Forecaster(CONFIG.replace({"model.name": "mean"})).fit(TABLE)
+    forecast = forecaster.predict()["lstm"].to_numpy()
+    np.testing.assert_allclose(exported(forecaster, 0), forecast, rtol=1e-5)
+    assert forecast[0] == forecast[1]
+
+
 def test_a_metric(monkeypatch, tmp_path):
     bias = Metric("Bias", lambda y, forecast: forecast - y, unit="{unit}")
     monkeypatch.setitem(METRICS, "bias", bias)
@@ -118,6 +153,7 @@ def test_a_metric(monkeypatch, tmp_path):
     assert "bias" in metric_names()
 
 
+@pytest.mark.filterwarnings("ignore:.*were not trained on")
 def test_no_forecast_is_below_clip_min_whatever_says_it(tmp_path):
     least = float(Y[:42].mean())
     TABLE.to_csv(tmp_path / "t.csv", index=False)
