@@ -588,7 +588,9 @@ class RunConfig:
         if not isinstance(stored, dict):
             raise ConfigError(f"{source}: expected a JSON object, found {type(stored).__name__}")
         version = stored.pop("format_version", FORMAT_VERSION)
-        if not isinstance(version, int) or version > FORMAT_VERSION:
+        if type(version) is not int or version < 1:
+            raise ConfigError(f"{source}: format_version is {version!r}: expected a whole number from 1 on")
+        if version > FORMAT_VERSION:
             raise ConfigError(
                 f"{source}: format_version is {version}, this lstmjax reads up to {FORMAT_VERSION}: update lstmjax"
             )

@@ -48,5 +48,9 @@ class ConfigWarning(UserWarning):
     """An option was given that has no effect, given the others."""
 
 
+class TrainingWarning(UserWarning):
+    """Training ended before it should, and what it left may be of little use. One line."""
+
+
 class Interrupted(Exception):  # noqa: N818  # no error, as KeyboardInterrupt is none
     """Work was asked to stop, and did so after it had saved its state; the message says where it is."""

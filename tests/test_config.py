@@ -283,7 +283,9 @@ def test_revin_brings_its_own_scale():
         ('{"data": {"input_szie": 3}}', "run.json: unknown option 'data.input_szie': did you mean 'data.input_size'?"),
         ('{"data": {"h": 0}}', "run.json: data.h is 0: expected at least 1"),
         ('{"format_version": 3}', "run.json: format_version is 3, this lstmjax reads up to 2: update lstmjax"),
-        ('{"format_version": "1"}', "run.json: format_version is 1"),
+        ('{"format_version": "1"}', "run.json: format_version is '1': expected a whole number from 1 on"),
+        ('{"format_version": 0}', "run.json: format_version is 0: expected"),
+        ('{"format_version": true}', "run.json: format_version is True: expected"),
     ],
 )
 def test_bad_text_is_refused_with_its_source(text, message):

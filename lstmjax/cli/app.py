@@ -185,16 +185,18 @@ def evaluate(command: Evaluate) -> None:
 
 def predict(command: Predict) -> None:
     """``lstmjax predict``."""
+    from lstmjax.data.future import with_future
     from lstmjax.data.table import read_table
     from lstmjax.runs.csv_file import csv_options, write_table
 
     forecaster = _forecaster(command.run)
+    panel, path = forecaster.fitted.tail, command.data.futr_path
     if command.data.path is not None:
-        forecast = forecaster.predict_panel(_panel(forecaster, command.data))
-    else:
-        own, path = forecaster.fitted.config.data, command.data.futr_path
-        futr = None if path is None else read_table(path, own)
-        forecast = forecaster.predict(futr_df=futr)
+        panel = _panel(forecaster, command.data)
+    elif path is not None:
+        own = dataclasses.replace(forecaster.fitted.config.data, futr_path=str(path))  # named in messages
+        panel = with_future(panel, read_table(path, own), own)
+    forecast = forecaster.predict_panel(panel)  # of pandas, whatever the forecaster was trained on
     if command.out is None:
         _stdout(encoding="utf-8")  # as CSV files are, on any terminal
         print(forecast.to_csv(**csv_options(forecast)), end="")
@@ -207,7 +209,11 @@ def check(command: Check) -> None:
     from lstmjax.data.summary import as_text, summarize_source
     from lstmjax.runs.description import as_json
 
-    data = command.data if command.table is None else dataclasses.replace(command.data, path=str(command.table))
+    data = command.data
+    if command.table is not None:
+        if data.path is not None:
+            raise ConfigError(f"two tables are given, {command.table} and data.path {data.path}: check one at a time")
+        data = dataclasses.replace(data, path=str(command.table))
     summary = summarize_source(data)
     print(as_json(summary) if command.json else as_text(summary), end="")
 

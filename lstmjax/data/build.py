@@ -220,9 +220,14 @@ def _static(rows: Rows, ids: Shaped[np.ndarray, " N"], group: slice, schema: Sch
         varies = given[cells[given] != stat[rows.series[given], column]]
         if len(varies):
             row, which = int(varies[0]), rows.series[varies[0]]
+            texts = schema.categories.get(name)
+            now, then = (
+                f"{value:g}" if texts is None else repr(texts[int(value)])
+                for value in (cells[row], stat[which, column])
+            )
             raise DataError(
-                f"{rows.name(row)}, column {name!r} is {cells[row]:g}, but {stat[which, column]:g} earlier in series "
-                f"{ids[which]!r}: a static covariate has one value per series"
+                f"{rows.name(row)}, column {name!r} is {now}, but {then} earlier in series {ids[which]!r}: a static "
+                "covariate has one value per series"
             )
     return stat
 

@@ -22,7 +22,7 @@ Categories = Mapping[str, Sequence[str]]
 _MOST = 1000
 
 
-def is_categorical(values: pd.Series) -> bool:
+def is_categorical(values: pd.Series, decimal: str = ".") -> bool:
     """Returns True where a covariate holds categories: category type, or text of which most is no number."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         return True
@@ -32,12 +32,18 @@ def is_categorical(values: pd.Series) -> bool:
     different = pd.Series(texts.unique())
     if not len(different) or len(texts) < values.notna().sum():
         return False
-    _, wrong = as_numbers(different)
+    _, wrong = as_numbers(different, decimal)
     return bool(2 * wrong.sum() > len(different))
 
 
 def covariate_column(
-    table: pd.DataFrame, column: str, source: str, categories: dict[str, list[str]], *, infer: bool
+    table: pd.DataFrame,
+    column: str,
+    source: str,
+    categories: dict[str, list[str]],
+    *,
+    infer: bool,
+    decimal: str = ".",
 ) -> Float64[np.ndarray, " R"]:
     """Reads a covariate as numbers: its values, or the places of its categories; NaN where it is empty.
 
@@ -47,12 +53,13 @@ def covariate_column(
         source: name of the table, for messages.
         categories: the categories found so far; those that are new are added.
         infer: whether a covariate that is not in ``categories`` may hold some.
+        decimal: the decimal mark of numbers that are text.
 
     Raises:
         DataError: as `lstmjax.data.cells.number_column`; or there are so many categories that it cannot be meant.
     """
-    if column not in categories and not (infer and is_categorical(table[column])):
-        return number_column(table, column, source)
+    if column not in categories and not (infer and is_categorical(table[column], decimal)):
+        return number_column(table, column, source, decimal)
     values = table[column].astype(object)
     empty = values.isna() | values.map(lambda cell: isinstance(cell, str) and not cell.strip())
     known = categories.setdefault(column, [])

@@ -72,8 +72,14 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], source: str) ->
             raise DataError(f"{source} has {present.count(column)} columns called {column!r}: rename all but one")
 
 
-def number_column(table: pd.DataFrame, column: str, source: str) -> Float64[np.ndarray, " R"]:
+def number_column(table: pd.DataFrame, column: str, source: str, decimal: str = ".") -> Float64[np.ndarray, " R"]:
     """Reads a column as numbers, NaN where it is empty; True and False count as 1 and 0.
+
+    Args:
+        table: the table.
+        column: name of the column.
+        source: name of the table, for messages.
+        decimal: the decimal mark of numbers that are text.
 
     Raises:
         DataError: text, a timestamp or an infinite number, with its row.
@@ -86,14 +92,13 @@ def number_column(table: pd.DataFrame, column: str, source: str) -> Float64[np.n
     if values.dtype.kind in "biuf":
         numbers = values.to_numpy(np.float64, na_value=np.nan)
     else:
-        numbers, wrong = as_numbers(values)
+        numbers, wrong = as_numbers(values, decimal)
         if wrong.any():
             row = int(np.argmax(wrong))
             cell = str(values.iloc[row])
-            comma = cell.count(",") == 1 and not as_numbers(pd.Series([cell.replace(",", ".")]))[1].any()
-            hint = "; where a comma is the decimal mark, say so by data.decimal ','" if comma else ""
             raise DataError(
-                f"{source}: row {row_label(table, row)}, column {column!r} is {cell!r}: expected a number{hint}"
+                f"{source}: row {row_label(table, row)}, column {column!r} is {cell!r}: expected a number"
+                f"{_hint(cell, decimal)}"
             )
     infinite = np.flatnonzero(np.isinf(numbers))
     if len(infinite):
@@ -104,17 +109,28 @@ def number_column(table: pd.DataFrame, column: str, source: str) -> Float64[np.n
     return numbers
 
 
-def as_numbers(values: pd.Series) -> tuple[Float64[np.ndarray, " R"], np.ndarray]:
+def _hint(cell: str, decimal: str) -> str:
+    """Says what to do about a number with another decimal mark, or with marks between thousands."""
+    if decimal == ".":
+        comma = cell.count(",") == 1 and not as_numbers(pd.Series([cell]), ",")[1].any()
+        return "; where a comma is the decimal mark, say so by data.decimal ','" if comma else ""
+    dots = "." in cell and not as_numbers(pd.Series([cell.replace(".", "")]), decimal)[1].any()
+    return f"; the decimal mark is {decimal!r} (data.decimal): leave other marks out" if dots else ""
+
+
+def as_numbers(values: pd.Series, decimal: str = ".") -> tuple[Float64[np.ndarray, " R"], np.ndarray]:
     """Reads cells of any kind as numbers, without complaint.
 
     Args:
         values: (R,) cells.
+        decimal: the decimal mark of those that are text.
 
     Returns:
         (R,) numbers, NaN where a cell is empty or no number, and (R,) True where it is no number.
     """
     cells = values.astype(object)
-    text = cells.map(lambda cell: cell.strip().lower() if isinstance(cell, str) else cell)
+    marks = {} if decimal == "." else str.maketrans({".": decimal, decimal: "."})  # 1.000 is no number, 1,5 is
+    text = cells.map(lambda cell: cell.strip().lower().translate(marks) if isinstance(cell, str) else cell)
     text = text.replace({"": np.nan, "true": 1.0, "false": 0.0})
     numbers = pd.to_numeric(text, errors="coerce").astype("float64").to_numpy()
     return numbers, np.isnan(numbers) & text.notna().to_numpy() & (text != "nan").to_numpy()

@@ -192,9 +192,10 @@ def read_cells(
     targets, covariates, weights = groups
     infer = known.categories is None
     categories = {name: list(texts) for name, texts in (known.categories or {}).items() if name in covariates}
-    columns = [number_column(table, column, source) for column in targets]
-    columns += [covariate_column(table, column, source, categories, infer=infer) for column in covariates]
-    columns += [number_column(table, column, source) for column in weights]
+    mark = config.decimal
+    columns = [number_column(table, column, source, mark) for column in targets]
+    columns += [covariate_column(table, column, source, categories, infer=infer, decimal=mark) for column in covariates]
+    columns += [number_column(table, column, source, mark) for column in weights]
     number = np.arange(len(table))
     cells = np.stack(columns, axis=1)
     rows = Rows((source,), (table.index,), np.zeros_like(number), number, series, times.wall, times.utc, cells)

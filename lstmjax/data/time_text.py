@@ -21,6 +21,9 @@ _ISO_MONTH = re.compile(r"\d{4}-\d{2}")
 _QUARTER = re.compile(r"\d{4}-?Q[1-4]")
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2})(\.\d{1,9})?)?(\s?[AaPp][Mm])?")
 _ENDS_WITH_ZONE = re.compile(r"\d(?:\s?[AaPp][Mm])?\s?(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$")
+_ISO_ZONE = re.compile(rf"[T ]{_CLOCK}({_ZONE})$")
+_NUMBERED_ZONE = re.compile(r"(Z|UTC|GMT|[+-]\d{2}:?\d{2})$")  # as %z reads it at the end of a format
+_UTC = re.compile(r"(UTC|GMT)$")
 _MONTH = re.compile(r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*", re.IGNORECASE)
 _WEEKDAY = re.compile(r"(mon|tue|wed|thu|fri|sat|sun)[a-z]*", re.IGNORECASE)
 
@@ -114,7 +117,7 @@ def read_text(texts: Texts) -> Reading:
 
 def read_iso(texts: Texts) -> Reading:
     """Reads cells as ISO 8601; NaT where one is not."""
-    offsets = _offsets(texts)
+    offsets = _offsets(texts, _ISO_ZONE)
     plain = np.array([re.sub(r"\s?(UTC|GMT)$", "Z", text) if _ISO.fullmatch(text) else "" for text in texts], object)
     times = pd.to_datetime(pd.Series(plain), format="ISO8601", errors="coerce", utc=bool((offsets != "").any()))
     return Reading(pd.DatetimeIndex(times), None, offsets)
@@ -127,8 +130,10 @@ def is_iso(texts: Texts) -> bool:
 
 def read_format(texts: Texts, form: str) -> Reading:
     """Reads cells by a strptime format; NaT where one does not have it."""
-    zoned = "%z" in form.replace("%%", "")
-    return Reading(_parsed(texts, form, zoned=zoned), form, _offsets(texts) if zoned else _no_offsets(texts))
+    if "%z" not in form.replace("%%", ""):
+        return Reading(_parsed(texts, form, zoned=False), form, _no_offsets(texts))
+    plain = np.array([_UTC.sub("Z", text) for text in texts], object)  # %z knows no names
+    return Reading(_parsed(plain, form, zoned=True), form, _offsets(texts, _NUMBERED_ZONE))
 
 
 def _parsed(texts: Texts, form: str, *, zoned: bool) -> pd.DatetimeIndex:
@@ -139,9 +144,9 @@ def _no_offsets(texts: Texts) -> Texts:
     return np.full(len(texts), "", object)
 
 
-def _offsets(texts: Texts) -> Texts:
-    found = [_ENDS_WITH_ZONE.search(text) for text in texts]
-    names = [match.group(1) if match and ":" in text else "" for match, text in zip(found, texts, strict=True)]
+def _offsets(texts: Texts, zone: re.Pattern) -> Texts:
+    found = [zone.search(text) for text in texts]
+    names = ["" if match is None else match.group(1).strip() for match in found]
     return np.array(["+00:00" if name in ("Z", "UTC", "GMT") else name for name in names] or [""], object)
 
 

@@ -11,7 +11,7 @@ from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.rows import Known
-from lstmjax.errors import ConfigError, ConfigWarning
+from lstmjax.errors import ConfigError, ConfigWarning, TrainingWarning
 from lstmjax.forecaster.checkpoints import (
     MetricsLogs,
     SaveCheckpoints,
@@ -161,7 +161,7 @@ def fit_members(
     names = trained_names(config, network, loss)
     with new_run(directory, config, prepared, names, len(seeds), start) as store:
         asked: dict[str, Any] = {"until": until, "start": start, "store": store, "callbacks": callbacks, "loss": loss}
-        return train_members(config, network, prepared, seeds, **asked)
+        return _warned(train_members(config, network, prepared, seeds, **asked))
 
 
 def resume_members(
@@ -180,7 +180,16 @@ def resume_members(
     with old_run(directory, config, df, futr_df, **asked) as (config, prepared, store):
         seeds = [config.train.seed] if seeds is None else seeds
         resolved = resolved_config(config, prepared, network, len(seeds))
-        return train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks, loss=loss)
+        return _warned(train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks, loss=loss))
+
+
+def _warned(members: list[Fitted]) -> list[Fitted]:
+    """The members, after a warning of each whose training failed: ``lstmjax train`` prints it."""
+    for member in members:
+        if member.summary["failure"]:
+            of = f"seed {member.config.train.seed}: " if len(members) > 1 else ""
+            warnings.warn(f"{of}{member.summary['failure']}", TrainingWarning, stacklevel=5)
+    return members
 
 
 def resolved_config(

@@ -81,6 +81,8 @@ def _forecast(module: Any, name: str, spec: WindowSpec, key: PRNGKeyArray) -> ja
             f"(B, H, C, P), here ({windows}, {spec.h}, {spec.targets}, P): windows, horizon, targets and the "
             "parameters of each value, 1 for a point forecast"
         )
+    if not jnp.issubdtype(found.dtype, jnp.floating):
+        raise ConfigError(f"the network {name} returns numbers of the type {found.dtype}: expected float32")
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from lstmjax.errors import CheckpointError
+from lstmjax.errors import CheckpointError, ConfigError
 
 
 def csv_options(table: pd.DataFrame) -> dict[str, Any]:
@@ -22,8 +22,11 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
     """Writes a table as CSV where the user wants it.
 
     Raises:
+        ConfigError: its name says that it is no CSV file, so that it could not be read back.
         CheckpointError: the file cannot be written.
     """
+    if Path(path).suffix in (".parquet", ".pq"):
+        raise ConfigError(f"{path}: tables are written as CSV: give a name that ends with .csv or .csv.gz")
     try:
         table.to_csv(path, **csv_options(table))
     except OSError as error:

@@ -1,5 +1,6 @@
 """Losses of a forecast against the truth, one value per element. The training step masks and averages them."""
 
+import inspect
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ def elementwise(
 
     Raises:
         ValueError: the shapes differ: (B, H) against (B, H, 1) would silently train on nonsense.
-        ConfigError: a loss of the user's own returns another shape, such as a mean.
+        ConfigError: a loss of the user's own cannot be called, or returns another shape, such as a mean.
 
     >>> elementwise("mse", jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0])).tolist()
     [4.0, 0.0]
@@ -44,6 +45,7 @@ def elementwise(
         raise ValueError(f"forecast and y must have one shape, got {jnp.shape(forecast)} and {jnp.shape(y)}")
     if isinstance(loss, str):
         return LOSSES[loss](forecast, y, delta)
+    _check_arguments(loss)
     found = loss(forecast, y)
     if jnp.shape(found) != jnp.shape(y):
         raise ConfigError(
@@ -51,6 +53,17 @@ def elementwise(
             f"{jnp.shape(y)}: expected one value per element, which training masks and averages"
         )
     return found
+
+
+def _check_arguments(loss: OwnLoss) -> None:
+    try:
+        inspect.signature(loss).bind(None, None)
+    except TypeError as error:
+        raise ConfigError(
+            f"the loss {loss_name(loss)} cannot be called: {error}; it takes (forecast, y), two arrays of one shape"
+        ) from None
+    except ValueError:  # it has no signature that could be read
+        return
 
 
 def loss_name(loss: Loss) -> str:

@@ -1,6 +1,7 @@
 """The command line as it is typed: what works, and every mistake as one line with exit status 2."""
 
 import gzip
+import io
 import json
 import os
 import subprocess
@@ -8,8 +9,10 @@ import sys
 
 import numpy as np
 import pandas as pd
+import polars
 import pytest
 
+import lstmjax
 from lstmjax.cli.app import main
 from lstmjax.forecaster.forecaster import Forecaster
 
@@ -282,6 +285,35 @@ def test_a_gap_is_masked_with_a_warning_or_refused(tmp_path, capsys):
     assert "lstmjax: warning: " in capsys.readouterr().err
     arguments[2] = tmp_path / "r2"
     assert "gap" in mistake([*arguments, "--data.gaps", "error"], capsys)
+
+
+def test_a_forecaster_that_was_trained_on_polars_predicts_as_a_command(tmp_path, capsys):
+    config = lstmjax.RunConfig().replace({"data.h": 4, "data.input_size": 8, "train.max_steps": 2})
+    forecaster = Forecaster(config).fit(polars.from_pandas(hourly()[["ds", "y"]]), val_size=8)
+    forecaster.save(tmp_path / "f")
+    main(["predict", str(tmp_path / "f")])
+    shown = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    np.testing.assert_allclose(shown["lstm"], forecaster.predict()["lstm"].to_numpy())
+
+
+def test_a_file_of_the_future_that_lacks_a_column_is_named(tmp_path, capsys):
+    table = hourly()[["ds", "y"]].assign(flag=0.0)
+    config = lstmjax.RunConfig().replace(
+        {"data.h": 4, "data.input_size": 8, "train.max_steps": 2, "data.futr_exog": ("flag",)}
+    )
+    Forecaster(config).fit(table, val_size=8).save(tmp_path / "f")
+    table.drop(columns="flag").to_csv(tmp_path / "futr.csv", index=False)
+    line = mistake(["predict", tmp_path / "f", "--data.futr-path", tmp_path / "futr.csv"], capsys)
+    assert "futr.csv has no column 'flag'" in line
+
+
+def test_a_forecast_is_not_written_as_csv_into_a_parquet_file(run, tmp_path, capsys):
+    assert "give a name that ends with .csv" in mistake(["predict", run, "--out", tmp_path / "f.parquet"], capsys)
+    assert not (tmp_path / "f.parquet").exists()
+
+
+def test_two_tables_to_check_are_refused(csv, capsys):
+    assert "two tables are given" in mistake(["check", csv, "--data.path", csv], capsys)
 
 
 def test_a_run_that_is_none_is_one_line(tmp_path, capsys):

@@ -171,3 +171,8 @@ def test_an_unknown_place_is_refused(place):
 def test_holidays_need_days(times):
     with pytest.raises((ConfigError, DataError), match=r"data\.holidays"):
         panel_from_table(pd.DataFrame({"ds": times, "y": 1.0}), DataConfig(holidays="DE"))
+
+
+def test_a_static_covariate_of_text_that_changes_is_named_by_its_texts():
+    with pytest.raises(DataError, match="row 30, column 'region' is 'SE', but 'NW' earlier in series"):
+        panel_from_table(table(region=["NW"] * 30 + ["SE"] * 30), CONFIG.data)

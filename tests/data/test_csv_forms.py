@@ -163,3 +163,31 @@ def test_aliases_that_are_still_used_are_read(alias):
 def test_rows_on_one_day_of_each_month_or_year_are_refused_with_what_is_supported(times, said):
     with pytest.raises(DataError, match=f"{said}, which is no frequency: supported are .*MS, ME"):
         panel_from_table(pd.DataFrame({"ds": times, "y": 1.0}), DataConfig())
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["900", "1.000", "2.500"], "row 3, column 'y' is '1.000': expected a number; the decimal mark is ','"),
+        (["900,5", "1.000,5", "800,5"], "row 3, column 'y' is '1.000,5': expected a number; the decimal mark is ','"),
+        (["0,5", "1,5", "x"], "row 4, column 'y' is 'x': expected a number$"),
+    ],
+)
+def test_cells_of_a_column_with_decimal_commas_are_refused_where_they_are_wrong(tmp_path, cells, said):
+    path = tmp_path / "t.csv"
+    days = pd.date_range("2024-01-01", periods=len(cells)).strftime("%Y-%m-%d")
+    path.write_text("ds;y\n" + "".join(f"{day};{cell}\n" for day, cell in zip(days, cells, strict=True)))
+    options = DataConfig(sep=";", decimal=",")
+    with pytest.raises(DataError, match=said):
+        panel_from_table(read_table(path, options), options, source="t")
+
+
+def test_a_covariate_with_decimal_commas_and_a_mistake_holds_no_categories(tmp_path):
+    path = tmp_path / "t.csv"
+    days = pd.date_range("2024-01-01", periods=9).strftime("%Y-%m-%d")
+    path.write_text(
+        "ds;y;x\n" + "".join(f"{day};{row};{'?' if row == 4 else f'{row},5'}\n" for row, day in enumerate(days))
+    )
+    options = DataConfig(sep=";", decimal=",", hist_exog=("x",))
+    with pytest.raises(DataError, match=r"row 6, column 'x' is '\?': expected a number"):
+        panel_from_table(read_table(path, options), options, source="t")

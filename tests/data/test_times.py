@@ -223,6 +223,28 @@ def test_a_zone_without_a_name_is_refused_before_training(tz):
     assert "time zone" in message or "cannot be read as times" in message
 
 
+HOURS = pd.date_range("2024-01-01", periods=30, freq="h")
+
+
+@pytest.mark.parametrize(
+    ("written", "form", "zone"),
+    [
+        ("%Y%m%dT%H%MZ", None, "UTC"),
+        ("%Y%m%dT%H%M%S+0530", None, "UTC+05:30"),
+        ("%Y-%m-%dT%H-05", None, "UTC-05:00"),
+        ("%Y-%m-%d %H:%M GMT", None, "UTC"),
+        ("%a, %d %b %Y %H:%M:%S GMT", None, "UTC"),
+        ("%Y/%m/%d %H:%M UTC", None, "UTC"),
+        ("%Y%m%d%H%M+0100", "%Y%m%d%H%M%z", "UTC+01:00"),
+        ("%d/%m/%Y %H:%M UTC", "%d/%m/%Y %H:%M %z", "UTC"),
+    ],
+)
+def test_offsets_are_read_without_colons_and_as_names_of_utc(written, form, zone):
+    found = read(HOURS.strftime(written), form)
+    assert found.zone == zone
+    np.testing.assert_array_equal(found.wall, HOURS.as_unit("us").asi8)
+
+
 MIXED = ["2024-03-30 00:00+01:00", "2024-03-31 00:00+01:00", "2024-04-01 00:00+02:00"]
 
 

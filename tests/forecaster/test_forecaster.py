@@ -12,7 +12,7 @@ from flax import nnx
 from lstmjax import fit_seeds
 from lstmjax.config import RunConfig
 from lstmjax.data.table import DataWarning
-from lstmjax.errors import CheckpointError, ConfigError, DataError
+from lstmjax.errors import CheckpointError, ConfigError, DataError, TrainingWarning
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.nn import LSTM
 from lstmjax.window import Forecast, WindowBatch, WindowSpec, lookback_features
@@ -279,7 +279,8 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_good_weights(table):
             return Forecast(jnp.log(3.0 - jnp.abs(forecast.parameters)))
 
     config = CONFIG.replace({"optimizer.learning_rate": 0.5, "optimizer.clip_norm": None, "train.max_steps": 400})
-    forecaster = Forecaster(config, network=Breaks).fit(table)
+    with pytest.warns(TrainingWarning, match="training stopped at step .* not finite"):
+        forecaster = Forecaster(config, network=Breaks).fit(table)
     failure = forecaster.fitted.summary["failure"]
     assert "not finite" in failure
     assert forecaster.fitted.summary["steps"] < 400

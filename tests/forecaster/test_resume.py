@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lstmjax.config import RunConfig
-from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.errors import CheckpointError, ConfigError, TrainingWarning
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, SaveCheckpoints, is_trained
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.resume import take_member
@@ -271,12 +271,14 @@ def test_a_directory_in_use_is_refused(whole, table):
 
 def test_a_run_that_broke_keeps_finite_weights_and_says_so_again(table, tmp_path):
     config = CONFIG.replace({"optimizer.learning_rate": 1e38})
-    first = Forecaster(config).fit(table, directory=tmp_path / "r")
+    with pytest.warns(TrainingWarning, match="not finite"):
+        first = Forecaster(config).fit(table, directory=tmp_path / "r")
     assert "not finite" in first.fitted.summary["failure"]
     stored = checkpoint.load(tmp_path / "r" / CHECKPOINTS)
     assert stored.arrays["state/failed_step"] >= 0
     assert all(np.isfinite(array).all() for name, array in stored.arrays.items() if is_trained(name))
-    again = Forecaster().resume(tmp_path / "r", table)
+    with pytest.warns(TrainingWarning, match="not finite"):
+        again = Forecaster().resume(tmp_path / "r", table)
     assert again.fitted.summary["failure"] == first.fitted.summary["failure"]
     assert np.isfinite(again.predict()["lstm"]).all()
 

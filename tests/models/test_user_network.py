@@ -58,6 +58,13 @@ class NoSpec(nnx.Module):
         pass
 
 
+class WholeNumbers(Good):
+    def __call__(self, window, *, rngs=None, deterministic=None):
+        forecast = super().__call__(window)
+        object.__setattr__(forecast, "parameters", forecast.parameters.astype(int))  # unseen by the tests' type checks
+        return forecast
+
+
 class Raises(Good):
     def __call__(self, window, *, rngs=None, deterministic=None):
         raise KeyError("their own mistake")
@@ -79,6 +86,7 @@ SHAPE = "expected lstmjax.Forecast(parameters) of shape (B, H, C, P), here (2, 3
         ),
         (Transposed, f"the network Transposed returns a Forecast of shape (2, 2, 3, 1) for 2 windows: {SHAPE}"),
         (Array, f"of shape (2, 3, 2) for 2 windows: {SHAPE}"),
+        (WholeNumbers, "the network WholeNumbers returns numbers of the type int32: expected float32"),
         (Nothing, f"the network Nothing returns a NoneType for 2 windows: {SHAPE}"),
         (NoSpec, "the network NoSpec cannot be made: too many positional arguments; it takes (spec, *, rngs)"),
         (

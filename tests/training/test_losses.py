@@ -59,3 +59,9 @@ def test_a_loss_of_ones_own_is_called_and_must_give_a_value_per_element():
     np.testing.assert_array_equal(elementwise(above, PREDICTIONS, TARGETS), above(PREDICTIONS, TARGETS))
     with pytest.raises(ConfigError, match=r"<lambda> returned the shape \(\) for forecasts of the shape \(13,\)"):
         elementwise(lambda forecast, y: jnp.mean(forecast - y), PREDICTIONS, TARGETS)
+
+
+@pytest.mark.parametrize("loss", [lambda forecast: forecast, lambda forecast, y, weight: y, lambda: None])
+def test_a_loss_of_ones_own_takes_forecast_and_truth(loss):
+    with pytest.raises(ConfigError, match=r"cannot be called: .*; it takes \(forecast, y\)"):
+        elementwise(loss, PREDICTIONS, TARGETS)
