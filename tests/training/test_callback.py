@@ -7,7 +7,13 @@ from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.training import Callback, train
 
 CONFIG = TrainConfig(
-    max_steps=10, batch_size=12, batch_shards=1, val_check_steps=4, chunk_steps=3, early_stop_patience_steps=-1
+    loss="mse",
+    max_steps=10,
+    batch_size=12,
+    batch_shards=1,
+    val_check_steps=4,
+    chunk_steps=3,
+    early_stop_patience_steps=-1,
 )
 
 
@@ -31,7 +37,7 @@ class Diary(Callback):
 
 
 def run(tiny, data, *callbacks, **options):
-    return train(tiny, data, OptimizerConfig(), CONFIG, callbacks=callbacks, **options)
+    return train(tiny, data, OptimizerConfig(schedule="constant"), CONFIG, callbacks=callbacks, **options)
 
 
 def test_they_are_called_in_the_order_of_events(tiny, data):

@@ -14,10 +14,16 @@ from lstmjax.training.functional import functional
 from lstmjax.training.loop import _first_state
 from lstmjax.training.plan import make_plan, resolve_batch
 
-OPTIMIZER = OptimizerConfig(learning_rate=0.02)
+OPTIMIZER = OptimizerConfig(schedule="constant", learning_rate=0.02)
 # 48 windows, 4 steps an epoch; checks in mid-epoch
 CONFIG = TrainConfig(
-    max_steps=30, batch_size=12, batch_shards=1, val_check_steps=6, chunk_steps=6, early_stop_patience_steps=-1
+    loss="mse",
+    max_steps=30,
+    batch_size=12,
+    batch_shards=1,
+    val_check_steps=6,
+    chunk_steps=6,
+    early_stop_patience_steps=-1,
 )
 
 
@@ -116,7 +122,7 @@ def test_the_last_check_comes_at_the_end_even_off_the_beat(tiny, data, calls):
 
 def test_early_stopping_restores_the_best_weights(tiny, data, tools, calls):
     """A learning rate that overshoots: the first checks are the best."""
-    hot, checks = OptimizerConfig(learning_rate=1.5), []
+    hot, checks = OptimizerConfig(schedule="constant", learning_rate=1.5), []
     config = replace(early_stop_patience_steps=2, val_check_steps=2, max_steps=400)
     result = train(tiny, data, hot, config, callbacks=[calls(on_check=checks.append)])
     losses = [check.val_loss[0] for check in checks]
@@ -158,7 +164,7 @@ def test_the_plateau_schedule_is_optaxs(tiny, data, calls):
 # --- failures
 
 
-DIVERGING = OptimizerConfig(name="sgd", learning_rate=30.0, clip_norm=None)
+DIVERGING = OptimizerConfig(schedule="constant", name="sgd", learning_rate=30.0, clip_norm=None)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_best_weights(tiny, data, tools, calls):

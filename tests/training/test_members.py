@@ -17,7 +17,13 @@ from lstmjax.training.objective import Measure
 
 OPTIMIZER = OptimizerConfig(learning_rate=0.02, schedule="step", decay_rate=0.5)  # a schedule that counts epochs
 CONFIG = TrainConfig(
-    max_steps=24, batch_size=8, batch_shards=1, val_check_steps=6, chunk_steps=5, early_stop_patience_steps=-1
+    loss="mse",
+    max_steps=24,
+    batch_size=8,
+    batch_shards=1,
+    val_check_steps=6,
+    chunk_steps=5,
+    early_stop_patience_steps=-1,
 )
 
 

@@ -12,8 +12,8 @@ from lstmjax.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstmjax.training import Hyperparameters, TrainingData, predict, train
 from lstmjax.window import Forecast, WindowSpec
 
-OPTIMIZER = OptimizerConfig(learning_rate=0.02)
-CONFIG = TrainConfig(max_steps=8, batch_size=12, batch_shards=1, val_check_steps=4, chunk_steps=4)
+OPTIMIZER = OptimizerConfig(schedule="constant", learning_rate=0.02)
+CONFIG = TrainConfig(loss="mse", max_steps=8, batch_size=12, batch_shards=1, val_check_steps=4, chunk_steps=4)
 
 
 class Noisy(nnx.Module):
@@ -61,8 +61,8 @@ def test_dropout_masks_are_a_function_of_seed_and_step(data, tools):
 def test_parts_of_a_batch_have_masks_of_their_own(data):
     """With all parts masked alike, a batch of one window twice would lose the same inputs in both."""
     twice = data._replace(train=type(data.train)(np.zeros(2, np.int32), np.full(2, 30, np.int32)))
-    config = TrainConfig(max_steps=1, batch_size=2, batch_shards=2, val_check_steps=1, chunk_steps=1)
-    plain = OptimizerConfig(name="sgd", learning_rate=1.0, clip_norm=None)
+    config = TrainConfig(loss="mse", max_steps=1, batch_size=2, batch_shards=2, val_check_steps=1, chunk_steps=1)
+    plain = OptimizerConfig(schedule="constant", name="sgd", learning_rate=1.0, clip_norm=None)
     alike = []
     for seed in range(6):
         result = train(DropsOnly(), twice, plain, config, seeds=[seed])
@@ -91,7 +91,7 @@ class DropsOnly:
 @pytest.mark.parametrize("shards", [1, 2])
 def test_running_statistics_are_means_over_the_whole_batch(data, tools, shards):
     """A batch of all windows, momentum 0: after a step the statistics are those of the batch, or its parts' mean."""
-    config = TrainConfig(max_steps=1, batch_size=48, batch_shards=shards, val_check_steps=1, chunk_steps=1)
+    config = TrainConfig(loss="mse", max_steps=1, batch_size=48, batch_shards=shards, val_check_steps=1, chunk_steps=1)
     result = train(NoisyBuilder(), data, OPTIMIZER, config)
     features, _ = tools.pairs_of(data, data.train)
     expected = np.asarray(features)[:, ::2].mean(axis=0)  # values stand between their masks
@@ -105,9 +105,9 @@ def test_the_direct_network_learns_from_a_covariate_known_ahead(tools):
     arrays = tools.make_arrays(noise)._replace(futr=noise, futr_mask=np.ones_like(noise, bool))
     spec = WindowSpec(input_size=6, h=2, futr_exog=1)
     data = TrainingData(arrays, tools.make_windows(6, 300), tools.make_windows(300, 380), spec)
-    config = TrainConfig(max_steps=150, batch_size=32, val_check_steps=50, chunk_steps=50)
+    config = TrainConfig(loss="mse", max_steps=150, batch_size=32, val_check_steps=50, chunk_steps=50)
     builder = models.Builder(spec, ModelConfig(name="direct", hidden_size=8, head_size=16))
-    result = train(builder, data, OptimizerConfig(learning_rate=0.01), config)
+    result = train(builder, data, OptimizerConfig(schedule="constant", learning_rate=0.01), config)
     forecasts = predict(result.network, result.weights(), arrays, data.validation, spec)
     actual = np.stack([noise[origin : origin + 2] for origin in data.validation.origin])
     np.testing.assert_allclose(np.square(forecasts - actual).mean(), result.state.best_loss[0], rtol=1e-5)

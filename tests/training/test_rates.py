@@ -19,7 +19,13 @@ EPOCH = WINDOWS // BATCH
 OPTIONS = {"decay_rate": 0.5, "decay_steps": 7, "decay_start_epoch": 1, "final_fraction": 0.2, "plateau_patience": 1}
 # A patience of one check: a plateau would fall within a few checks wherever it could.
 CONFIG = TrainConfig(
-    max_steps=TOTAL, batch_size=BATCH, batch_shards=1, val_check_steps=3, early_stop_patience_steps=-1, chunk_steps=10
+    loss="mse",
+    max_steps=TOTAL,
+    batch_size=BATCH,
+    batch_shards=1,
+    val_check_steps=3,
+    early_stop_patience_steps=-1,
+    chunk_steps=10,
 )
 
 

@@ -12,8 +12,8 @@ from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.training import Hyperparameters, train
 
 STEPS = 6
-FULL = TrainConfig(max_steps=STEPS, batch_size=48, batch_shards=1, val_check_steps=STEPS, chunk_steps=STEPS)
-ADAM = OptimizerConfig(learning_rate=0.05, clip_norm=0.5)
+FULL = TrainConfig(loss="mse", max_steps=STEPS, batch_size=48, batch_shards=1, val_check_steps=STEPS, chunk_steps=STEPS)
+ADAM = OptimizerConfig(schedule="constant", learning_rate=0.05, clip_norm=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import numpy as np
 from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.training import train
 
-SGD = OptimizerConfig(name="sgd", learning_rate=0.1, clip_norm=None)
-ONCE = TrainConfig(max_steps=1, batch_size=48, batch_shards=1, val_check_steps=1, chunk_steps=1)
+SGD = OptimizerConfig(schedule="constant", name="sgd", learning_rate=0.1, clip_norm=None)
+ONCE = TrainConfig(loss="mse", max_steps=1, batch_size=48, batch_shards=1, val_check_steps=1, chunk_steps=1)
 
 
 def weighted(data, weight):
