@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstmjax.config import DataConfig
-from lstmjax.data import datasets, frames, origins, panel_from_table, scaling, split
+from lstmjax.data import datasets, frames, origins, panel_from_table, scaling, split, units
 from lstmjax.evaluation import metrics
 from lstmjax.evaluation.baselines import BASELINES
 
@@ -27,7 +27,7 @@ def test_etth1(public_data, baseline, mse, mae):
     )
     statistics = scaling.fit_scaling(table, parts, config)
     truth, forecast = (
-        scaling.scale_targets(values, test.series, statistics)
+        units.scale_targets(values, test.series, statistics)
         for values in (frames.truth(table, test, config.h), forecast)
     )
     assert metrics.mse(truth, forecast) == pytest.approx(mse, abs=5e-5)

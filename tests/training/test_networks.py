@@ -106,7 +106,9 @@ def test_the_direct_network_learns_from_a_covariate_known_ahead(tools):
     spec = WindowSpec(input_size=6, h=2, futr_exog=1)
     data = TrainingData(arrays, tools.make_windows(6, 300), tools.make_windows(300, 380), spec)
     config = TrainConfig(loss="mse", max_steps=150, batch_size=32, val_check_steps=50, chunk_steps=50)
-    builder = models.Builder(spec, ModelConfig(name="direct", hidden_size=8, head_size=16))
+    builder = models.Builder(
+        spec, ModelConfig(name="direct", hidden_size=8, head_size=16, instance_norm="none", instance_scale="none")
+    )
     result = train(builder, data, OptimizerConfig(schedule="constant", learning_rate=0.01), config)
     forecasts = predict(result.network, result.weights(), arrays, data.validation, spec)
     actual = np.stack([noise[origin : origin + 2] for origin in data.validation.origin])

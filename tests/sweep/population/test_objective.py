@@ -63,6 +63,7 @@ def by_hand(metric, data, forecast):
     return getattr(metrics, metric)(y, forecast)
 
 
+@pytest.mark.filterwarnings("ignore:.*empty cells")
 @pytest.mark.parametrize("metric", metric_names())
 @pytest.mark.parametrize(
     "options",
