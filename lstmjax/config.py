@@ -558,7 +558,7 @@ class RunConfig:
             By dotted name, where the option acts and why it does not act here.
 
         >>> RunConfig().inert()["train.huber_delta"]
-        "it acts only with train.loss huber, and train.loss is 'mse'"
+        "it acts only with train.loss huber, and train.loss is 'mae'"
         """
         found: dict[str, str] = {}
         for section in dataclasses.fields(self):
