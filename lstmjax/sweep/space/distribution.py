@@ -68,6 +68,11 @@ class Distribution:
             for parent, allowed in when.items()
         )
         kind = given.pop("type", "fixed" if set(given) == {"value"} else None)
+        if kind is None:
+            raise ConfigError(
+                f'{name}: it has no type: write {{ type = "uniform", low = 0.0, high = 0.5 }} for a range (or one of '
+                f'{", ".join(KINDS)}), {{ type = "choice", values = [32, 64] }} for some values'
+            )
         if kind not in KINDS:
             raise ConfigError(f"{name}: type is {kind!r}, expected one of {', '.join(KINDS)}")
         for key in given:

@@ -117,7 +117,9 @@ class Space:
                 try:
                     base.replace({name: value})
                 except ConfigError as error:
-                    raise ConfigError(f"{source}: {error}") from None
+                    several = isinstance(value, tuple) and distribution.kind == "fixed"
+                    hint = ': for one of several values write { type = "choice", values = [...] }' if several else ""
+                    raise ConfigError(f"{source}: {error}{hint}") from None
         if not self.names:
             raise ConfigError(
                 f"{source}: the space has one point, so there is nothing to search: "

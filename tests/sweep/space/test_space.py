@@ -201,3 +201,13 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "bad.toml").write_text("model.hidden_size = [8,")
     with pytest.raises(ConfigError, match="bad.toml: not TOML: "):
         Space.from_toml(tmp_path / "bad.toml")
+
+
+def test_a_list_or_a_range_without_its_type_is_answered_by_the_right_form():
+    with pytest.raises(ConfigError, match=r'write \{ type = "uniform", low = 0.0, high = 0.5 \} for a range'):
+        Space.from_dict({"optimizer.learning_rate": {"low": 1e-3, "high": 1e-2}})
+    several = Space.from_dict(
+        {"optimizer.learning_rate": [1e-3, 1e-2], "model.dropout": {"type": "uniform", "low": 0, "high": 0.5}}
+    )
+    with pytest.raises(ConfigError, match=r'expected a number: for one of several values write \{ type = "choice"'):
+        several.check(RunConfig())
