@@ -94,7 +94,7 @@ def main(benchmark: Benchmark) -> None:
     from lstmjax.data.prepare import prepare
     from lstmjax.data.source import load_source, with_dataset_settings
     from lstmjax.forecaster.fit import resolved_config, train_members
-    from lstmjax.forecaster.resume import new_run
+    from lstmjax.forecaster.resume import new_run, trained_names
 
     config = elecdemand.CONFIG.replace(elecdemand.COVARIATES[elecdemand.KNOWN] | {"train.max_steps": 100_000})
     if benchmark.save_every_seconds is not None:
@@ -107,7 +107,9 @@ def main(benchmark: Benchmark) -> None:
         began, cpu = time.monotonic(), time.process_time()
         stop = StopAfter(benchmark.seconds)
         with tempfile.TemporaryDirectory() as folder, count_saves() as steps:
-            with new_run(Path(folder) / "run", resolved, prepared, len(seeds)) as store:
+            with new_run(
+                Path(folder) / "run", resolved, prepared, trained_names(resolved, None, None), len(seeds)
+            ) as store:
                 train_members(resolved, None, prepared, seeds, store=store, callbacks=[stop])
             wall, cpu = time.monotonic() - began, time.process_time() - cpu
             first, each = save_seconds(Path(folder))
