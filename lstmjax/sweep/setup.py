@@ -8,6 +8,7 @@ import dataclasses
 import fcntl
 import json
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from lstmjax.config import RunConfig
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
-from lstmjax.errors import CheckpointError
+from lstmjax.errors import CheckpointError, ConfigWarning
 from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.resumed_options import without_free
 from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
@@ -55,6 +56,13 @@ def set_up(
     elif not isinstance(space, Space):
         space, source_name = Space.from_toml(space), str(space)
     space.check(base, source_name)
+    if base.train.max_seconds is not None:
+        warnings.warn(
+            "train.max_seconds has no effect in a sweep, whose trials are compared after the same number of steps: "
+            "leave it out, and stop the sweep when you like; the same command resumes it",
+            ConfigWarning,
+            stacklevel=4,
+        )
     check_network(network, space, source_name)
     check_metric(settings.metric)
     total = number_of_trials(settings, space)

@@ -16,7 +16,7 @@ from lstmjax import parallel
 from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
 from lstmjax.data.source import load_source
-from lstmjax.errors import Interrupted
+from lstmjax.errors import ConfigWarning, Interrupted
 from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.sweep import Distribution, NoWinnerError, Outcome, Space, SweepConfig, search
 from lstmjax.sweep import config as settings
@@ -379,3 +379,10 @@ def test_of_equal_trials_the_first_wins():
     assert best_trial(trials).number == 2
     assert best_trial(trials[:1]) is None
     assert trials_table([], ["model.name"]).columns.tolist()[:4] == ["number", "state", "value", "params.model.name"]
+
+
+def test_a_time_limit_has_no_effect_in_a_sweep_and_a_warning_says_so(space, csv, tmp_path, trained):
+    searched, base, directory, settings = _arguments(space, csv, tmp_path / "r")
+    with pytest.warns(ConfigWarning, match=r"train\.max_seconds has no effect in a sweep"):
+        search.run(searched, base.replace({"train.max_seconds": 1e-6}), directory, settings)
+    assert sum(len(trials) for trials, _ in trained) == 12
