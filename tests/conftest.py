@@ -72,8 +72,20 @@ EXACT = (
 )
 """Folders and files of tests that promise equal bytes, or tolerances: compiled with full optimisation."""
 
-APART = ("cli", "experiments", "faults", "runs", "scripts", "sweep")
-"""Folders of tests of whole programs; all others are marked `core`."""
+APART = (
+    "cli",
+    "experiments",
+    "faults",
+    "forecaster",
+    "runs",
+    "scripts",
+    "sweep",
+    "test_behaviour.py",
+    "test_distribution.py",
+    "test_readme.py",
+    "training",
+)
+"""Folders and files of tests that train, or run whole programs; all others are marked `core`."""
 
 LEAST = pytest.StashKey[bool]()
 """Whether programs are compiled with little optimisation."""
