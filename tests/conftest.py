@@ -68,7 +68,6 @@ EXACT = (
     "training/test_functional.py",
     "training/test_loop.py",
     "training/test_members.py",
-    "training/test_rates.py",
 )
 """Folders and files of tests that promise equal bytes, or tolerances: compiled with full optimisation."""
 

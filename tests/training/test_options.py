@@ -1,6 +1,8 @@
 """Every option acts only where it belongs: elsewhere it changes no byte of a member and no letter of a program."""
 
 import dataclasses
+import functools
+import hashlib
 import typing
 import warnings
 
@@ -156,9 +158,13 @@ def members(name, config, trained_on):
     return [[np.asarray(leaf)[member].tobytes() for leaf in jax.tree.leaves(state)] for member in (0, 1)]
 
 
-def program(name, value, config, trained_on):
-    """All that is compiled under a value of a static option, and the bytes that are given to it."""
-    config = config.replace({name: value})
+@pytest.fixture(scope="module")
+def program(trained_on):
+    """The digests of all that is compiled under a config, and of the bytes that are given to it; each made once."""
+    return functools.cache(functools.partial(digests, trained_on=trained_on))
+
+
+def digests(config, *, trained_on):
     data, network = trained_on(config)
     structure, first = functional(network)
     plan = make_plan(structure, data, config.optimizer, config.train, [numbers(config, [], seed=0)], None)
@@ -168,26 +174,27 @@ def program(name, value, config, trained_on):
         plan.programs.check.lower(plan.with_state(state), plan.held).as_text(),
     ]
     given = (state.params, state.model_state, plan.hyper, plan.span(1), plan.held)
-    return texts, [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(given)]
+    parts = [*(text.encode() for text in texts), *(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(given))]
+    return [hashlib.sha256(part).hexdigest() for part in parts]
 
 
-def outcome(name, config, trained_on):
+def outcome(name, config, trained_on, program):
     if name in TRACED:
         return members(name, config, trained_on)
-    return [program(name, value, config, trained_on) for value in VALUES[name]]
+    return [program(config.replace({name: value})) for value in VALUES[name]]
 
 
 @pytest.mark.parametrize("name", sorted(ONLY))
-def test_where_an_option_does_not_act_nothing_differs(name, trained_on):
+def test_where_an_option_does_not_act_nothing_differs(name, trained_on, program):
     for config in conditions(name, acts=False):
-        one, other = outcome(name, config, trained_on)
+        one, other = outcome(name, config, trained_on, program)
         assert one == other
 
 
 @pytest.mark.parametrize("name", sorted(ONLY))
-def test_where_an_option_acts_something_differs(name, trained_on):
+def test_where_an_option_acts_something_differs(name, trained_on, program):
     for config in conditions(name, acts=True):
-        one, other = outcome(name, config, trained_on)
+        one, other = outcome(name, config, trained_on, program)
         assert one != other
 
 
