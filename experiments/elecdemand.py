@@ -148,8 +148,10 @@ def draw(forecaster: Forecaster, panel: Panel, path: Path) -> Path:
         window for some in windows for window in windows_to_draw(panel, some, forecaster.forecast_windows(panel, some))
     ]
     titles = ("before Christmas", "across Christmas", "beyond the end of the data")
-    named = [dataclasses.replace(window, title=title) for window, title in zip(drawn, titles, strict=True)]
-    plots.save(plots.forecasts(named, value="demand", unit="GW"), path)
+    named = [
+        dataclasses.replace(window, title=title, value="demand") for window, title in zip(drawn, titles, strict=True)
+    ]
+    plots.save(plots.forecasts(named, unit="GW"), path)
     return path
 
 
