@@ -23,7 +23,7 @@ _MOST = 1000
 
 
 def is_categorical(values: pd.Series, decimal: str = ".") -> bool:
-    """Returns True where a covariate holds categories: category type, or text of which most is no number."""
+    """Returns True where a covariate holds categories: category type, or text that is mostly not numbers."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         return True
     if values.dtype.kind != "O" and not isinstance(values.dtype, pd.StringDtype):

@@ -126,10 +126,10 @@ def as_numbers(values: pd.Series, decimal: str = ".") -> tuple[Float64[np.ndarra
         decimal: the decimal mark of those that are text.
 
     Returns:
-        (R,) numbers, NaN where a cell is empty or no number, and (R,) True where it is no number.
+        (R,) numbers, NaN where a cell is empty or not a number, and (R,) True where it is not a number.
     """
     cells = values.astype(object)
-    marks = {} if decimal == "." else str.maketrans({".": decimal, decimal: "."})  # 1.000 is no number, 1,5 is
+    marks = {} if decimal == "." else str.maketrans({".": decimal, decimal: "."})  # 1.000 is not a number, 1,5 is
     text = cells.map(lambda cell: cell.strip().lower().translate(marks) if isinstance(cell, str) else cell)
     text = text.replace({"": np.nan, "true": 1.0, "false": 0.0})
     numbers = pd.to_numeric(text, errors="coerce").astype("float64").to_numpy()

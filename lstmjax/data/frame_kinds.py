@@ -17,7 +17,7 @@ def as_pandas(table: Any, source: str) -> pd.DataFrame:
         source: the table's name in messages.
 
     Raises:
-        DataError: it is no table.
+        DataError: it is not a table.
     """
     if isinstance(table, pd.DataFrame):
         return table
@@ -36,7 +36,7 @@ def kind_of_frame(table: Any, source: str) -> str:
     """Returns the name of the library that a table is of: ``"pandas"``, ``"polars"``, ``"pyarrow"``.
 
     Raises:
-        DataError: it is no table.
+        DataError: it is not a table.
     """
     return "pandas" if isinstance(table, pd.DataFrame) else str(_frame(table, source).implementation.value)
 
