@@ -4,8 +4,10 @@ ISO 8601 comes first. Other forms are read where every cell of the column has on
 and where a day above 12 shows which number is the day.
 """
 
+import contextlib
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -137,7 +139,16 @@ def read_format(texts: Texts, form: str) -> Reading:
 
 
 def _parsed(texts: Texts, form: str, *, zoned: bool) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(pd.to_datetime(pd.Series(texts), format=form, errors="coerce", utc=zoned))
+    with a_year_may_be_missing():
+        return pd.DatetimeIndex(pd.to_datetime(pd.Series(texts), format=form, errors="coerce", utc=zoned))
+
+
+@contextlib.contextmanager
+def a_year_may_be_missing() -> Iterator[None]:
+    """Silences Python 3.13, which warns of formats without a year: lstmjax refuses them in words of its own."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Parsing dates involving a day of month", DeprecationWarning)
+        yield
 
 
 def _no_offsets(texts: Texts) -> Texts:

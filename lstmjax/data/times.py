@@ -13,7 +13,16 @@ from jaxtyping import Int64
 
 from lstmjax.data.cells import Place
 from lstmjax.data.time_numbers import EPOCHS, epoch_times, require_counts, whole_numbers
-from lstmjax.data.time_text import Reading, UnclearTimesError, is_iso, matches, read_format, read_iso, read_text
+from lstmjax.data.time_text import (
+    Reading,
+    UnclearTimesError,
+    a_year_may_be_missing,
+    is_iso,
+    matches,
+    read_format,
+    read_iso,
+    read_text,
+)
 from lstmjax.data.zones import localized, offset_name, zone, zone_name
 from lstmjax.errors import ConfigError, DataError
 
@@ -177,7 +186,8 @@ def _by_format(texts: np.ndarray, form: str) -> Reading:
     """Reads cells by the user's own format."""
     try:
         sample = datetime.datetime(2001, 2, 3, 4, 5, 6, tzinfo=datetime.UTC).strftime(form)
-        pd.to_datetime(pd.Series([sample]), format=form, errors="raise")
+        with a_year_may_be_missing():
+            pd.to_datetime(pd.Series([sample]), format=form, errors="raise")
     except ValueError as error:
         if "directive" in str(error) or "supported" in str(error) or "format" in str(error).split(" ")[0].lower():
             raise _bad_format(form, str(error).splitlines()[0]) from None
