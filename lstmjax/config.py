@@ -7,6 +7,7 @@ the choices an option has; the dict from name to function lives where the functi
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import types
@@ -613,6 +614,7 @@ class RunConfig:
             raise ConfigError(f"{source}: {error}") from None
 
 
+@functools.cache
 def option_fields() -> dict[str, dataclasses.Field]:
     """The fields of all options by dotted name, e.g. ``"optimizer.learning_rate"``."""
     return {

@@ -21,7 +21,7 @@ _COUNT = re.compile(r"0|-?[1-9]\d{0,17}")
 
 
 def id_text(label: Any) -> str:
-    """Returns an identifier as text, by which series are told apart.
+    """Returns an identifier as text: two series are one where it is equal.
 
     >>> [id_text(label) for label in ("007", 7, 7.0, 7.5, "NA")]
     ['007', '7', '7', '7.5', 'NA']
@@ -55,7 +55,7 @@ def stored_id(text: str) -> str | int:
 
 
 def series_of_rows(column: pd.Series, table: pd.DataFrame, source: str) -> tuple[Int64[np.ndarray, " R"], Labels]:
-    """Tells the series of a table apart.
+    """Numbers the series of a table.
 
     Args:
         column: (R,) the identifiers.
