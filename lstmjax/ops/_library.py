@@ -1,7 +1,7 @@
 """The compiled library of the native kernel: where it lies, whether it is the right one, and loading it.
 
-It is looked for in the package, where a wheel may hold it, then in the folder that `lstmjax.ops.build` writes to. Whatever
-is wrong with it, nothing fails: `load` returns the reason, and the JAX code runs.
+It is looked for in the package, where a wheel may hold it, then in the folder that `lstmjax.ops.build` writes to. If
+anything is wrong with it, nothing fails: `load` returns the reason, and the JAX code runs.
 """
 
 import ctypes

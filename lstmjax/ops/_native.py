@@ -1,8 +1,9 @@
-"""The plain LSTM on the native CPU kernel, as functions that JAX transforms; `docs/cpu_kernel.md` describes the kernel.
+"""The plain LSTM on the native CPU kernel, as functions that JAX transforms; `docs/cpu_kernel.md` describes it.
 
-The kernel is two primitives, the forward and the backward pass. `vmap` gives their arrays leading axes, of models, which
-the kernel knows. Their derivatives, their lowering for other platforms and that for `jax.export` are the JAX code
-(`lstmjax.ops._backward`): second derivatives work, and an exported function never calls the library.
+The kernel is two primitives, the forward and the backward pass. `vmap` gives their arrays leading axes, of models,
+which the kernel knows. The JAX code (`lstmjax.ops._backward`) is their derivative, so that second derivatives work, and
+what they are compiled to where the call of a library has no place: for other platforms, for `jax.export`, and where the
+compiler may split the batch over devices, as it could not split the call and would gather the batch.
 """
 
 import functools
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
-from jax.sharding import PartitionSpec
+from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array
 
 from lstmjax.ops import _backward, _library
@@ -35,6 +36,8 @@ def why_not(options: Options, arrays: Arrays) -> str | None:
         return f"it computes in float32, found {', '.join(sorted(str(jnp.dtype(dtype)) for dtype in dtypes))}"
     if not all(isinstance(size, int) for size in arrays.x.shape):
         return f"it needs sizes that are numbers, found {arrays.x.shape}"
+    if AxisType.Explicit in jax.typeof(arrays.x).sharding.mesh.axis_types:
+        return "it has no rule for a mesh with explicit axes"
     library = _library.load()
     return library if isinstance(library, str) else None
 
@@ -55,18 +58,18 @@ def _recurrence_fwd(options: Options, arrays: Any) -> tuple[tuple[Carry, Array |
     return ((c, h), ys), (inputs, y, kept, () if wants_dx else None)
 
 
-def _recurrence_bwd(options: Options, residuals: tuple, cotangents: tuple[Carry, Any]) -> tuple[Arrays]:
+def _recurrence_bwd(options: Options, residuals: tuple, cotangents: tuple[tuple[Any, Any], Any]) -> tuple[Any]:
     inputs, y, kept, wants_dx = residuals
-    (dc, dh), dys = cotangents
+    (dc, dh), dys = cotangents  # each may be a symbolic zero
     dc, dh = (jnp.zeros_like(inputs[4]) if isinstance(d, SymbolicZero) else d for d in (dc, dh))
     no_dy = dys is None or isinstance(dys, SymbolicZero)
     dy = _nothing(3) if no_dy else jnp.swapaxes(dys, 0, 1)
     operands = vary_alike((*inputs, y, kept, dc, dh, dy))
-    static = _static(options, operands[0]) | {"wants_dx": wants_dx is not None}
+    static = {"reverse": options.reverse, "wants_dx": wants_dx is not None}
     dkernel, drecurrent, dbias, dc0, dh0, dmask, dx = _backward_p.bind(*operands, **static)
     dweights = LSTMWeights(dkernel, drecurrent, dbias)
-    dx = None if wants_dx is None else jnp.swapaxes(dx, 0, 1)
-    return (Arrays(dweights, dx, (dc0, dh0), dmask if inputs[6].size else None, None),)
+    dxs: Any = None if wants_dx is None else jnp.swapaxes(dx, 0, 1)
+    return (Arrays(dweights, dxs, (dc0, dh0), dmask if inputs[6].size else None, None),)
 
 
 recurrence.defvjp(_recurrence_fwd, _recurrence_bwd, symbolic_zeros=True)
@@ -75,7 +78,7 @@ recurrence.defvjp(_recurrence_fwd, _recurrence_bwd, symbolic_zeros=True)
 def _forward(options: Options, inputs: tuple[Array, ...], *, sequence: bool, keep: bool) -> list[Array]:
     library = _library.load()
     width = library.width if keep and not isinstance(library, str) else 0
-    return _forward_p.bind(*inputs, **_static(options, inputs[0]), sequence=sequence, width=width)
+    return _forward_p.bind(*inputs, reverse=options.reverse, sequence=sequence, width=width)
 
 
 def _inputs(arrays: Arrays) -> tuple[Array, ...]:
@@ -90,31 +93,25 @@ def _nothing(rank: int, dtype: Any = jnp.float32) -> Array:
     return jnp.zeros((0,) * rank, dtype)
 
 
-def _static(options: Options, x: Array) -> dict[str, Any]:
-    """The direction, and whether the kernel must stay on one thread: where other devices of the mesh have the others."""
-    mesh = jax.typeof(x).sharding.mesh
-    return {"reverse": options.reverse, "alone": bool(mesh.axis_types) and mesh.size > 1}
-
-
 # The same in JAX, for one model.
 
 
-def _jax_forward(*inputs: Array, reverse: bool, sequence: bool, width: int, **_: bool) -> list[Array]:
+def _jax_forward(*inputs: Array, reverse: bool, sequence: bool, width: int) -> list[Array]:
     options, arrays = _as_arrays(inputs, reverse=reverse, sequence=sequence)
     (c, h), ys, _ = _backward.forward(options, arrays, keep=False)
-    y = jnp.swapaxes(ys, 0, 1) if sequence else _nothing(3)
-    _, _, _, kept = _forward_shapes(inputs, sequence=sequence, width=width)
+    y = _nothing(3) if ys is None else jnp.swapaxes(ys, 0, 1)
+    *_, kept = _forward_shapes(inputs, sequence=sequence, width=width)
     return [c, h, y, jnp.zeros(kept, c.dtype)]  # the JAX backward pass does not read what was kept
 
 
-def _jax_backward(*operands: Array, reverse: bool, wants_dx: bool, **_: bool) -> list[Array]:
+def _jax_backward(*operands: Array, reverse: bool, wants_dx: bool) -> list[Array]:
     inputs, (_, _, dc, dh, dy) = operands[:8], operands[8:]
     options, arrays = _as_arrays(inputs, reverse=reverse, sequence=dy.size > 0)
-    run = functools.partial(_backward.recurrence, options)
-    _, pull = jax.vjp(
-        lambda *varied: run(arrays._replace(weights=varied[0], x=varied[1], carry=varied[2], recurrent_mask=varied[3])),
-        *arrays[:4],
-    )
+
+    def run(weights: LSTMWeights, x: Array, carry: Carry, mask: Array | None) -> Any:
+        return _backward.recurrence(options, Arrays(weights, x, carry, mask, arrays.valid))
+
+    _, pull = jax.vjp(run, *arrays[:4])
     dweights, dx, (dc0, dh0), dmask = pull(((dc, dh), jnp.swapaxes(dy, 0, 1) if dy.size else None))
     dx = jnp.swapaxes(dx, 0, 1) if wants_dx else _nothing(3)
     return [*dweights, dc0, dh0, _nothing(2) if dmask is None else dmask, dx]
@@ -160,6 +157,20 @@ def _over_models(function: Callable[..., list[Array]], operands: Sequence[Array]
     return jax.vmap(lambda *operands: _over_models(function, operands), in_axes=axes)(*inner)
 
 
+def _devices_beside(context: mlir.ModuleContext) -> int | None:
+    """Returns the devices of this process that run the call at once; None where it is not to be called.
+
+    Beside other devices the kernel stays on one thread: they use the others.
+    """
+    if context.lowering_parameters.for_export:
+        return None
+    axes = context.axis_context
+    if isinstance(axes, mlir.SPMDAxisContext):  # in `jax.shard_map`
+        whole = axes.manual_axes == frozenset(axes.mesh.axis_names)
+        return min(axes.mesh.size, jax.local_device_count()) if whole else None
+    return 1 if axes.num_devices == 1 else None
+
+
 def _make(name: str, shapes: Callable[..., list[tuple[int, ...]]], one_model: Callable[..., list[Array]]) -> Primitive:
     """Makes a primitive with all its rules; ``lstmjax_{name}`` is the library's call."""
     primitive = Primitive(f"lstm_{name}")
@@ -203,9 +214,10 @@ def _make(name: str, shapes: Callable[..., list[tuple[int, ...]]], one_model: Ca
     as_call = jax.ffi.ffi_lowering(f"lstmjax_{name}")
 
     def on_cpu(context: mlir.LoweringRuleContext, *operands: Any, **static: Any) -> Any:
-        if context.module_context.lowering_parameters.for_export:
+        devices = _devices_beside(context.module_context)
+        if devices is None:
             return as_jax_code(context, *operands, **static)
-        return as_call(context, *operands, reverse=static["reverse"], alone=static["alone"])
+        return as_call(context, *operands, reverse=static["reverse"], alone=devices > 1)
 
     primitive.def_impl(lambda *operands, **static: compiled(**static)(*operands))
     primitive.def_abstract_eval(abstract)

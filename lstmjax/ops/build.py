@@ -1,9 +1,9 @@
 """Compiles the native CPU kernel for this machine: ``python -m lstmjax.ops.build``.
 
-It needs a C++ compiler (``$CXX``, else ``c++``, ``g++`` or ``clang++``) and the headers that come with jaxlib. The library
-goes to the user's cache folder (``$LSTMJAX_KERNELS``, else ``~/.cache/lstmjax/kernels``) under a name with the digest of
-the source, the version of jaxlib and the kind of CPU: another of these is compiled again. Without a compiler nothing is
-lost: the JAX code runs instead. Two builds at once do not disturb each other.
+It needs a C++ compiler (``$CXX``, else ``c++``, ``g++`` or ``clang++``) and the headers that come with jaxlib. The
+library goes to the user's cache folder (``$LSTMJAX_KERNELS``, else ``~/.cache/lstmjax/kernels``). Its name holds the
+digest of the source, the version of jaxlib and the kind of CPU: where one of them changes, it is compiled again.
+Without a compiler nothing is lost: the JAX code runs instead. Two builds at once do not disturb each other.
 
 With ``--package`` it goes into the package itself, for a wheel that holds it; see `docs/cpu_kernel.md`.
 """

@@ -108,21 +108,14 @@ def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[Carry, 
     )
 
 
-def _auto(options: _backward.Options, arrays: _backward.Arrays) -> tuple[Carry, jax.Array | None]:
-    """Runs the native kernel where it applies and each device has its own part of the batch, else the JAX code.
-
-    The compiler cannot split the kernel's call over devices as it splits the JAX code: it would gather the batch.
-    """
-    native = _native.why_not(options, arrays) is None and not _backward._compiler_may_split(arrays.x)
-    return (_native if native else _backward).recurrence(options, arrays)
-
-
-def _native_by_name(options: _backward.Options, arrays: _backward.Arrays) -> tuple[Carry, jax.Array | None]:
+def _native_or_jax(
+    options: _backward.Options, arrays: _backward.Arrays, *, by_name: bool
+) -> tuple[Carry, jax.Array | None]:
+    """Runs the native kernel where it applies, else the JAX code; asked for by name it says so."""
     reason = _native.why_not(options, arrays)
-    if reason is None:
-        return _native.recurrence(options, arrays)
-    warn_not_native(reason)
-    return _backward.recurrence(options, arrays)
+    if reason is not None and by_name:
+        warn_not_native(reason)
+    return (_native if reason is None else _backward).recurrence(options, arrays)
 
 
 @functools.cache
@@ -132,8 +125,8 @@ def warn_not_native(reason: str) -> None:
 
 
 _IMPLEMENTATIONS: dict[str, Any] = {
-    "auto": _auto,
-    "native": _native_by_name,
+    "auto": functools.partial(_native_or_jax, by_name=False),
+    "native": functools.partial(_native_or_jax, by_name=True),
     "xla": _backward.recurrence,
     "scan": _scan,
     "cudnn": _cudnn.cudnn,
