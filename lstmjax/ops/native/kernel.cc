@@ -264,7 +264,8 @@ void forward(const Layer& s, const Arrays& a, const float* packed, float* scratc
 
 // ------------------------------------------------------------------------------------------------------------- backward
 
-inline int64_t slots(int64_t rows) { return most(1, DEPTH / rows); }  // steps whose weight gradients are summed at once
+// Steps whose weight gradients are summed at once.
+inline int64_t slots(int64_t rows) { return most(1, DEPTH / most(1, rows)); }
 
 int64_t backward_scratch(const Layer& s, int64_t rows) {
   const int64_t n = least(BLOCK, rows), wide = groups(s.H) * W;
