@@ -245,7 +245,7 @@ void forward(const Layer& s, const Arrays& a, const float* packed, float* scratc
           for (int v = 0; v < 4; ++v)
             for (int r = 0; r < R; ++r) z[r][v] = load(w + (K - 1) * P + v * W);  // the bias
           multiply(z, now + at * stride, stride, K - 1, w);
-#pragma GCC unroll 8
+#pragma GCC unroll 1
           for (int r = 0; r < R; ++r) {
             const int64_t row = at + r;
             if (!spans[row].holds(step)) continue;
@@ -278,9 +278,11 @@ inline const float* h_before(const Layer& s, const Arrays& a, int64_t b, int64_t
 }
 
 // The derivative of a step for one row and group (`next_state_gradient` in step.py): dz, and dc of the step before.
-inline void gate_gradients(const float* kept, vec c_old, vec dh, float* dc, float* dz) {
-  const vec i = load(kept), f = load(kept + W), g = load(kept + 2 * W), o = load(kept + 3 * W);
-  const vec tanh_c = tanh(load(kept + 4 * W));
+// Lanes without a unit are read as 0: they may be NaN, where an input was infinite.
+inline void gate_gradients(const float* kept, vec c_old, vec dh, int64_t units, float* dc, float* dz) {
+  const vec i = load_some(kept, units), f = load_some(kept + W, units);
+  const vec g = load_some(kept + 2 * W, units), o = load_some(kept + 3 * W, units);
+  const vec tanh_c = tanh(load_some(kept + 4 * W, units));
   const vec dc_new = fma(dh * o, minus_fma(tanh_c, tanh_c, all(1.0f)), load(dc));
   store(dz, dc_new * g * minus_fma(i, i, i));                   // i - i^2 = i (1 - i)
   store(dz + W, dc_new * c_old * minus_fma(f, f, f));
@@ -374,10 +376,10 @@ void backward(const Layer& s, const Arrays& a, const float* transposed, float* s
           }
           const float* kept = a.kept + ((step * G + g) * s.B + b) * KEPT;
           const bool begins = step == spans[r].first;
-          const vec c_old = begins ? load_some(a.c0 + b * s.H + g * W, units) : load(kept - G * s.B * KEPT + 4 * W);
+          const float* c_old = begins ? a.c0 + b * s.H + g * W : kept - G * s.B * KEPT + 4 * W;
           vec dh_new = load(dh + r * G * W + g * W);
           if (a.dy) dh_new = dh_new + load_some(a.dy + (b * s.T + time_of(s, step)) * s.H + g * W, units);
-          gate_gradients(kept, c_old, dh_new, dc + r * G * W + g * W, to);
+          gate_gradients(kept, load_some(c_old, units), dh_new, units, dc + r * G * W + g * W, to);
         }
       multiply_transposed(G, n, dz_now, apart, transposed, s.H, [&](int64_t r, int64_t j, vec v) {
         if (!spans[r].holds(step)) return;  // padding passes dh on
