@@ -1,22 +1,22 @@
-// The LSTM over time for one instruction set (vectors.h). The equations are those of lstmjax/ops/step.py:
+// The LSTM over time for one instruction set (vectors.h). The equations are those of lstmjax/ops/step.py, with U the
+// recurrent kernel, V the kernel and b the bias:
 //
-//   z = [h x 1] [U; V; b]        i, f, o = σ(z_i), σ(z_f), σ(z_o)    g = tanh(z_g)        (V: the kernel, U: the recurrent)
-//   c' = f c + i g               h' = o tanh(c')
+//   z = (h, x, 1) (U; V; b)     i, f, o = σ(z_i), σ(z_f), σ(z_o)     g = tanh(z_g)     c' = f c + i g     h' = o tanh(c')
 //
 // How it is laid out, and why:
 //
-//   group    W hidden units, the lanes of a vector. H is filled up to G groups of W units; the weights of those that are
-//            not there are 0, and so are their states and gradients.
+//   group    W hidden units, the lanes of a vector. H is filled up to G groups; the weights of units that are not there
+//            are 0.
 //   panel    P = 4 W floats: the four gates i, f, g, o of a group side by side.
-//   packed   the weights as [group][feature of (h, x, 1)][P]. XLA's row of 4H floats holds the gates of one unit H floats
-//            apart: a product by it ends with all of z in memory. By a group, it ends with the four gates of these W units
-//            in registers, where the rest of the step is done: z is never stored.
+//   packed   the weights as [group][feature of (h, x, 1)][P]. In XLA's rows of 4H floats the gates of a unit are H floats
+//            apart, and a product ends with z in memory. By groups it ends with the four gates of W units in registers,
+//            where the rest of the step is done: z is never stored.
 //   tile     R rows of the batch times one panel: 4 R sums in registers, as many as there are registers for. Each weight
 //            that is loaded serves R rows, each input four vectors.
 //   block    up to BLOCK rows of the batch, which go through all of time before the next ones: their states stay in the
 //            cache.
-//   kept     what the backward pass needs of a step, [time][group][row][i f g o c], W floats each. Time is the order of
-//            computation: step s is t = s, or t = T - 1 - s in reverse.
+//   kept     what the backward pass needs of a step, [step][group][row][i f g o c], W floats each. Steps are counted in
+//            the order of computation: step s is t = s, or t = T - 1 - s in reverse.
 #include "kernel.h"
 
 #include "vectors.h"
@@ -24,11 +24,11 @@
 namespace {
 
 constexpr int P = 4 * W, KEPT = 5 * W;
-constexpr int ROWS = W == 16 ? 6 : 3;  // of a tile: of 32 (16) registers, 4 R sums, 4 weights (from memory) and an input
+constexpr int ROWS = W == 16 ? 6 : 3;  // of a tile, at most: 4 R sums, R inputs and a weight in 32 (16) registers
 constexpr int64_t BLOCK = 64;
-constexpr int64_t DEPTH = 256;          // rows, of batch and time, over which one product of weight gradients sums
-constexpr int64_t STREAM_FROM = 4 << 20;  // floats to keep from which on they bypass the caches
-constexpr int64_t LINE = 16;            // floats in a line of the cache
+constexpr int64_t DEPTH = 256;            // rows, of batch and time, over which one product of weight gradients sums
+constexpr int64_t STREAM_FROM = 4 << 20;  // floats to keep, from which on they go past the caches
+constexpr int64_t LINE = 16;              // floats in a line of the cache
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -77,31 +77,18 @@ inline void tiles(int64_t n, const F& f) {
   }
 }
 
-// sums[r][v] += a[r * stride] w[v W .. ]: one input of R rows times N vectors of weights. The loops are unrolled whole, so
-// that the sums stay in registers; what is fewer, inputs or weights, is held there too.
+// sums[r][v] += a[r * stride] w[v W ...]: one input of each of R rows times N vectors of weights. The loops are unrolled
+// whole, so that sums and inputs stay in registers; the weights come from memory, once for R rows.
 template <int R, int N>
-inline __attribute__((always_inline)) void add_product(vec (&sums)[R][N], const float* a, int64_t stride,
-                                                       const float* w) {
-  if constexpr (R < N) {
-    vec x[R];
+inline __attribute__((always_inline)) void add_product(vec (&sums)[R][N], const float* a, int64_t stride, const float* w) {
+  vec x[R];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) x[r] = all(a[r * stride]);
+  for (int r = 0; r < R; ++r) x[r] = all(a[r * stride]);
 #pragma GCC unroll 4
-    for (int v = 0; v < N; ++v) {
-      const vec weight = load(w + v * W);
+  for (int v = 0; v < N; ++v) {
+    const vec weight = load(w + v * W);
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) sums[r][v] = fma(x[r], weight, sums[r][v]);
-    }
-  } else {
-    vec weight[N];
-#pragma GCC unroll 4
-    for (int v = 0; v < N; ++v) weight[v] = load(w + v * W);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const vec x = all(a[r * stride]);
-#pragma GCC unroll 4
-      for (int v = 0; v < N; ++v) sums[r][v] = fma(x, weight[v], sums[r][v]);
-    }
+    for (int r = 0; r < R; ++r) sums[r][v] = fma(x[r], weight, sums[r][v]);
   }
 }
 
@@ -113,39 +100,34 @@ inline __attribute__((always_inline)) void multiply(vec (&sums)[R][N], const flo
   for (int64_t k = 0; k < K; ++k) add_product(sums, a + k, stride, w + k * N * W);
 }
 
-// ------------------------------------------------------------------------------------------------------------ packing
-
 int64_t packed_floats(const Layer& s) { return groups(s.H) * features(s) * P; }
 
-inline int64_t gate_at(const Layer& s, int64_t feature, const float* const (&weights)[3], const float** row) {
-  *row = feature < s.H ? weights[0] : feature < s.H + s.I ? weights[1] : weights[2];
-  return 4 * s.H * (feature < s.H ? feature : feature < s.H + s.I ? feature - s.H : 0);
+// The row of a feature of (h, x, 1) in U, V or b, or in their gradients.
+inline float* row_of(const Layer& s, int64_t feature, float* recurrent, float* kernel, float* bias) {
+  if (feature == s.H + s.I) return bias;
+  return feature < s.H ? recurrent + 4 * s.H * feature : kernel + 4 * s.H * (feature - s.H);
 }
 
 // (4H) rows of U, V and b -> packed. Those of i, f and o are multiplied by -log2(e), see `logistic_scaled`.
 void pack(const Layer& s, const Arrays& a, float* packed) {
-  const float* const weights[3] = {a.recurrent, a.kernel, a.bias};
   for (int64_t g = 0; g < groups(s.H); ++g)
     for (int64_t k = 0; k < features(s); ++k, packed += P) {
-      const float* row;
-      const int64_t at = gate_at(s, k, weights, &row);
+      const float* row = row_of(s, k, a.recurrent, a.kernel, a.bias) + g * W;
       for (int q = 0; q < 4; ++q)
-        store(packed + q * W, load_some(row + at + q * s.H + g * W, s.H - g * W) * all(q == 2 ? 1.0f : MINUS_LOG2E));
+        store(packed + q * W, load_some(row + q * s.H, s.H - g * W) * all(q == 2 ? 1.0f : MINUS_LOG2E));
     }
 }
 
 // The total over parts, packed -> (4H) rows of the gradients of U, V and b. The order of the sum is that of the parts.
 void unpack(const Layer& s, const Arrays& a, const float* sums, int64_t parts) {
-  const float* const weights[3] = {a.drecurrent, a.dkernel, a.dbias};
   const int64_t size = packed_floats(s);
   for (int64_t g = 0; g < groups(s.H); ++g)
     for (int64_t k = 0; k < features(s); ++k, sums += P) {
-      const float* row;
-      const int64_t at = gate_at(s, k, weights, &row);
+      float* row = row_of(s, k, a.drecurrent, a.dkernel, a.dbias) + g * W;
       for (int q = 0; q < 4; ++q) {
         vec total = load(sums + q * W);
         for (int64_t part = 1; part < parts; ++part) total = total + load(sums + part * size + q * W);
-        store_some(const_cast<float*>(row) + at + q * s.H + g * W, total, s.H - g * W);
+        store_some(row + q * s.H, total, s.H - g * W);
       }
     }
 }
@@ -172,8 +154,6 @@ void transpose(const Layer& s, const Arrays& a, float* transposed) {
   transpose_one(s, a.recurrent, s.H, transposed);
   if (a.dx) transpose_one(s, a.kernel, s.I, transposed + strip_floats(s, s.H));
 }
-
-// -------------------------------------------------------------------------------------------------------------- forward
 
 // A row of inputs: (h, x, 1), so that U, V and b are one matrix.
 inline void set_x(const Layer& s, const Arrays& a, int64_t b, int64_t step, float* row) {
@@ -245,7 +225,6 @@ void forward(const Layer& s, const Arrays& a, const float* packed, float* scratc
           for (int v = 0; v < 4; ++v)
             for (int r = 0; r < R; ++r) z[r][v] = load(w + (K - 1) * P + v * W);  // the bias
           multiply(z, now + at * stride, stride, K - 1, w);
-#pragma GCC unroll 1
           for (int r = 0; r < R; ++r) {
             const int64_t row = at + r;
             if (!spans[row].holds(step)) continue;
@@ -261,8 +240,6 @@ void forward(const Layer& s, const Arrays& a, const float* packed, float* scratc
   }
   if (streamed) _mm_sfence();
 }
-
-// ------------------------------------------------------------------------------------------------------------- backward
 
 // Steps whose weight gradients are summed at once.
 inline int64_t slots(int64_t rows) { return most(1, DEPTH / most(1, rows)); }
@@ -291,30 +268,22 @@ inline void gate_gradients(const float* kept, vec c_old, vec dh, int64_t units, 
   store(dc, dc_new * f);
 }
 
-// n rows of dz (panels, `apart` floats from group to group) times a transposed matrix: for each row and vector of columns
-// calls f(row, first column, vector).
-template <int N, class F>
-void multiply_strip(int64_t G, int64_t n, const float* dz, int64_t apart, const float* w, int64_t column, const F& f) {
-  tiles(n, [&](auto rows, int64_t at) {
-    constexpr int R = decltype(rows)::count;
-    vec sums[R][N] = {};
-    for (int64_t g = 0; g < G; ++g) multiply(sums, dz + g * apart + at * P, P, P, w + g * P * N * W);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-      for (int v = 0; v < N; ++v) f(at + r, column + v * W, sums[r][v]);
-  });
-}
+// n rows of dz (panels, `apart` floats from group to group) times a transposed matrix: calls f(row, first column, vector).
 template <class F>
-void multiply_transposed(int64_t G, int64_t n, const float* dz, int64_t apart, const float* w, int64_t columns,
-                         const F& f) {
+void multiply_transposed(int64_t G, int64_t n, const float* dz, int64_t apart, const float* w, int64_t columns, const F& f) {
   for (int64_t j = 0; j < columns; j += P) {
-    const int64_t N = least(4, groups(columns - j));
-    if (N == 4) multiply_strip<4>(G, n, dz, apart, w, j, f);
-    if (N == 3) multiply_strip<3>(G, n, dz, apart, w, j, f);
-    if (N == 2) multiply_strip<2>(G, n, dz, apart, w, j, f);
-    if (N == 1) multiply_strip<1>(G, n, dz, apart, w, j, f);
-    w += G * P * N * W;
+    const int64_t vectors = least(4, groups(columns - j));
+    tile<4>(vectors, j, [&](auto strip, int64_t j) {
+      constexpr int N = decltype(strip)::count;
+      tiles(n, [&](auto rows, int64_t at) {
+        constexpr int R = decltype(rows)::count;
+        vec sums[R][N] = {};
+        for (int64_t g = 0; g < G; ++g) multiply(sums, dz + g * apart + at * P, P, P, w + g * P * N * W);
+        for (int r = 0; r < R; ++r)
+          for (int v = 0; v < N; ++v) f(at + r, j + v * W, sums[r][v]);
+      });
+    });
+    w += G * P * vectors * W;
   }
 }
 

@@ -10,14 +10,14 @@ struct Layer {
 
 // The arrays of one model, float32 and row-major. Those marked * may be null: absent, or not asked for.
 struct Arrays {
-  const float *x, *kernel, *recurrent, *bias;  // (B, T, I) (I, 4H) (H, 4H) (4H)
-  const float *c0, *h0, *mask;                 // (B, H): the state before the first step; *the factor on h
-  const int32_t* lengths;                      // (B): *the steps that count in each sequence
-  float *c_last, *h_last, *y;                  // (B, H) (B, H) *(B, T, H)
-  float* kept;                                 // *(T, groups, B, 5 W): the gates and c, see kernel.cc
-  const float *dc_last, *dh_last, *dy;         // (B, H) (B, H) *(B, T, H)
-  float *dkernel, *drecurrent, *dbias;         // as the weights
-  float *dc0, *dh0, *dmask, *dx;               // as those; *dmask, *dx
+  float *x, *kernel, *recurrent, *bias;   // (B, T, I) (I, 4H) (H, 4H) (4H)
+  float *c0, *h0, *mask;                  // (B, H): the state before the first step; *the factor on h
+  int32_t* lengths;                       // (B): *the steps that count in each sequence
+  float *c_last, *h_last, *y;             // (B, H) (B, H) *(B, T, H)
+  float* kept;                            // *(T, groups, B, 5 W): the gates and c, see kernel.cc
+  float *dc_last, *dh_last, *dy;          // (B, H) (B, H) *(B, T, H)
+  float *dkernel, *drecurrent, *dbias;    // as the weights
+  float *dc0, *dh0, *dmask, *dx;          // as those; *dmask, *dx
 };
 
 struct Kernel {

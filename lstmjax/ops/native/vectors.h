@@ -1,5 +1,5 @@
-// Vectors of W floats, and the nonlinearities of the LSTM on them, for one instruction set: compiled with -DWIDTH=16
-// for AVX-512, with -DWIDTH=8 for AVX2 and FMA.
+// Vectors of W floats, and the nonlinearities of the LSTM on them, for one instruction set: compiled with -DWIDTH=16 for
+// AVX-512, with -DWIDTH=8 for AVX2 and FMA.
 //
 // Sums of products are written as `fma`, and the compiler is told not to fuse others (-ffp-contract=off): a row has the
 // same bytes whatever rows are computed beside it.
@@ -14,65 +14,51 @@ constexpr int W = WIDTH;
 constexpr float MINUS_LOG2E = -1.44269504088896f;
 
 #if WIDTH == 16
-
 typedef __m512 vec;
+#define MM(name) _mm512_##name
+#else
+typedef __m256 vec;
+#define MM(name) _mm256_##name
+#endif
 
-inline vec load(const float* p) { return _mm512_loadu_ps(p); }
-inline void store(float* p, vec v) { _mm512_storeu_ps(p, v); }
-inline void stream(float* p, vec v) { _mm512_stream_ps(p, v); }
-inline vec all(float a) { return _mm512_set1_ps(a); }
-inline vec fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
-inline vec minus_fma(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
+inline vec load(const float* p) { return MM(loadu_ps)(p); }
+inline void store(float* p, vec v) { MM(storeu_ps)(p, v); }
+inline void stream(float* p, vec v) { MM(stream_ps)(p, v); }  // past the caches
+inline vec all(float a) { return MM(set1_ps)(a); }
+inline vec fma(vec a, vec b, vec c) { return MM(fmadd_ps)(a, b, c); }
+inline vec minus_fma(vec a, vec b, vec c) { return MM(fnmadd_ps)(a, b, c); }  // c - a b
+// Not beyond a bound on either side. The order of the operands lets NaN through.
+inline vec within(vec x, float low, float high) { return MM(max_ps)(all(low), MM(min_ps)(all(high), x)); }
 
-// The first n floats only, 0 < n; lanes after them are 0.
+// load_some, store_some: the first n floats only, 0 < n; lanes after them are 0.
+// divide: a / b, to one rounding or so.
+// distance: x - n, where n is the integer nearest to x. scale: 2^n p, for n within the exponents of normal numbers.
+#if WIDTH == 16
 inline __mmask16 first_lanes(int64_t n) { return n >= W ? 0xffff : (1u << n) - 1; }
 inline vec load_some(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
 inline void store_some(float* p, vec v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
-
-// Not above, not below a bound. The order of the operands lets NaN through.
-inline vec at_most(vec x, float bound) { return _mm512_min_ps(all(bound), x); }
-inline vec at_least(vec x, float bound) { return _mm512_max_ps(all(bound), x); }
-
-// a / b, to one rounding or so: an approximate reciprocal, and a correction by the remainder.
-inline vec divide(vec a, vec b) {
+inline vec divide(vec a, vec b) {  // an approximate reciprocal, and a correction by the remainder
   const vec r = _mm512_rcp14_ps(b), q = a * r;
   return fma(minus_fma(q, b, a), r, q);
 }
-// 2^n p, for integral n; r = x - n, the distance to the nearest integer n.
 inline vec distance(vec x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 inline vec scale(vec p, vec n) { return _mm512_scalef_ps(p, n); }
-
-#elif WIDTH == 8
-
-typedef __m256 vec;
-
-inline vec load(const float* p) { return _mm256_loadu_ps(p); }
-inline void store(float* p, vec v) { _mm256_storeu_ps(p, v); }
-inline void stream(float* p, vec v) { _mm256_stream_ps(p, v); }
-inline vec all(float a) { return _mm256_set1_ps(a); }
-inline vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
-inline vec minus_fma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }
-
+#else
 inline __m256i first_lanes(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n < W ? int(n) : W), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 inline vec load_some(const float* p, int64_t n) { return n >= W ? load(p) : _mm256_maskload_ps(p, first_lanes(n)); }
 inline void store_some(float* p, vec v, int64_t n) { n >= W ? store(p, v) : _mm256_maskstore_ps(p, first_lanes(n), v); }
-
-inline vec at_most(vec x, float bound) { return _mm256_min_ps(all(bound), x); }
-inline vec at_least(vec x, float bound) { return _mm256_max_ps(all(bound), x); }
-
 inline vec divide(vec a, vec b) { return a / b; }
 inline vec distance(vec x) { return x - _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-inline vec scale(vec p, vec n) {  // n within the exponents of normal numbers
-  return p * _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+inline vec scale(vec p, vec n) {
+  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+  return p * _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
 }
-
 #endif
 
-// Horner's scheme, the highest coefficient first.
 template <int N>
-inline vec polynomial(const float (&c)[N], vec x) {
+inline vec polynomial(const float (&c)[N], vec x) {  // the highest coefficient first
   vec sum = all(c[0]);
   for (int k = 1; k < N; ++k) sum = fma(sum, x, all(c[k]));
   return sum;
@@ -86,15 +72,15 @@ inline vec exp2(vec x) {
 }
 
 // The logistic function σ(z) = 1 / (1 + 2^x) for x = -z log2(e), a factor that the packed weights hold.
-inline vec logistic_scaled(vec x) { return divide(all(1.0f), 1.0f + exp2(at_least(at_most(x, 127.0f), -126.0f))); }
+inline vec logistic_scaled(vec x) { return divide(all(1.0f), 1.0f + exp2(within(x, -126.0f, 127.0f))); }
 
-// tanh(x) = x p(x^2) / q(x^2) on [-9, 9], where tanh is 1 in float32: within 3e-7, coefficients that round favourably.
+// tanh(x) = x p(x^2) / q(x^2) on [-9, 9], beyond which it is 1 in float32: within 3e-7, with coefficients that round well.
 inline vec tanh(vec x) {
   constexpr float p[] = {1.33546552e-08f, 2.06090917e-05f, 0.00349558773f, 0.133810252f, 1.0f};
   constexpr float q[] = {7.77655885e-07f, 0.000328563445f, 0.025876984f, 0.467143357f, 1.0f};
-  x = at_least(at_most(x, 9.2f), -9.2f);
+  x = within(x, -9.2f, 9.2f);
   const vec s = x * x;
-  return at_least(at_most(divide(x * polynomial(p, s), polynomial(q, s)), 1.0f), -1.0f);
+  return within(divide(x * polynomial(p, s), polynomial(q, s)), -1.0f, 1.0f);
 }
 
 }  // namespace
