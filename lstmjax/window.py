@@ -118,6 +118,10 @@ class Head(Protocol):
     def lower(self) -> float:
         """The lowest value that there can be, in scaled units; minus infinity if any."""
 
+    @property
+    def counts(self) -> bool:
+        """Whether values are counts: whole numbers from 0 on, which may be divided but not shifted."""
+
     def constrain(self, raw: Float[Array, "*S P"]) -> Float[Array, "*S P"]:
         """Parameters from unbounded numbers. The first number is the location: networks add shortcuts to it."""
 
@@ -159,6 +163,7 @@ class Point:
     size: ClassVar[int] = 1
     loss_name: ClassVar[str] = "mae"
     lower: ClassVar[float] = -math.inf
+    counts: ClassVar[bool] = False
 
     def constrain(self, raw: Float[Array, "*S P"]) -> Float[Array, "*S P"]:
         """The number itself."""

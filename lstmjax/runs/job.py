@@ -73,7 +73,7 @@ def make_job(
         ConfigError: an option does not fit.
         DataError: the data cannot be used.
     """
-    config = dataclasses.replace(config, data=absolute_paths(config.data))
+    config = dataclasses.replace(config.chosen, data=absolute_paths(config.chosen.data))
     source = load_source(config.data)
     panel = source.panel(config.data, known=Known.as_text(categories))
     prepared = prepare(panel, config.data, with_test=True, categories=categories)
