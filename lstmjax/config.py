@@ -13,7 +13,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -197,7 +197,7 @@ def check_names(config: Any, section: str, *options: str) -> None:
                 raise ConfigError(f"{section}.{option} is {value!r}: expected the name of a column, not an empty one")
 
 
-def check_quantiles(levels: tuple[float, ...], name: str) -> None:
+def check_quantiles(levels: Sequence[float], name: str) -> None:
     """Refuses levels of quantiles that are not ascending between 0 and 1.
 
     Args:
@@ -207,14 +207,35 @@ def check_quantiles(levels: tuple[float, ...], name: str) -> None:
     Raises:
         ConfigError: names the option.
     """
-    if any(not 0.0 < level < 1.0 for level in levels) or any(a >= b for a, b in itertools.pairwise(levels)):
-        raise ConfigError(
-            f"{name} is {_listed(levels)}: expected ascending numbers above 0 and below 1, such as 0.1 0.9"
-        )
+    for level in levels:
+        if not 0 < level < 1:
+            raise ConfigError(
+                f"{name} is {level:.10g}: expected probabilities above 0 and below 1, such as 0.1 0.5 0.9"
+            )
+    for before, after in itertools.pairwise(levels):
+        if before >= after or f"{before:.10g}" == f"{after:.10g}":
+            raise ConfigError(
+                f"{name} has {after:.10g} after {before:.10g}: expected each probability once, in ascending order"
+            )
 
 
-def _listed(numbers: tuple[float, ...]) -> str:
-    return " ".join(f"{number:g}" for number in numbers)
+def check_intervals(levels: Sequence[float], name: str) -> None:
+    """Refuses levels of intervals that are not percents, each once.
+
+    Args:
+        levels: the levels.
+        name: the option's dotted name, for the message.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    for level in levels:
+        if not 0 < level < 100:
+            raise ConfigError(f"{name} is {level:.10g}: expected a number of percent above 0 and below 100")
+    names = [f"{level:.10g}" for level in levels]
+    for text in names:
+        if names.count(text) > 1:
+            raise ConfigError(f"{name} names {text} twice: expected each level once")
 
 
 def _check_bounds(value: float, name: str, rules: Rules) -> None:
@@ -460,9 +481,12 @@ class ModelConfig:
     def chosen(self) -> Self:
         """The options with each auto replaced by what it means with this head."""
         counts = self.head in _COUNTS
-        norm, scale = ("none", "mean_abs") if counts else ("last", "std")
-        meant = {"instance_norm": norm, "instance_scale": scale}
-        return dataclasses.replace(self, **{name: to for name, to in meant.items() if getattr(self, name) == "auto"})
+        norm, scale = self.instance_norm, self.instance_scale
+        if norm == "auto":
+            norm = "none" if counts else "last"
+        if scale == "auto":
+            scale = "mean_abs" if counts else "std"
+        return dataclasses.replace(self, instance_norm=norm, instance_scale=scale)
 
 
 @dataclass(frozen=True)
@@ -593,11 +617,7 @@ class OutputsConfig:
     def __post_init__(self) -> None:
         check_fields(self, "outputs")
         check_quantiles(self.quantiles, "outputs.quantiles")
-        for level in self.level:
-            if not 0.0 < level < 100.0:
-                raise ConfigError(f"outputs.level has {level:g}: expected percents above 0 and below 100, such as 80")
-        if len(set(self.level)) < len(self.level):
-            raise ConfigError(f"outputs.level is {_listed(self.level)}: expected each level once")
+        check_intervals(self.level, "outputs.level")
 
 
 @dataclass(frozen=True)
@@ -631,8 +651,8 @@ class RunConfig:
             taken[column] = f"{name} too"
         if self.train.loss not in ("auto", *LOSSES_OF_HEAD[self.model.head]):
             raise ConfigError(
-                f"train.loss is {self.train.loss!r}, which does not fit model.head {self.model.head!r}: expected auto or "
-                f"{_either(LOSSES_OF_HEAD[self.model.head])}"
+                f"train.loss is {self.train.loss!r}, which does not fit model.head {self.model.head!r}: expected auto "
+                f"or {_either(LOSSES_OF_HEAD[self.model.head])}"
             )
         if self.model.head in _COUNTS:
             for name, value in (
@@ -642,8 +662,8 @@ class RunConfig:
             ):
                 if value not in ("auto", "none"):
                     raise ConfigError(
-                        f"{name} is {value!r}, and model.head {self.model.head!r} forecasts counts, which may be divided "
-                        "but not shifted: leave it out, or give none"
+                        f"{name} is {value!r}, and model.head {self.model.head!r} forecasts counts, which may be "
+                        "divided but not shifted: leave it out, or give none"
                     )
 
     @property

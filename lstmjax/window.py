@@ -8,7 +8,7 @@ So training, evaluation and sweeps do not depend on the network.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +98,7 @@ def lookback_features(window: WindowBatch) -> Float[Array, "B L I"]:
     return jnp.concatenate([*values, *(mask.astype(window.y.dtype) for mask in masks)], axis=-1)
 
 
+@runtime_checkable
 class Head(Protocol):
     """What the parameters of a forecast mean: a distribution of each value, with its loss.
 

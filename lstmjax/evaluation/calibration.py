@@ -174,9 +174,9 @@ def require_windows(
         named = "" if number is None else f" of series {number if names is None else names[number]!r}"
         others = "" if number is None else ", or outputs.calibration_scope pooled"
         raise DataError(
-            f"a calibrated interval of {100 * fraction:g}% needs {needed} held-out windows{named} with an observed truth "
-            f"at every horizon step, and step {step + 1} has {counts.min()}: give more rows to data.calibration_size "
-            f"(or to data.val_size, where that is 0), or ask for a lower level{others}"
+            f"a calibrated interval of {100 * fraction:g}% needs {needed} held-out windows{named} with an observed "
+            f"truth at every horizon step, and step {step + 1} has {counts.min()}: give more rows to "
+            f"data.calibration_size (or to data.val_size, where that is 0), or ask for a lower level{others}"
         )
 
 
@@ -202,11 +202,11 @@ class Bounds:
             forecast: of a batch of windows, in scaled units.
             offset: that of each bound; None where they are not calibrated.
         """
-        point = forecast.point()[..., None]
+        point, offset = forecast.point()[..., None], jnp.float32(0.0) if offset is None else offset
         if self.calibration == "conformal":
             bounds = forecast.median()[..., None] + offset * forecast.spread()[..., None]
         else:
-            bounds = forecast.quantile(self.levels) + (0.0 if offset is None else offset)
+            bounds = forecast.quantile(self.levels) + offset
         bounds = jnp.maximum(jnp.sort(bounds, axis=-1), forecast.head.lower)
         below, above = (jnp.array([sign * (0.5 - level) >= 0.0 for level in self.levels]) for sign in (1.0, -1.0))
         bounds = jnp.where(below, jnp.minimum(bounds, point), bounds)

@@ -195,8 +195,9 @@ def _calibrated(
 ) -> list[Fitted]:
     """The members with the errors of held-out windows, see `with_errors`; these are saved where the members are."""
     members = [with_errors(member, network, prepared) for member in members]
-    for number, member in enumerate(members) if store is not None else ():
-        save_errors(member, store.directory, number)
+    if store is not None:
+        for number, member in enumerate(members):
+            save_errors(member, store.directory, number)
     return members
 
 

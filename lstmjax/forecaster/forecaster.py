@@ -1,5 +1,6 @@
 """`Forecaster`: the one class that joins data, network, training and checkpoint."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -9,7 +10,7 @@ import pandas as pd
 from flax import nnx
 from jaxtyping import Float
 
-from lstmjax.config import RunConfig
+from lstmjax.config import OutputsConfig, RunConfig
 from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
@@ -21,11 +22,11 @@ from lstmjax.evaluation.windows import Evaluation
 from lstmjax.forecaster.finetune import in_trained_order
 from lstmjax.forecaster.fit import fit_members, resume_members
 from lstmjax.forecaster.fitted import Fitted
-from lstmjax.forecaster.network import UserNetwork, network_name
+from lstmjax.forecaster.intervals import require_intervals
+from lstmjax.forecaster.network import UserNetwork, head_of, network_name
 from lstmjax.forecaster.own_loss import require_loss, warn_of_missing_loss
 from lstmjax.forecaster.predict import (
     aligned,
-    asked_of,
     compatible_panel,
     evaluate_unseen,
     forecast_future,
@@ -33,6 +34,7 @@ from lstmjax.forecaster.predict import (
     future_paths,
     panel_to_forecast,
     trained_network,
+    wanted,
 )
 from lstmjax.forecaster.saved import load_fitted, save_fitted
 from lstmjax.training import Callback
@@ -238,13 +240,27 @@ class Forecaster:
             return in_kind(self.predict_panel(panel, level, quantiles), panel.form.frame, df)
         if level is not None or quantiles is not None:
             raise ConfigError("num_samples gives paths, which have no intervals: leave level and quantiles out")
-        return in_kind(future_paths(self.fitted, self.network, panel, num_samples), panel.form.frame, df)
+        return in_kind(self.paths_panel(panel, num_samples), panel.form.frame, df)
 
     def predict_panel(
         self, panel: Panel, level: Sequence[float] | None = None, quantiles: Sequence[float] | None = None
     ) -> pd.DataFrame:
         """`predict` for a panel."""
-        return forecast_future(self.fitted, self.network, panel, asked_of(self.fitted, level, quantiles))
+        return forecast_future(self.fitted, self.network, panel, wanted(self.fitted, level, quantiles))
+
+    def paths_panel(self, panel: Panel, num_samples: int) -> pd.DataFrame:
+        """`predict` with ``num_samples`` for a panel."""
+        return future_paths(self.fitted, self.network, panel, num_samples)
+
+    def with_outputs(self, outputs: OutputsConfig) -> Self:
+        """The same trained forecaster with other options for its intervals.
+
+        Raises:
+            ConfigError: the forecaster cannot give the intervals that are asked for; says how to get them.
+        """
+        fitted = self.fitted.replace(config=dataclasses.replace(self.fitted.config, outputs=outputs))
+        require_intervals(head_of(self.network, fitted.config, fitted.spec), outputs)
+        return type(self).of(fitted, self.network, self.loss)
 
     def evaluate(self, df: Any, level: Sequence[float] | None = None, quantiles: Sequence[float] | None = None) -> Any:
         """Forecasts every window of the rows that were neither trained nor validated on, with the selected weights.
@@ -299,7 +315,7 @@ class Forecaster:
             level: as in `predict`.
             quantiles: as in `predict`.
         """
-        return evaluate_unseen(self.fitted, self.network, panel, asked_of(self.fitted, level, quantiles), scaled)
+        return evaluate_unseen(self.fitted, self.network, panel, wanted(self.fitted, level, quantiles), scaled)
 
     def forecast_windows(self, panel: Panel, windows: Windows, *, refit: bool = False) -> Float[np.ndarray, "W H C"]:
         """Forecasts of any windows of a panel, in the table's units.

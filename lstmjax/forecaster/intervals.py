@@ -144,9 +144,9 @@ def sample_paths(
     """Draws paths over the horizon: values of the forecast's own distributions, joined as held-out errors were.
 
     For each path one held-out window is drawn; where its error at a step ranked high among those of that step, the
-    path takes a high quantile of the forecast's distribution there (the empirical copula, as in the Schaake shuffle). So
-    errors that last over the horizon do so in the paths, and a sum over the horizon has an honest spread. Targets of one
-    series are joined too; different series are independent.
+    path takes a high quantile of the forecast's distribution there (the empirical copula, as in the Schaake shuffle).
+    So errors that last over the horizon do so in the paths, and a sum over the horizon has an honest spread. Targets of
+    one series are joined too; different series are independent.
 
     Args:
         fitted: a trained forecaster with errors.
@@ -200,15 +200,16 @@ def _picked(quantiles: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def calibration_offsets(
-    fitted: Fitted, head: Head, levels: Sequence[float], trained: Trained
-) -> Float[np.ndarray, "N H C K"]:
-    """The offsets of bounds by the panel's series, in the scaled units of the weights at hand.
+    fitted: Fitted, head: Head, levels: Sequence[float], trained: Trained, *, pooled: bool = False
+) -> Float[np.ndarray, "M H C K"]:
+    """The offsets of bounds by the panel's N series, in the scaled units of the weights at hand.
 
     Args:
         fitted: a trained forecaster.
         head: of its forecasts.
         levels: K quantile levels.
         trained: which of its weights, with statistics of the panel's N series.
+        pooled: whether one more row follows, for a series that is not in the panel.
 
     Raises:
         ConfigError: no errors were kept.
@@ -222,7 +223,8 @@ def calibration_offsets(
         calibration=outputs.calibration,
         scope=outputs.calibration_scope,
         series=len(fitted.tail.ids),
-    )[number]
+    )
+    last, found = found[-1:], found[number]
     if trained.weights is not fitted.selected.weights and (outputs.calibration == "cqr" or isinstance(head, Point)):
         # Errors are in units of the selected weights' statistics; those of a refit differ a little.
         then, now = (
@@ -233,13 +235,13 @@ def calibration_offsets(
             )
         )
         found = found * np.where(number[:, None] < 0, 1.0, then / now)[:, None, :, None]
-    return found.astype(np.float32)
+    return (np.concatenate([found, last]) if pooled else found).astype(np.float32)
 
 
 def _errors(fitted: Fitted) -> Errors:
     if fitted.errors is None:
         raise ConfigError(
-            "this forecaster has kept no held-out errors to calibrate with: train it with outputs.calibration conformal, "
-            "and with rows in data.calibration_size or data.val_size"
+            "this forecaster has kept no held-out errors to calibrate with: train it with outputs.calibration "
+            "conformal, and with rows in data.calibration_size or data.val_size"
         )
     return fitted.errors

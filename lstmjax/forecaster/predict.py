@@ -115,12 +115,10 @@ def aligned(fitted: Fitted, trained: Trained, panel: Panel) -> Trained:
     return dataclasses.replace(trained, scaling=align(trained.scaling, fitted.tail.ids, panel))
 
 
-def asked_of(fitted: Fitted, level: Sequence[float] | None, quantiles: Sequence[float] | None) -> Asked:
-    """The intervals that are asked for; None: those of the config."""
+def wanted(fitted: Fitted, level: Any = None, quantiles: Any = None) -> Asked:
+    """The intervals that are asked for; where nothing is given, those of the config."""
     outputs = fitted.config.outputs
-    return Asked(
-        outputs.level if level is None else tuple(level), outputs.quantiles if quantiles is None else tuple(quantiles)
-    )
+    return Asked.of(outputs.level if level is None else level, outputs.quantiles if quantiles is None else quantiles)
 
 
 def forecast_future(
@@ -130,9 +128,8 @@ def forecast_future(
     require_future(panel, fitted.config.data.h)
     windows, trained = forecast_windows(panel), aligned(fitted, fitted.forecasting, panel)
     values, bounds = forecast_values(fitted, network, panel, windows, trained, scaled, asked.probabilities)
-    alias, place = fitted.config.model.alias, {p: k for k, p in enumerate(asked.probabilities)}
-    columns = {alias: values} | {name: bounds[..., place[p]] for name, p in asked.columns(alias).items()}
-    return forecast_frame(panel, windows, columns, cutoff=False)
+    alias = fitted.config.model.alias
+    return forecast_frame(panel, windows, {alias: values} | asked.values(alias, bounds), cutoff=False)
 
 
 def future_paths(fitted: Fitted, network: UserNetwork | None, panel: Panel, count: int) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, stored_
 from lstmjax.forecaster.fit import resolved_config, train_members
 from lstmjax.forecaster.intervals import with_errors
 from lstmjax.forecaster.network import network_for
-from lstmjax.forecaster.predict import aligned, asked_of, evaluate_unseen, forecast_future, forecast_values
+from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values, wanted
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, save_errors, write_config
 from lstmjax.runs.decoration import decoration
 from lstmjax.runs.directory import METRICS_BY, RunDirectory
@@ -70,7 +70,7 @@ def write_outputs(
     network, panel = forecaster.network, prepared.panel
     fitted = with_errors(forecaster.fitted, network, prepared)
     forecaster, config = Forecaster.of(fitted, network, forecaster.loss), fitted.config
-    asked = asked_of(fitted, None, None)
+    asked = wanted(fitted)
     if fitted.summary["failure"]:
         say(fitted.summary["failure"])
     if not trained_here and checkpoint.steps(run.path / CHECKPOINTS) != [fitted.summary["steps"]]:
@@ -81,7 +81,7 @@ def write_outputs(
     tested = test_windows(prepared.split, h=config.data.h)
     if len(tested.series):
         evaluation = evaluate_unseen(fitted, network, panel, asked, prepared.arrays)
-        run.write_test_forecasts(evaluation.table)
+        run.write_test_forecasts(evaluation.table, config.outputs.format)
         for what in METRICS_BY:
             run.write_metrics_by(what, evaluation.by(what))
         metrics |= evaluation.metrics
@@ -107,7 +107,7 @@ def write_outputs(
         if windows is not None and len(windows.series):
             some = some_windows(windows, config.outputs.plot_windows)
             of_panel = aligned(fitted, trained, panel)
-            values, bounds = forecast_values(fitted, network, panel, some, of_panel, arrays, asked.probabilities)
+            values, _ = forecast_values(fitted, network, panel, some, of_panel, arrays, asked.probabilities)
             draw_forecasts(run, name, config, panel, some, [values])
             pictured[name] = some, values
     return Outputs(forecaster, metrics, future, pictured)
@@ -143,8 +143,8 @@ def _write_forecast(
         say(f"no forecast beyond the last row is written: {error}")
         return None
     fitted = forecaster.fitted
-    table = forecast_future(fitted, forecaster.network, panel, asked_of(fitted, None, None), scaled)
-    run.write_forecast(table)
+    table = forecast_future(fitted, forecaster.network, panel, wanted(fitted), scaled)
+    run.write_forecast(table, fitted.config.outputs.format)
     return table
 
 

@@ -49,7 +49,7 @@ LOSSES: dict[str, LossFunction] = {
     "pinball": _own("pinball"),
     "nll": _own("nll"),
 }
-"""Losses by the name that ``train.loss`` gives them; ``train.huber_delta``, which may be traced, is a hyperparameter."""
+"""Losses by the name that ``train.loss`` gives them."""
 
 
 def loss_values(loss: Loss, forecast: Forecast, target: Target, hyper: Any = None) -> Float[Array, "B H C"]:
