@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from lstmjax.data.units import in_units
 from lstmjax.evaluation.metrics import METRICS, Metric
-from lstmjax.evaluation.probabilistic import pinball
+from lstmjax.ops.pinball import pinball
 from lstmjax.window import Forecast, Point
 
 SCALED_MAE = "scaled_mae"
