@@ -221,7 +221,9 @@ class Forecaster:
         return forecast_future(self.fitted, self.network, panel)
 
     def evaluate(self, df: Any) -> Any:
-        """Forecasts every window of the rows that were neither trained nor validated on, with the selected weights.
+        """Forecasts every window of the rows that were neither trained, validated nor calibrated on.
+
+        It uses the weights that validation selected.
 
         Args:
             df: the training table with test rows held out, or a table that continues it. Of series that `fit` did

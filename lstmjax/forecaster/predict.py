@@ -14,6 +14,7 @@ from jaxtyping import Float
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import forecast_frame
 from lstmjax.data.future import require_future, with_future
+from lstmjax.data.grid import Grid
 from lstmjax.data.identity import known_ids
 from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel, check_compatible
@@ -115,6 +116,7 @@ def forecast_future(
     """The rows after every series' last observation; see `Forecaster.predict`, and `evaluate_unseen` for ``scaled``."""
     require_future(panel, fitted.config.data.h)
     windows, trained = forecast_windows(panel), aligned(fitted, fitted.forecasting, panel)
+    Grid.of(panel, fitted.config.data).warn_of_others(windows)
     values = forecast_values(fitted, network, panel, windows, trained, scaled)
     return forecast_frame(panel, windows, {fitted.config.model.alias: values}, cutoff=False)
 
@@ -122,7 +124,7 @@ def forecast_future(
 def evaluate_unseen(
     fitted: Fitted, network: UserNetwork | None, panel: Panel, scaled: PanelArrays | None = None
 ) -> Evaluation:
-    """Every window of the rows that had no part in selecting the weights; see `Forecaster.evaluate`.
+    """Every window of the rows that had no part in the weights or the intervals; see `Forecaster.evaluate`.
 
     Args:
         fitted: a trained forecaster.
@@ -134,11 +136,13 @@ def evaluate_unseen(
     seen = fitted.rows_seen(panel)
     # A forecast needs at least one row to look back upon; of new series only whole lookbacks are used.
     first_row = np.minimum(np.where(seen < 0, data.input_size, np.maximum(seen, 1)), panel.observed)
-    windows = test_windows(Split(first_row, first_row, panel.observed), h=data.h)
+    ends = Split(first_row, first_row, first_row, panel.observed)
+    windows = Grid.of(panel, data).keep(test_windows(ends, h=data.h))
     if not len(windows.series):
+        begin = "" if data.origins == "every" else f", beginning at data.origins {data.origins},"
         raise DataError(
-            f"there is nothing to evaluate: no series has {data.h} rows (data.h) after those trained and validated "
-            "on; hold rows out with data.test_size, or give a table that continues it"
+            f"there is nothing to evaluate: no series has {data.h} rows (data.h){begin} after those trained and "
+            "validated on; hold rows out with data.test_size, or give a table that continues it"
         )
     # The statistics of new series are those of the rows before the first forecast.
     trained = aligned(fitted, fitted.selected, dataclasses.replace(panel, observed=first_row))
