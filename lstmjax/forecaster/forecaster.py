@@ -263,7 +263,9 @@ class Forecaster:
         return type(self).of(fitted, self.network, self.loss)
 
     def evaluate(self, df: Any, level: Sequence[float] | None = None, quantiles: Sequence[float] | None = None) -> Any:
-        """Forecasts every window of the rows that were neither trained nor validated on, with the selected weights.
+        """Forecasts every window of the rows that were neither trained, validated nor calibrated on.
+
+        It uses the weights that validation selected.
 
         Args:
             df: the training table with test rows held out, or a table that continues it. Of series that `fit` did
