@@ -92,6 +92,10 @@ class Asked:
         return {name: quantiles[..., at[probability]] for name, probability in self.columns(model).items()}
 
 
+NOTHING = Asked()
+"""No intervals and no quantiles."""
+
+
 def lower_name(model: str, level: float) -> str:
     """The column of the lower end of an interval, e.g. ``lstm-lo-80``."""
     return f"{model}-lo-{_name(level)}"

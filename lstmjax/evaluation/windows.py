@@ -17,7 +17,7 @@ from lstmjax.data.table import DataWarning, first_few
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation.baselines import BASELINES
-from lstmjax.evaluation.intervals import Asked
+from lstmjax.evaluation.intervals import NOTHING, Asked
 from lstmjax.evaluation.metrics import METRICS, OwnMetric, seasonal_scale
 from lstmjax.evaluation.table import metrics_by_group, table_metrics
 
@@ -125,7 +125,7 @@ def evaluate(
     first_row: Int64[np.ndarray, " N"],
     scaling: Scaling,
     season_length: int,
-    asked: Asked = Asked(),
+    asked: Asked = NOTHING,
     quantiles: Float[np.ndarray, "W H C K"] | None = None,
 ) -> Evaluation:
     """Compares the forecasts of a model with the truth, next to the baselines.
