@@ -20,7 +20,7 @@ import tyro
 
 from lstmjax.cli.commands import Check, Evaluate, Export, NewData, Predict, Sweep, Train
 from lstmjax.cli.parse import parse
-from lstmjax.config import RunConfig, controllers
+from lstmjax.config import OutputsConfig, RunConfig, controllers
 from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError, one_line
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
@@ -158,22 +158,23 @@ def _until_a_signal(farewell: Callable[[], str]) -> Iterator[Signals]:
             signals.leave(str(stopped))
 
 
-def _forecaster(run: Path) -> Any:
-    """The trained forecaster in a run directory."""
+def _forecaster(run: Path, outputs: OutputsConfig | None = None) -> Any:
+    """The trained forecaster in a run directory, with other options for its intervals where some are given."""
     from lstmjax import parallel
     from lstmjax.forecaster import Forecaster
 
     parallel.configure_devices()
-    return Forecaster.load(run)
+    forecaster = Forecaster.load(run)
+    return forecaster if outputs is None else forecaster.with_outputs(outputs)
 
 
 def evaluate(command: Evaluate) -> None:
     """``lstmjax evaluate``."""
-    from lstmjax.runs.csv_file import write_table
     from lstmjax.runs.description import as_json
     from lstmjax.runs.outputs import metrics_table
+    from lstmjax.runs.table_file import write_table
 
-    forecaster = _forecaster(command.run)
+    forecaster = _forecaster(command.run, command.outputs)
     evaluation = forecaster.evaluate_panel(_panel(forecaster, command.data))
     if command.out is not None:
         write_table(evaluation.table, command.out)
@@ -187,16 +188,18 @@ def predict(command: Predict) -> None:
     """``lstmjax predict``."""
     from lstmjax.data.future import with_future
     from lstmjax.data.table import read_table
-    from lstmjax.runs.csv_file import csv_options, write_table
+    from lstmjax.runs.table_file import csv_options, write_table
 
-    forecaster = _forecaster(command.run)
+    forecaster = _forecaster(command.run, command.outputs)
     panel, path = forecaster.fitted.tail, command.data.futr_path
     if command.data.path is not None:
         panel = _panel(forecaster, command.data)
     elif path is not None:
         own = dataclasses.replace(forecaster.fitted.config.data, futr_path=str(path))  # named in messages
         panel = with_future(panel, read_table(path, own), own)
-    forecast = forecaster.predict_panel(panel)  # of pandas, whatever the forecaster was trained on
+    # Of pandas, whatever the forecaster was trained on.
+    samples = command.num_samples
+    forecast = forecaster.predict_panel(panel) if samples is None else forecaster.paths_panel(panel, samples)
     if command.out is None:
         _stdout(encoding="utf-8")  # as CSV files are, on any terminal
         print(forecast.to_csv(**csv_options(forecast)), end="")
@@ -238,12 +241,12 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
 
 def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export | Check:
     options = _defaults(arguments)
-    searching = Sweep(SweepConfig(), options)
+    searching, outputs = Sweep(SweepConfig(), options), _outputs(arguments)
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=Train(options))]
         | Annotated[Sweep, tyro.conf.subcommand("sweep", default=searching)]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-        | Annotated[Predict, tyro.conf.subcommand("predict")]
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate", default=Evaluate(tyro.MISSING, outputs=outputs))]
+        | Annotated[Predict, tyro.conf.subcommand("predict", default=Predict(tyro.MISSING, outputs=outputs))]
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Check, tyro.conf.subcommand("check", default=Check(data=options.data))]
     )
@@ -261,6 +264,15 @@ def _defaults(arguments: list[str]) -> RunConfig:
         given = {flag for flag in ("path", "dataset") if _values(arguments, f"--data.{flag}")}
         return config.replace({"data.path": None, "data.dataset": None, "data.futr_path": None}) if given else config
     return RunConfig()
+
+
+def _outputs(arguments: list[str]) -> OutputsConfig:
+    """The options for intervals where no flag gives them: those of the run that is evaluated or forecasts."""
+    if arguments[:1] not in (["evaluate"], ["predict"]):
+        return OutputsConfig()
+    configs = (Path(argument) / "config.json" for argument in arguments[1:] if not argument.startswith("-"))
+    found = next((path for path in configs if path.exists()), None)
+    return OutputsConfig() if found is None else _config(found).outputs
 
 
 def _values(arguments: list[str], flag: str) -> list[str]:

@@ -75,7 +75,7 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool, categories: Ca
     scaling = dataclasses.replace(scaling, series=trained)
     freq = panel.schema.freq
     inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
-    inferred |= {"time_format": config.time_format or panel.form.time_format}
+    inferred |= {"time_format": config.time_format or panel.form.time_format, "scaler": scaling.scaler}
     if config.train_end is None:
         inferred |= {"val_size": val_size, "test_size": test_size}
     resolved = dataclasses.replace(config, **inferred)

@@ -1,6 +1,5 @@
 """The columns of intervals and quantiles: which are asked for, their names, and the probability of each."""
 
-import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
+from lstmjax.config import check_intervals, check_quantiles
 from lstmjax.errors import ConfigError
 
 
@@ -35,24 +35,8 @@ class Asked:
 
     def __post_init__(self) -> None:
         level, quantiles = tuple(map(float, self.level)), tuple(map(float, self.quantiles))
-        for one in level:
-            if not 0 < one < 100:
-                raise ConfigError(f"outputs.level is {one:.10g}: expected a number of percent above 0 and below 100")
-        names = [_name(one) for one in level]
-        for name in names:
-            if names.count(name) > 1:
-                raise ConfigError(f"outputs.level names {name} twice: expected each level once")
-        for one in quantiles:
-            if not 0 < one < 1:
-                raise ConfigError(
-                    f"outputs.quantiles is {one:.10g}: expected probabilities above 0 and below 1, such as 0.1 0.5 0.9"
-                )
-        for before, after in itertools.pairwise(quantiles):
-            if before >= after or _name(before) == _name(after):
-                raise ConfigError(
-                    f"outputs.quantiles has {after:.10g} after {before:.10g}: expected each probability once, in "
-                    "ascending order"
-                )
+        check_intervals(level, "outputs.level")
+        check_quantiles(quantiles, "outputs.quantiles")
         object.__setattr__(self, "level", level)
         object.__setattr__(self, "quantiles", quantiles)
 
@@ -106,6 +90,10 @@ class Asked:
         """
         at = {probability: number for number, probability in enumerate(self.probabilities)}
         return {name: quantiles[..., at[probability]] for name, probability in self.columns(model).items()}
+
+
+NOTHING = Asked()
+"""No intervals and no quantiles."""
 
 
 def lower_name(model: str, level: float) -> str:

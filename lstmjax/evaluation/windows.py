@@ -17,6 +17,7 @@ from lstmjax.data.table import DataWarning, first_few
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation.baselines import BASELINES
+from lstmjax.evaluation.intervals import NOTHING, Asked
 from lstmjax.evaluation.metrics import METRICS, OwnMetric, seasonal_scale
 from lstmjax.evaluation.table import metrics_by_group, table_metrics
 
@@ -124,6 +125,8 @@ def evaluate(
     first_row: Int64[np.ndarray, " N"],
     scaling: Scaling,
     season_length: int,
+    asked: Asked = NOTHING,
+    quantiles: Float[np.ndarray, "W H C K"] | None = None,
 ) -> Evaluation:
     """Compares the forecasts of a model with the truth, next to the baselines.
 
@@ -135,6 +138,8 @@ def evaluate(
         first_row: (N,) the first row of each series that is forecast: MASE is scaled by the rows before it.
         scaling: the statistics of the scaled metrics.
         season_length: rows in one season, for seasonal naive and MASE.
+        asked: the intervals.
+        quantiles: the model's quantiles at ``asked.probabilities``, in the table's units.
     """
     h = forecast.shape[1]
     y = truth(panel, windows, h)
@@ -143,7 +148,8 @@ def evaluate(
         name: baseline(panel.y, panel.offsets, series, origin, h=h, season_length=season_length)
         for name, baseline in BASELINES.items()
     }
-    table = forecast_frame(panel, windows, {"y": y, **columns}, cutoff=True)
+    bounds = {} if quantiles is None else asked.values(model, quantiles)
+    table = forecast_frame(panel, windows, {"y": y, model: forecast, **bounds, **columns}, cutoff=True)
     return Evaluation(table, list(columns), y, columns, series, panel, first_row, scaling, season_length)
 
 

@@ -13,6 +13,7 @@ from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, window_spec
 from lstmjax.data.scaling import Scaling
 from lstmjax.errors import CheckpointError
+from lstmjax.evaluation.calibration import Errors
 from lstmjax.forecaster.checkpoints import stored_state, training_summary, weights_template
 from lstmjax.forecaster.network import UserNetwork, network_for
 from lstmjax.storage import checkpoint
@@ -76,6 +77,8 @@ class Fitted:
     """What was trained again on all rows (``train.refit_all``)."""
     own_loss: str | None = None
     """Name of the loss of the user's own that it was trained with; None for that of ``train.loss``."""
+    errors: Errors | None = None
+    """Those of held-out windows, of the selected weights, where intervals or sample paths may need them."""
 
     @classmethod
     def of(

@@ -21,9 +21,10 @@ from lstmjax.evaluation.table import render_metrics
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, stored_start
 from lstmjax.forecaster.fit import resolved_config, train_members
+from lstmjax.forecaster.intervals import with_errors
 from lstmjax.forecaster.network import network_for
-from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values
-from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
+from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values, wanted
+from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, save_errors, write_config
 from lstmjax.runs.decoration import decoration
 from lstmjax.runs.directory import METRICS_BY, RunDirectory
 from lstmjax.runs.pictures import draw_forecasts, draw_learning_curve, some_windows
@@ -69,17 +70,21 @@ def write_outputs(
     Returns:
         What was written.
     """
-    fitted, network, panel = forecaster.fitted, forecaster.network, prepared.panel
-    config = fitted.config
+    network, panel = forecaster.network, prepared.panel
+    fitted = with_errors(forecaster.fitted, network, prepared)
+    forecaster, config = Forecaster.of(fitted, network, forecaster.loss), fitted.config
+    asked = wanted(fitted)
     if fitted.summary["failure"]:
         say(fitted.summary["failure"])
     if not trained_here and checkpoint.steps(run.path / CHECKPOINTS) != [fitted.summary["steps"]]:
         forecaster.save(run.path, overwrite=True)
+    else:
+        save_errors(fitted, run.path)
     metrics: dict[str, Any] = {}
     tested = prepared.test
     if len(tested.series):
-        evaluation = evaluate_unseen(fitted, network, panel, prepared.arrays)
-        run.write_test_forecasts(evaluation.table)
+        evaluation = evaluate_unseen(fitted, network, panel, asked, prepared.arrays)
+        run.write_test_forecasts(evaluation.table, config.outputs.format)
         for what in METRICS_BY:
             run.write_metrics_by(what, evaluation.by(what))
         metrics |= evaluation.metrics
@@ -104,7 +109,8 @@ def write_outputs(
     ):
         if windows is not None and len(windows.series):
             some = some_windows(windows, config.outputs.plot_windows)
-            values = forecast_values(fitted, network, panel, some, aligned(fitted, trained, panel), arrays)
+            of_panel = aligned(fitted, trained, panel)
+            values, _ = forecast_values(fitted, network, panel, some, of_panel, arrays, asked.probabilities)
             draw_forecasts(run, name, config, panel, some, [values])
             pictured[name] = some, values
     return Outputs(forecaster, metrics, future, pictured)
@@ -139,8 +145,9 @@ def _write_forecast(
     except DataError as error:
         say(f"no forecast beyond the last row is written: {error}")
         return None
-    table = forecast_future(forecaster.fitted, forecaster.network, panel, scaled)
-    run.write_forecast(table)
+    fitted = forecaster.fitted
+    table = forecast_future(fitted, forecaster.network, panel, wanted(fitted), scaled)
+    run.write_forecast(table, fitted.config.outputs.format)
     return table
 
 

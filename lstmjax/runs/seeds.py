@@ -6,12 +6,13 @@ from typing import Any
 import pandas as pd
 
 from lstmjax.forecaster.ensemble import Ensemble
-from lstmjax.runs.csv_file import write_table
+from lstmjax.forecaster.predict import wanted
 from lstmjax.runs.decoration import decoration
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import Job
 from lstmjax.runs.outputs import Outputs
 from lstmjax.runs.pictures import draw_forecasts, draw_learning_curve
+from lstmjax.runs.table_file import write_table
 
 TABLE_FILE = "seeds.csv"
 
@@ -46,7 +47,9 @@ def write_seeds(
     run.write_metrics(summary)
     forecasts = [written.forecast for written in every if written.forecast is not None]
     if forecasts:
-        run.write_forecast(Ensemble([written.forecaster for written in every]).mean(forecasts))
+        ensemble = Ensemble([written.forecaster for written in every])
+        asked, panels = wanted(every[0].forecaster.fitted), [job.prepared.panel] * len(every)
+        run.write_forecast(ensemble.predict_panels(panels, asked), job.config.outputs.format)
     draw_learning_curve(
         run,
         {f"seed {seed}": member.checks() for seed, member in zip(outputs, members, strict=True)},

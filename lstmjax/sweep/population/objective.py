@@ -7,11 +7,12 @@ does not depend on a trial's scaler, loss or lookback.
 import numpy as np
 from jaxtyping import Float
 
+from lstmjax.data.frames import truth
 from lstmjax.data.prepare import Prepared
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation.metrics import METRICS
 from lstmjax.evaluation.windows import seasonal_scales
-from lstmjax.training import SCALED_MAE, Measure, Objective, Units
+from lstmjax.training import PROBABILISTIC, SCALED_MAE, Measure, Objective, Units
 
 Weights = Float[np.ndarray, "N C"]
 
@@ -45,14 +46,25 @@ def check_metric(metric: str) -> None:
 
 def metric_names() -> list[str]:
     """The metrics a sweep can rank by: those of evaluation, and the default."""
-    return [SCALED_MAE, *METRICS]
+    return [SCALED_MAE, *METRICS, *PROBABILISTIC]
 
 
 def _weights(metric: str, data: Prepared, counts: Weights) -> Weights:
     """The weight of an error by series and target, given how often each is an observed target."""
     if metric == SCALED_MAE:
         return 1.0 / data.scaling.y_deviation
-    return _by_season(metric, data, counts) if METRICS[metric].seasonal else np.ones(counts.shape)
+    if metric == "wql":
+        return np.full(counts.shape, 1.0 / _mean_size(data))
+    seasonal = metric == "sql" or (metric in METRICS and METRICS[metric].seasonal)
+    return _by_season(metric, data, counts) if seasonal else np.ones(counts.shape)
+
+
+def _mean_size(data: Prepared) -> float:
+    """The mean absolute value of the targets of the validation windows; WQL divides by it."""
+    size = float(np.nanmean(abs(truth(data.panel, data.validation, data.spec.h))))
+    if not size > 0:
+        raise ConfigError("metric is 'wql', which divides by the targets' size, and they are all 0: choose crps")
+    return size
 
 
 def _by_season(metric: str, data: Prepared, counts: Weights) -> Weights:
