@@ -43,14 +43,8 @@ CalibrationScope = Literal["series", "pooled"]
 PoolName = Literal["quantiles", "linear"]
 TableFormat = Literal["csv", "parquet"]
 
-LOSSES_OF_HEAD: dict[str, tuple[str, ...]] = {
-    "point": ("mae", "mse", "huber"),
-    "quantile": ("pinball",),
-    "normal": ("nll",),
-    "student_t": ("nll",),
-    "negative_binomial": ("nll",),
-}
-"""The losses that fit each head; the first is what auto means."""
+LOSS_OF_HEAD = {"quantile": "pinball", "normal": "nll", "student_t": "nll", "negative_binomial": "nll"}
+"""The only loss that fits each head but point, which takes any other."""
 
 _COUNTS = ("negative_binomial",)
 """Heads of counts, whose values are never shifted."""
@@ -693,10 +687,11 @@ class RunConfig:
                     f"{name} is {column!r}, which is the name of {taken[column]}: give the column another name"
                 )
             taken[column] = f"{name} too"
-        if self.train.loss not in ("auto", *LOSSES_OF_HEAD[self.model.head]):
+        own, loss = LOSS_OF_HEAD.get(self.model.head), self.train.loss
+        if loss not in ("auto", own) and (own or loss in LOSS_OF_HEAD.values()):
             raise ConfigError(
-                f"train.loss is {self.train.loss!r}, which does not fit model.head {self.model.head!r}: expected auto "
-                f"or {_either(LOSSES_OF_HEAD[self.model.head])}"
+                f"train.loss is {loss!r}, which does not fit model.head {self.model.head!r}: expected auto or "
+                f"{own or 'a loss of point forecasts, such as mae'}"
             )
         if self.model.head in _COUNTS:
             for name, value in (
