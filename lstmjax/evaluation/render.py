@@ -66,9 +66,9 @@ def render_intervals(metrics: Mapping[str, Mapping[str, float]], *, unit: str | 
 
     >>> found = {"coverage-80": 0.75, "width-80": 2.5, "interval_score-80": 4.0}
     >>> print(render_intervals({"lstm": found}, unit="GW"))
-            nominal   coverage   mean width (GW)   interval score (GW)
-    ------------------------------------------------------------------
-    lstm     0.8000     0.7500             2.500                 4.000
+           nominal   coverage   mean width (GW)   interval score (GW)
+    -----------------------------------------------------------------
+    lstm    0.8000     0.7500             2.500                 4.000
     <BLANKLINE>
     """
     names = dict.fromkeys(name for found in metrics.values() for name in found)
