@@ -30,7 +30,7 @@ def past_scales(
         both out.
 
     >>> y = np.array([[1.0], [5.0], [2.0], [8.0]])
-    >>> past_scales(y, np.array([0, 4]), np.array([0, 0]), np.array([2, 4]), season_length=2).tolist()
+    >>> past_scales(y, np.array([0, 4]), np.array([0, 0]), np.array([3, 4]), season_length=2).tolist()
     [[1.0], [2.0]]
     """
     return _mean_change(y, offsets, series, origin, season_length, np.abs)

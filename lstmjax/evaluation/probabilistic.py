@@ -3,32 +3,20 @@
 A missing truth (NaN) counts nowhere. A missing forecast of an observed truth makes a mean NaN.
 """
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr
 
-
-def pinball(y: Any, forecast: Any, probability: Any) -> Any:
-    """Twice the pinball loss, 2 max(q (y - f), (q - 1) (y - f)), elementwise; of the median it is the absolute error.
-
-    Args:
-        y: truth, of NumPy or JAX.
-        forecast: the quantile, of a shape that broadcasts against the truth's.
-        probability: q, likewise.
-
-    >>> pinball(np.array([3.0, 1.0]), 2.0, 0.9)
-    array([1.8, 0.2])
-    """
-    error = y - forecast
-    return abs(error) + (2 * probability - 1) * error
+from lstmjax.ops.pinball import pinball
 
 
 def crps(y: Any, quantiles: Any, probabilities: Any) -> Any:
-    """The continuous ranked probability score from quantiles, elementwise: the mean of `pinball` over them.
+    """The continuous ranked probability score from quantiles, elementwise: their mean pinball loss.
 
     With 0.1, 0.2, ..., 0.9 it is what fev and GluonTS average for SQL and WQL. Scores from other probabilities are not
     comparable.
@@ -152,6 +140,53 @@ def interval_score(y: Any, lower: Any, upper: Any, level: float) -> Any:
     """
     outside = np.maximum(lower - y, 0) + np.maximum(y - upper, 0)
     return upper - lower + 2 / (1 - level / 100) * outside
+
+
+@dataclasses.dataclass(frozen=True)
+class IntervalMetric:
+    """A metric of the intervals of one level, as the mean of a function of each.
+
+    Attributes:
+        heading: what it is called in print.
+        value: of truth, lower end, upper end and level, elementwise.
+        unit: the unit in print, where the series have one; ``{unit}`` stands for theirs.
+    """
+
+    heading: str
+    value: Callable[[Any, Any, Any, float], Any]
+    unit: str | None = None
+
+
+INTERVAL_METRICS: dict[str, IntervalMetric] = {
+    "coverage": IntervalMetric("coverage", lambda y, lower, upper, level: inside(y, lower, upper)),
+    "width": IntervalMetric("mean width", lambda y, lower, upper, level: upper - lower, unit="{unit}"),
+    "interval_score": IntervalMetric("interval score", interval_score, unit="{unit}"),
+}
+"""The metrics of intervals; of level 80 they are called ``coverage-80``, and so on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantileMetric:
+    """A metric of quantiles: the mean `crps`, in units of a scale where it has one.
+
+    Attributes:
+        heading: what it is called in print.
+        scale: of what the mean is a multiple. ``series``: the `seasonal_scale` of each series and target, which are
+            averaged over series and targets. ``target``: the mean absolute truth of each target, averaged over targets.
+        unit: the unit in print, where the series have one; ``{unit}`` stands for theirs.
+    """
+
+    heading: str
+    scale: str | None = None
+    unit: str | None = None
+
+
+QUANTILE_METRICS: dict[str, QuantileMetric] = {
+    "crps": QuantileMetric("CRPS", unit="{unit}"),
+    "wql": QuantileMetric("WQL", scale="target"),
+    "sql": QuantileMetric("SQL", scale="series"),
+}
+"""The metrics of quantiles, in the order in which they are shown."""
 
 
 def coverage(

@@ -17,6 +17,7 @@ from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.predict import panel_to_forecast, wanted
 
+
 @dataclass(frozen=True)
 class Spread:
     """Forecasts of several members, taken together. All in the table's units."""

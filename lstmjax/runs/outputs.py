@@ -17,7 +17,7 @@ from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError, DataError, one_line
-from lstmjax.evaluation.table import render_metrics
+from lstmjax.evaluation.render import render_intervals, render_metrics
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, stored_start
 from lstmjax.forecaster.fit import resolved_config, train_members
@@ -123,17 +123,18 @@ def _observed(panel: Panel) -> Windows:
 def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) -> str:
     """The metrics of a run as text: the model above the baselines, original units beside scaled ones.
 
+    Below them, in a table of their own, those of the intervals, nominal beside measured coverage.
+
     Args:
         metrics: what metrics.json holds.
         model: name of the model.
         unit: unit of the series.
     """
     model = one_line(model, limit=40)
-    return render_metrics(
-        {model: metrics["test"], **metrics["baselines"]},
-        {model: metrics["test_scaled"], **metrics["baselines_scaled"]},
-        unit=unit,
-    )
+    original = {model: metrics["test"], **metrics["baselines"]}
+    scaled = {model: metrics["test_scaled"], **metrics["baselines_scaled"]}
+    intervals = render_intervals(original, unit=unit)
+    return render_metrics(original, scaled, unit=unit) + (f"\n{intervals}" if intervals else "")
 
 
 def _write_forecast(

@@ -23,16 +23,6 @@ NAN = np.nan
 TENTHS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 
-def test_pinball_by_hand():
-    assert probabilistic.pinball(np.array([3.0, 1.0, 2.0]), 2.0, 0.9) == pytest.approx([1.8, 0.2, 0.0])
-    y, forecast = np.array([3.0, -1.0]), np.array([1.0, 4.0])
-    assert probabilistic.pinball(y, forecast, 0.5).tolist() == [2.0, 5.0]  # the absolute error
-    for q in (0.05, 0.5, 0.99):
-        expected = 2 * np.maximum(q * (y - forecast), (q - 1) * (y - forecast))
-        np.testing.assert_allclose(probabilistic.pinball(y, forecast, q), expected, rtol=1e-14)
-        np.testing.assert_allclose(probabilistic.pinball(jnp.array(y), jnp.array(forecast), q), expected, rtol=1e-6)
-
-
 def test_crps_of_quantiles_by_hand():
     y, quantiles = np.array([2.0, 0.0]), np.array([[1.0, 3.0], [1.0, 3.0]])
     # 0.25: 2 * .25 * 1 = .5 and 2 * .75 * 1 = 1.5; 0.75: 2 * .25 * 1 = .5 and 2 * .25 * 3 = 1.5
