@@ -11,6 +11,7 @@ import functools
 import itertools
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -42,14 +43,8 @@ CalibrationScope = Literal["series", "pooled"]
 PoolName = Literal["quantiles", "linear"]
 TableFormat = Literal["csv", "parquet"]
 
-LOSSES_OF_HEAD: dict[str, tuple[str, ...]] = {
-    "point": ("mae", "mse", "huber"),
-    "quantile": ("pinball",),
-    "normal": ("nll",),
-    "student_t": ("nll",),
-    "negative_binomial": ("nll",),
-}
-"""The losses that fit each head; the first is what auto means."""
+LOSS_OF_HEAD = {"quantile": "pinball", "normal": "nll", "student_t": "nll", "negative_binomial": "nll"}
+"""The only loss that fits each head but point, which takes any other."""
 
 _COUNTS = ("negative_binomial",)
 """Heads of counts, whose values are never shifted."""
@@ -334,8 +329,11 @@ class DataConfig:
     input_size: int = option(96, low=1)
     """Lookback: rows a forecast sees."""
     val_size: int | None = option(None, low=0, resume="inferred", sweep=SAME_DATA)
-    """Rows held out for validation, before the test rows of each series. Default: a tenth of the median series, at
-    least h."""
+    """Rows held out for validation, before the calibration and test rows of each series. Default: a tenth of the median
+    series, at least h."""
+    calibration_size: int = option(0, low=0, sweep=SAME_DATA)
+    """Rows between validation and test that are neither trained on nor used for early stopping: intervals are
+    calibrated on them (outputs.calibration); 0: on the validation rows."""
     test_size: int | None = option(None, low=0, resume="inferred", sweep=SAME_DATA)
     """Rows held out for the test, at the end of each series. Default: a fifth of the median series, at least h;
     `Forecaster.fit` holds none out."""
@@ -343,6 +341,8 @@ class DataConfig:
     """Last timestamp of the training rows, instead of val_size."""
     val_end: str | None = option(None, sweep=SAME_DATA)
     """Last timestamp of the validation rows, instead of test_size."""
+    calibration_end: str | None = option(None, sweep=SAME_DATA)
+    """Last timestamp of the calibration rows, with train_end and val_end, instead of calibration_size."""
     transform: TransformName = option("none")
     """What targets are modelled by; it is undone on the forecast, which is in the table's units. log: the logarithm,
     of positive targets; log1p: the logarithm of 1 + target, for counts and other values with zeros. Both forecast what
@@ -359,9 +359,16 @@ class DataConfig:
     """A missing timestamp becomes a masked step (with a warning), or an error."""
     step_size: int = option(1, low=1)
     """Stride between training windows, in rows. Evaluation always uses every window."""
+    origins: str = option("every", sweep=SAME_DATA)
+    """Where the forecasts of training, validation, calibration and test begin. every: at every row. A whole number K:
+    at every K-th row, counted back from the first row after the last observation of each series. A time such as 00:00:
+    where the first forecast row is at this time of day, in the time zone of the table."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.origins, int) and not isinstance(self.origins, bool):
+            object.__setattr__(self, "origins", str(self.origins))
         check_fields(self, "data")
+        self._check_origins()
         check_names(self, "data", "time_col", "id_col", "weight_col")
         check_names(self, "data", "target_cols", "futr_exog", "hist_exog", "stat_exog")
         if self.dataset is not None and self.path is not None:
@@ -403,6 +410,37 @@ class DataConfig:
         if (self.train_end is None) != (self.val_end is None):
             missing = "val_end" if self.val_end is None else "train_end"
             raise ConfigError(f"data.{missing} is missing: data.train_end and data.val_end are given together")
+        if self.calibration_end is not None and self.train_end is None:
+            raise ConfigError(
+                "data.calibration_end is given without data.train_end and data.val_end: give all three, or "
+                "data.calibration_size"
+            )
+        if self.calibration_size and self.train_end is not None:
+            raise ConfigError(
+                f"data.calibration_size is {self.calibration_size}, but data.train_end and data.val_end say where the "
+                "parts end: give data.calibration_end"
+            )
+
+    def _check_origins(self) -> None:
+        """Brings ``origins`` to one form, so that equal ones are equal: every, a whole number, HH:MM."""
+        text, form = self.origins.strip(), None
+        number = re.fullmatch(r"0*([1-9][0-9]{0,8})", text)
+        time = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
+        if text == "every" or number:
+            form = number[1] if number else text
+        elif time:
+            form = f"{int(time[1]):02d}:{time[2]}"
+        if form is None:
+            raise ConfigError(
+                f"data.origins is {self.origins!r}: expected every, a whole number of rows such as 24, or a time of "
+                "day such as 00:00"
+            )
+        object.__setattr__(self, "origins", form)
+        if form != "every" and self.step_size > 1:
+            raise ConfigError(
+                f"data.origins is {form!r} and data.step_size is {self.step_size}: both say which windows are trained "
+                "on, give one of the two"
+            )
 
     @property
     def separator(self) -> str:
@@ -649,10 +687,11 @@ class RunConfig:
                     f"{name} is {column!r}, which is the name of {taken[column]}: give the column another name"
                 )
             taken[column] = f"{name} too"
-        if self.train.loss not in ("auto", *LOSSES_OF_HEAD[self.model.head]):
+        own, loss = LOSS_OF_HEAD.get(self.model.head), self.train.loss
+        if loss not in ("auto", own) and (own or loss in LOSS_OF_HEAD.values()):
             raise ConfigError(
-                f"train.loss is {self.train.loss!r}, which does not fit model.head {self.model.head!r}: expected auto "
-                f"or {_either(LOSSES_OF_HEAD[self.model.head])}"
+                f"train.loss is {loss!r}, which does not fit model.head {self.model.head!r}: expected auto or "
+                f"{own or 'a loss of point forecasts, such as mae'}"
             )
         if self.model.head in _COUNTS:
             for name, value in (

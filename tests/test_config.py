@@ -37,15 +37,18 @@ DEFAULTS = {
         "h": 24,
         "input_size": 96,
         "val_size": None,
+        "calibration_size": 0,
         "test_size": None,
         "train_end": None,
         "val_end": None,
+        "calibration_end": None,
         "transform": "none",
         "clip_min": None,
         "scaler": "standard",
         "scaler_scope": "series",
         "gaps": "mask",
         "step_size": 1,
+        "origins": "every",
     },
     "model": {
         "name": "segment",
@@ -200,6 +203,8 @@ BAD_VALUES = {
     "data.step_size": ("two", "data.step_size is 'two': expected a whole number"),
     "data.target_cols": ("y", "data.target_cols is 'y': expected a list of names"),
     "data.futr_exog": ([1], "data.futr_exog is [1]: expected a list of names"),
+    "data.calibration_size": (-1, "data.calibration_size is -1: expected at least 0"),
+    "data.origins": ("noon", "data.origins is 'noon': expected every, a whole number of rows such as 24, or a time of"),
     "data.calendar": (["hour", "noon"], "data.calendar is 'noon': expected one of minute, hour, weekday"),
     "data.scaler": ("z", "data.scaler is 'z': expected one of standard, minmax, robust, none"),
     "data.dataset": ("etth3", "data.dataset is 'etth3': expected one of elecdemand, etth1"),
@@ -245,12 +250,38 @@ def test_bad_value_is_refused_in_one_line_that_names_it(name):
         ({"train_end": "2020", "val_end": "2021", "test_size": 3}, "data.val_end and data.test_size both say where"),
         ({"train_end": "2020"}, "data.val_end is missing: data.train_end and data.val_end are given together"),
         ({"val_end": "2020"}, "data.train_end is missing: data.train_end and data.val_end are given together"),
+        (
+            {"calibration_end": "2020"},
+            "data.calibration_end is given without data.train_end and data.val_end: give all",
+        ),
+        (
+            {"train_end": "2020", "val_end": "2021", "calibration_size": 9},
+            "data.calibration_size is 9, but data.train_end and data.val_end say where the parts end: give",
+        ),
+        ({"origins": "24", "step_size": 2}, "data.origins is '24' and data.step_size is 2: both say which windows are"),
+        ({"origins": "00:00", "step_size": 3}, "data.origins is '00:00' and data.step_size is 3: both say which"),
     ],
 )
 def test_options_that_contradict_each_other(values, message):
     with pytest.raises(ConfigError) as error:
         DataConfig(**values)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("origins", ["0", 0, -3, "24:00", "9:5", "12:60", "1.5", "", "00:00:00", "every 24", "²"])
+def test_origins_that_are_no_grid_are_refused(origins):
+    with pytest.raises(
+        ConfigError, match=r"^data\.origins is .*: expected every, a whole number of rows such as 24, or"
+    ):
+        DataConfig(origins=origins)
+    with pytest.raises(ConfigError, match=r"^data\.origins is .*: expected text"):
+        DataConfig(origins=None)
+
+
+def test_origins_have_one_form():
+    given = (24, "24", "024", " 24 ", "9:00", "09:00", "every")
+    assert [DataConfig(origins=one).origins for one in given] == ["24"] * 4 + ["09:00"] * 2 + ["every"]
+    assert RunConfig.from_json('{"data": {"origins": 24}}') == RunConfig(DataConfig(origins="24"))
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u2003"])

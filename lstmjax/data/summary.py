@@ -11,7 +11,6 @@ from lstmjax.data.build import Built, build, panel_from_table
 from lstmjax.data.calendar import time_feature_names
 from lstmjax.data.empty_cells import empty_cells
 from lstmjax.data.frame_kinds import as_pandas
-from lstmjax.data.origins import test_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.rows import Known, covariates_of
@@ -35,12 +34,14 @@ def header(prepared: Prepared) -> str:
 
 
 def window_counts(prepared: Prepared) -> dict[str, int]:
-    """Counts the windows to train on, to validate and to test."""
-    return {
+    """Counts the windows to train on, to validate, to calibrate on (where there are any) and to test."""
+    counts = {
         "training": len(prepared.train.series),
         "validation": len(prepared.validation.series),
-        "test": len(test_windows(prepared.split, h=prepared.spec.h).series),
+        "calibration": len(prepared.calibration.series),
+        "test": len(prepared.test.series),
     }
+    return {name: count for name, count in counts.items() if count or name != "calibration"}
 
 
 def span(panel: Panel) -> tuple[str, str]:
@@ -166,11 +167,13 @@ def _roles(frame: pd.DataFrame, panel: Panel, config: DataConfig) -> dict[str, A
 
 
 def _parts(prepared: Prepared) -> dict[str, Any]:
-    """Returns rows and times of what is trained on, validated and tested."""
+    """Returns rows and times of what is trained on, validated, calibrated on (where anything is) and tested."""
     panel, split = prepared.panel, prepared.split
     begin, parts = np.zeros_like(split.train_end), {}
-    for name, end in zip(("training", "validation", "test"), split, strict=True):
+    for name, end in zip(("training", "validation", "calibration", "test"), split, strict=True):
         some = np.flatnonzero(end > begin)
+        if name == "calibration" and not len(some):
+            continue
         part: dict[str, Any] = {"rows": int((end - begin).sum()), "first": None, "last": None}
         if len(some):
             part["first"] = str(panel.timestamps(some, begin[some]).min())

@@ -192,7 +192,7 @@ class Bounds:
     levels: tuple[float, ...]
     calibration: CalibrationName
 
-    def __call__(self, forecast: Forecast, offset: Float[Array, "B H C K"] | None = None) -> Float[Array, "B H C 1+K"]:
+    def __call__(self, forecast: Forecast, offset: Float[Array, "#B H C K"] | None = None) -> Float[Array, "B H C J"]:
         """The forecast, and its bounds, which cross neither each other nor the forecast itself.
 
         Where offsets would make them cross, they are sorted, which never makes an interval hold less (Chernozhukov et

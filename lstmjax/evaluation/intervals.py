@@ -70,6 +70,11 @@ class Asked:
         """
         return tuple(sorted({*(end for ends in self.intervals.values() for end in ends), *self.quantiles}))
 
+    @property
+    def scored(self) -> tuple[float, ...]:
+        """The probabilities over which CRPS, WQL and SQL are means: the quantiles, or the ends where there are none."""
+        return self.quantiles or self.probabilities
+
     def columns(self, model: str) -> dict[str, float]:
         """The probability of each column of a model, in the order in which tables have them.
 
@@ -90,6 +95,15 @@ class Asked:
         """
         at = {probability: number for number, probability in enumerate(self.probabilities)}
         return {name: quantiles[..., at[probability]] for name, probability in self.columns(model).items()}
+
+
+NOTHING = Asked()
+"""No intervals and no quantiles."""
+
+
+def level_name(name: str, level: float) -> str:
+    """The name of a metric of the intervals of one level, e.g. ``coverage-80``."""
+    return f"{name}-{_name(level)}"
 
 
 def lower_name(model: str, level: float) -> str:

@@ -12,12 +12,10 @@ from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
-from lstmjax.evaluation.intervals import Asked
+from lstmjax.evaluation.intervals import NOTHING, Asked
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.predict import panel_to_forecast, wanted
-
-NOTHING = Asked()
 
 
 @dataclass(frozen=True)

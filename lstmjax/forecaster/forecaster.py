@@ -14,6 +14,7 @@ from lstmjax.config import OutputsConfig, RunConfig
 from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
+from lstmjax.data.scaling import scale
 from lstmjax.data.summary import summarize
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError, ConfigError
@@ -22,7 +23,7 @@ from lstmjax.evaluation.windows import Evaluation
 from lstmjax.forecaster.finetune import in_trained_order
 from lstmjax.forecaster.fit import fit_members, resume_members
 from lstmjax.forecaster.fitted import Fitted
-from lstmjax.forecaster.intervals import require_intervals
+from lstmjax.forecaster.intervals import require_intervals, sample_paths
 from lstmjax.forecaster.network import UserNetwork, head_of, network_name
 from lstmjax.forecaster.own_loss import require_loss, warn_of_missing_loss
 from lstmjax.forecaster.predict import (
@@ -263,7 +264,9 @@ class Forecaster:
         return type(self).of(fitted, self.network, self.loss)
 
     def evaluate(self, df: Any, level: Sequence[float] | None = None, quantiles: Sequence[float] | None = None) -> Any:
-        """Forecasts every window of the rows that were neither trained nor validated on, with the selected weights.
+        """Forecasts every window of the rows that were neither trained, validated nor calibrated on.
+
+        It uses the weights that validation selected.
 
         Args:
             df: the training table with test rows held out, or a table that continues it. Of series that `fit` did
@@ -328,6 +331,17 @@ class Forecaster:
         """
         trained = self.fitted.forecasting if refit else self.fitted.selected
         return forecast_values(self.fitted, self.network, panel, windows, aligned(self.fitted, trained, panel))[0]
+
+    def sample_windows(self, panel: Panel, windows: Windows, num_samples: int) -> Float[np.ndarray, "W S H C"]:
+        """Sample paths of any windows of a panel, in the table's units, by the selected weights; see `predict`.
+
+        Args:
+            panel: the data.
+            windows: W windows.
+            num_samples: S, paths per window.
+        """
+        trained = aligned(self.fitted, self.fitted.selected, panel)
+        return sample_paths(self.fitted, self.network, windows, trained, scale(panel, trained.scaling), num_samples)
 
     def panel(self, df: Any, futr_df: Any = None, *, source: str = "the table") -> Panel:
         """A new table as a panel, checked against the training data.

@@ -29,7 +29,9 @@ def network_for(network: UserNetwork | None, config: RunConfig, spec: WindowSpec
 def _traced_head(network: Network, spec: WindowSpec) -> Head:
     structure, first = functional(network)
     weights = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
-    return jax.eval_shape(structure.forecast, weights, some_window(spec, 1)).head
+    heads: list[Head] = []
+    jax.eval_shape(lambda w: heads.append(structure.forecast(w, some_window(spec, 1)).head), weights)  # traced only
+    return heads[0]
 
 
 def head_of(network: UserNetwork | None, config: RunConfig, spec: WindowSpec) -> Head:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import forecast_frame
 from lstmjax.data.future import require_future, with_future
+from lstmjax.data.grid import Grid
 from lstmjax.data.identity import known_ids
 from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel, check_compatible
@@ -127,6 +128,7 @@ def forecast_future(
     """The rows after every series' last observation; see `Forecaster.predict`, and `evaluate_unseen` for ``scaled``."""
     require_future(panel, fitted.config.data.h)
     windows, trained = forecast_windows(panel), aligned(fitted, fitted.forecasting, panel)
+    Grid.of(panel, fitted.config.data).warn_of_others(windows)
     values, bounds = forecast_values(fitted, network, panel, windows, trained, scaled, asked.probabilities)
     alias = fitted.config.model.alias
     return forecast_frame(panel, windows, {alias: values} | asked.values(alias, bounds), cutoff=False)
@@ -136,6 +138,7 @@ def future_paths(fitted: Fitted, network: UserNetwork | None, panel: Panel, coun
     """Sample paths over the rows after every series' last observation; see `Forecaster.predict`."""
     require_future(panel, fitted.config.data.h)
     windows, trained = forecast_windows(panel), aligned(fitted, fitted.forecasting, panel)
+    Grid.of(panel, fitted.config.data).warn_of_others(windows)
     paths = sample_paths(fitted, network, windows, trained, scale(panel, trained.scaling), count)  # (W, S, H, C)
     repeated = Windows(*(np.repeat(column, count) for column in windows))
     values = paths.reshape(-1, *paths.shape[2:])
@@ -147,7 +150,7 @@ def future_paths(fitted: Fitted, network: UserNetwork | None, panel: Panel, coun
 def evaluate_unseen(
     fitted: Fitted, network: UserNetwork | None, panel: Panel, asked: Asked, scaled: PanelArrays | None = None
 ) -> Evaluation:
-    """Every window of the rows that had no part in selecting the weights; see `Forecaster.evaluate`.
+    """Every window of the rows that had no part in the weights or the intervals; see `Forecaster.evaluate`.
 
     Args:
         fitted: a trained forecaster.
@@ -160,11 +163,13 @@ def evaluate_unseen(
     seen = fitted.rows_seen(panel)
     # A forecast needs at least one row to look back upon; of new series only whole lookbacks are used.
     first_row = np.minimum(np.where(seen < 0, data.input_size, np.maximum(seen, 1)), panel.observed)
-    windows = test_windows(Split(first_row, first_row, panel.observed), h=data.h)
+    ends = Split(first_row, first_row, first_row, panel.observed)
+    windows = Grid.of(panel, data).keep(test_windows(ends, h=data.h))
     if not len(windows.series):
+        begin = "" if data.origins == "every" else f", beginning at data.origins {data.origins},"
         raise DataError(
-            f"there is nothing to evaluate: no series has {data.h} rows (data.h) after those trained and validated "
-            "on; hold rows out with data.test_size, or give a table that continues it"
+            f"there is nothing to evaluate: no series has {data.h} rows (data.h){begin} after those trained and "
+            "validated on; hold rows out with data.test_size, or give a table that continues it"
         )
     # The statistics of new series are those of the rows before the first forecast.
     trained = aligned(fitted, fitted.selected, dataclasses.replace(panel, observed=first_row))

@@ -12,12 +12,12 @@ import pandas as pd
 from jaxtyping import Float
 
 from lstmjax.data.future import require_future
-from lstmjax.data.origins import forecast_windows, test_windows
+from lstmjax.data.origins import forecast_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError, DataError, one_line
-from lstmjax.evaluation.table import render_metrics
+from lstmjax.evaluation.render import render_intervals, render_metrics
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, stored_start
 from lstmjax.forecaster.fit import resolved_config, train_members
@@ -29,6 +29,9 @@ from lstmjax.runs.decoration import decoration
 from lstmjax.runs.directory import METRICS_BY, RunDirectory
 from lstmjax.runs.pictures import draw_forecasts, draw_learning_curve, some_windows
 from lstmjax.storage import checkpoint
+
+_SIZES, _ENDS = ("val_size", "calibration_size", "test_size"), ("train_end", "val_end", "calibration_end")
+"""Options that hold rows out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +81,7 @@ def write_outputs(
     else:
         save_errors(fitted, run.path)
     metrics: dict[str, Any] = {}
-    tested = test_windows(prepared.split, h=config.data.h)
+    tested = prepared.test
     if len(tested.series):
         evaluation = evaluate_unseen(fitted, network, panel, asked, prepared.arrays)
         run.write_test_forecasts(evaluation.table, config.outputs.format)
@@ -120,17 +123,18 @@ def _observed(panel: Panel) -> Windows:
 def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) -> str:
     """The metrics of a run as text: the model above the baselines, original units beside scaled ones.
 
+    Below them, in a table of their own, those of the intervals, nominal beside measured coverage.
+
     Args:
         metrics: what metrics.json holds.
         model: name of the model.
         unit: unit of the series.
     """
     model = one_line(model, limit=40)
-    return render_metrics(
-        {model: metrics["test"], **metrics["baselines"]},
-        {model: metrics["test_scaled"], **metrics["baselines_scaled"]},
-        unit=unit,
-    )
+    original = {model: metrics["test"], **metrics["baselines"]}
+    scaled = {model: metrics["test_scaled"], **metrics["baselines_scaled"]}
+    intervals = render_intervals(original, unit=unit)
+    return render_metrics(original, scaled, unit=unit) + (f"\n{intervals}" if intervals else "")
 
 
 def _write_forecast(
@@ -162,7 +166,8 @@ def _refit(
     if config.optimizer.schedule == "plateau":  # no rows are left whose validation could lower the rate
         say(f"plateau: nothing is validated now, the learning rate stays {config.optimizer.learning_rate:g}")
         config = config.replace({"optimizer.schedule": "constant"})
-    everything = dataclasses.replace(config.data, val_size=0, test_size=0, train_end=None, val_end=None)
+    sizes, ends = dict.fromkeys(_SIZES, 0), dict.fromkeys(_ENDS)
+    everything = dataclasses.replace(config.data, **sizes, **ends)  # type: ignore[arg-type]
     prepared = prepare(panel, everything, with_test=False, categories=fitted.selected.scaling.categories)
     config = resolved_config(config, prepared, network)
     start = stored_start(run.path, network_for(network, config, prepared.spec))

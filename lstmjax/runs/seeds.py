@@ -111,7 +111,11 @@ def render_seeds(table: pd.DataFrame, baselines: Mapping[str, Mapping[str, float
     rows |= {"mean": table.mean(), "deviation": table.std(ddof=1)} | {k: pd.Series(v) for k, v in baselines.items()}
     lines = [["seed", *table.columns]]
     lines += [[name, *(_cell(column, row.get(column)) for column in table.columns)] for name, row in rows.items()]
-    text = (f"{name:<14}" + "".join(f"{cell:>12}" for cell in cells) for name, *cells in lines)
+    widths = [max(12, 2 + max(map(len, cells))) for cells in list(zip(*lines, strict=True))[1:]]
+    text = (
+        f"{name:<14}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        for name, *cells in lines
+    )
     return "".join(line.rstrip() + "\n" for line in text)
 
 

@@ -68,9 +68,9 @@ SETTINGS = {"optimizer.plateau_patience": {"optimizer.learning_rate": 3.0}}
 
 ACT_ALWAYS = {
     "data": """dataset path layout sep decimal futr_path time_col time_format time_zone id_col target_cols futr_exog
-        hist_exog stat_exog calendar holidays weight_col freq season_length h input_size val_size test_size train_end
-        val_end transform clip_min scaler gaps
-        step_size""",
+        hist_exog stat_exog calendar holidays weight_col freq season_length h input_size val_size calibration_size
+        test_size train_end val_end calibration_end transform clip_min scaler gaps
+        step_size origins""",
     "model": """name hidden_size num_layers dropout forget_bias residual instance_norm series_embedding
         alias""",
     "optimizer": "name learning_rate schedule warmup_steps weight_decay clip_norm clip_value",
