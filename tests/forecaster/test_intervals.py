@@ -9,6 +9,7 @@ import pytest
 
 import lstmjax
 from lstmjax import Ensemble, Forecaster, RunConfig
+from lstmjax.data.table import DataWarning
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.evaluation.calibration import conformal_quantile
@@ -109,7 +110,8 @@ def test_calibration_rows_are_used_where_there_are_some():
 
 
 def test_a_new_series_has_the_pooled_errors_in_its_own_scale(point):
-    found = point.predict(series(name="new", level=1000.0, spread=50.0, seed=5), level=[80])
+    with pytest.warns(DataWarning, match="were not trained on"):
+        found = point.predict(series(name="new", level=1000.0, spread=50.0, seed=5), level=[80])
     known = point.predict(level=[80])
     width = (found["lstm-hi-80"] - found["lstm-lo-80"]).to_numpy()
     own = known[known["unique_id"] == "a"]
@@ -232,5 +234,8 @@ def test_too_few_windows_are_refused_before_training():
         Forecaster(few).fit(TABLE)
     empty = TABLE.assign(y=TABLE["y"].where(~TABLE.groupby("unique_id").cumcount().between(180, 219)))
     missing = few.replace({"outputs.level": (80,), "data.val_size": 30, "data.calibration_size": 40})
-    with pytest.raises(DataError, match=r"needs 4 held-out windows .* step 1 has 0"):
+    with (
+        pytest.warns(DataWarning, match="empty cells"),
+        pytest.raises(DataError, match=r"needs 4 held-out windows .* step 1 has 0"),
+    ):
         Forecaster(missing).fit(empty)
