@@ -70,7 +70,8 @@ def run(table, tmp_path_factory):
 def recomputed(rows, model, scales):
     y = rows["y"]
     losses = [
-        2 * np.maximum(q * (y - rows[f"{model}_ql{q}"]), (q - 1) * (y - rows[f"{model}_ql{q}"])) for q in (0.1, 0.5, 0.9)
+        2 * np.maximum(q * (y - rows[f"{model}_ql{q}"]), (q - 1) * (y - rows[f"{model}_ql{q}"]))
+        for q in (0.1, 0.5, 0.9)
     ]
     loss = sum(losses) / 3
     by_series = loss.groupby(rows["unique_id"]).mean()
@@ -137,7 +138,10 @@ def test_pictures_come_and_go_with_the_intervals(run, table, tmp_path):
     nothing = {"outputs.level": (), "outputs.quantiles": (), "outputs.calibration": "none"}
     config = CONFIG.replace({"data.path": str(table)} | nothing)
     resumed = resume_run(run[0].directory, config, into=tmp_path / "copy", say=lambda _: None)
-    assert {path.name for path in (resumed.directory / "plots").iterdir()} == names - {"calibration.png", "by_horizon.png"}
+    assert {path.name for path in (resumed.directory / "plots").iterdir()} == names - {
+        "calibration.png",
+        "by_horizon.png",
+    }
     assert "crps" not in resumed.metrics["test"]
     columns = pd.read_csv(resumed.directory / "test_forecasts.csv.gz").columns
     assert list(columns) == ["unique_id", "ds", "cutoff", "y", *MODELS]
