@@ -131,6 +131,33 @@ def test_the_command_shows_nominal_beside_measured_coverage(run, capsys):
     assert float(rows[0].split()[2]) == pytest.approx(stored["test"]["coverage-80"], abs=1e-4)
 
 
+def test_flags_win_over_the_intervals_of_the_run(run, capsys, tmp_path):
+    path = tmp_path / "f.csv"
+    main(["predict", str(run[0].directory), "--out", str(path)])
+    assert list(pd.read_csv(path).columns) == ["unique_id", "ds", "lstm", *ASKED.columns("lstm")]
+    main(["predict", str(run[0].directory), "--out", str(path), "--outputs.level", "50"])
+    assert list(pd.read_csv(path).columns) == [
+        "unique_id",
+        "ds",
+        "lstm",
+        *Asked((50,), ASKED.quantiles).columns("lstm"),
+    ]
+    main(["evaluate", str(run[0].directory), "--outputs.level", "--outputs.quantiles=0.5", "--json"])
+    found = json.loads(capsys.readouterr().out)["test"]
+    assert list(found) == ["mse", "rmse", "mae", "smape", "mase", "crps", "wql", "sql"]
+    assert found["crps"] == pytest.approx(found["mae"])  # the median's
+
+
+def test_the_metrics_in_python_are_those_of_the_files(run, table):
+    forecaster, df = run[0].forecaster, pd.read_csv(table, parse_dates=["ds"])
+    found = forecaster.metrics(df).set_index("model")
+    assert found.loc["lstm", SCORES].to_dict() == pytest.approx(
+        {n: run[0].metrics["test"][n] for n in SCORES}, rel=1e-6
+    )
+    other = forecaster.metrics(df, by="horizon", level=[50], quantiles=[0.5])
+    assert list(other.columns)[7:] == ["crps", "wql", "sql", "coverage-50", "width-50", "interval_score-50", "n"]
+
+
 def test_pictures_come_and_go_with_the_intervals(run, table, tmp_path):
     plots = run[0].directory / "plots"
     names = {"learning_curve.png", "test_forecasts.png", "forecast.png", "calibration.png", "by_horizon.png"}
