@@ -690,6 +690,11 @@ class RunConfig:
                 raise ConfigError(
                     f"{name} is {column!r}, which is the name of {taken[column]}: give the column another name"
                 )
+            models = [*typing.get_args(BaselineName)[1:], *([] if name == "model.alias" else [self.model.alias])]
+            if re.fullmatch(rf"({'|'.join(map(re.escape, models))})(-lo-|-hi-|_ql)[0-9.e-]+", column):
+                raise ConfigError(
+                    f"{name} is {column!r}, which is the name of a bound of a forecast: give the column another name"
+                )
             taken[column] = f"{name} too"
         own, loss = LOSS_OF_HEAD.get(self.model.head), self.train.loss
         if loss not in ("auto", own) and (own or loss in LOSS_OF_HEAD.values()):

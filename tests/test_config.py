@@ -322,6 +322,24 @@ def test_the_deviation_of_an_ensemble_has_a_column_of_its_own():
         RunConfig().replace({"model.alias": "mine", "data.id_col": "mine-std"})
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model.alias": "mine", "data.id_col": "mine-lo-80"},
+        {"model.alias": "a.b", "data.time_col": "a.b_ql0.1"},
+        {"data.id_col": "seasonal_naive-hi-97.5"},
+        {"model.alias": "naive_ql0.5"},
+    ],
+)
+def test_the_bounds_of_forecasts_have_columns_of_their_own(values):
+    with pytest.raises(
+        ConfigError, match=r"^(data|model)\.\w+ is '.*', which is the name of a bound of a forecast: give"
+    ):
+        RunConfig().replace(values)
+    free = {"model.alias": "lstm-lo", "data.id_col": "mine-lo-80", "data.time_col": "lstm_quality"}
+    assert RunConfig().replace(free).model.alias == "lstm-lo"
+
+
 def test_revin_brings_its_own_scale():
     config = RunConfig().replace({"model.instance_norm": "revin", "model.instance_rows": 24})
     assert {"model.instance_rows", "model.instance_scale"} < set(config.inert())
