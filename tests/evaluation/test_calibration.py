@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lstmjax.nn.heads import HEADS
 
 from lstmjax.errors import DataError
 from lstmjax.evaluation.calibration import Bounds, Errors, conformal_quantile, offsets, require_windows, windows_needed
+from lstmjax.nn.heads import HEADS
 from lstmjax.window import Forecast, Point
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from lstmjax.nn.heads import HEADS
 
 from lstmjax import config
 from lstmjax.config import LOSS_OF_HEAD
 from lstmjax.errors import ConfigError
+from lstmjax.nn.heads import HEADS
 from lstmjax.training.losses import LOSSES, loss_values
 from lstmjax.window import Forecast, Target
 
