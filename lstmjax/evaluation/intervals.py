@@ -71,6 +71,17 @@ class Asked:
         return tuple(sorted({*(end for ends in self.intervals.values() for end in ends), *self.quantiles}))
 
     @property
+    def bands(self) -> dict[float, tuple[float, float]]:
+        """The intervals that pictures show, the widest first: of the levels, and of quantiles that lie opposite.
+
+        >>> Asked(level=(80,), quantiles=(0.05, 0.5, 0.95)).bands
+        {90.0: (0.05, 0.95), 80.0: (0.1, 0.9)}
+        """
+        known = self.probabilities
+        opposite = {low: round(1 - low, 12) for low in known if low < 0.5}
+        return {round(100 * (high - low), 8): (low, high) for low, high in opposite.items() if high in known}
+
+    @property
     def scored(self) -> tuple[float, ...]:
         """The probabilities over which CRPS, WQL and SQL are means: the quantiles, or the ends where there are none."""
         return self.quantiles or self.probabilities

@@ -203,6 +203,23 @@ def mean_width(
     return _mean_observed(y, upper - lower)
 
 
+def frequencies(y: Float[np.ndarray, "*shape"], quantiles: Float[np.ndarray, "*shape K"]) -> Float[np.ndarray, " K"]:
+    """The fraction of observed truths at or below each quantile: its probability, where forecasts are calibrated.
+
+    Args:
+        y: truth, of any shape; NaN where missing.
+        quantiles: forecasts.
+
+    Returns:
+        (K,); NaN where a forecast of an observed truth is missing, or nothing was observed.
+    """
+    observed = ~np.isnan(y)
+    y, quantiles = y[observed], quantiles[observed]
+    if not len(y):
+        return np.full(quantiles.shape[-1], np.nan)
+    return np.where(np.isnan(quantiles).any(axis=0), np.nan, (y[:, None] <= quantiles).mean(axis=0))
+
+
 def _mean_observed(y: np.ndarray, values: np.ndarray) -> float:
     return _mean(values[~np.isnan(y)])
 

@@ -10,8 +10,8 @@ import rich.console
 import rich.table
 
 from lstmjax.evaluation.intervals import level_name
-from lstmjax.evaluation.metrics import METRICS
-from lstmjax.evaluation.probabilistic import INTERVAL_METRICS, QUANTILE_METRICS
+from lstmjax.evaluation.metrics import METRICS, Metric
+from lstmjax.evaluation.probabilistic import INTERVAL_METRICS, QUANTILE_METRICS, QuantileMetric
 
 # Names, a rule of hyphens, numbers: no line drawing that a pipe or a log could garble.
 _BOX = rich.box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
@@ -40,10 +40,8 @@ def render_metrics(
     naive    11.5000   3.0000
     <BLANKLINE>
     """
-    columns = [
-        (metric.heading + _unit(metric.unit, unit), metrics, name)
-        for name, metric in {**METRICS, **QUANTILE_METRICS}.items()
-    ]
+    known: dict[str, Metric | QuantileMetric] = {**METRICS, **QUANTILE_METRICS}
+    columns = [(metric.heading + _unit(metric.unit, unit), metrics, name) for name, metric in known.items()]
     columns += [(f"{metric.heading} (scaled)", scaled or {}, name) for name, metric in METRICS.items()]
     columns = [column for column in columns if any(column[2] in values for values in column[1].values())]
 

@@ -19,6 +19,7 @@ from lstmjax.errors import ConfigError
 from lstmjax.evaluation.baselines import BASELINES, baseline_quantiles
 from lstmjax.evaluation.intervals import NOTHING, Asked
 from lstmjax.evaluation.metrics import METRICS, OwnMetric, seasonal_scale
+from lstmjax.evaluation.probabilistic import frequencies
 from lstmjax.evaluation.table import metric_names, metrics_by_group, table_metrics
 
 MIXED = 10.0
@@ -101,6 +102,15 @@ class Evaluation:
             raise ConfigError(f"metrics by {what!r} are not known: expected one of {', '.join(groups)}")
         given: dict[str, Any] = {"by": groups[what]() if what is not None else None, "id_col": id_col, "own": own}
         return metrics_by_group(self.table, self.models, self._scales, asked=self.asked, **given)
+
+    def frequencies(self) -> dict[str, Float[np.ndarray, " K"]]:
+        """The fraction of truths at or below each quantile of ``asked.probabilities``, by the name of each model."""
+        found = {}
+        for model in self.models:
+            column = {probability: name for name, probability in self.asked.columns(model).items()}
+            bounds = self.table[[column[probability] for probability in self.asked.probabilities]]
+            found[model] = frequencies(self.table["y"].to_numpy(float), bounds.to_numpy(float))
+        return found
 
     def _scaled(self, forecast: np.ndarray) -> dict[str, float]:
         unit = self.scaling.y_deviation[self.series][:, None]  # (W, 1, C)

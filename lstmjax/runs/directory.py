@@ -7,7 +7,7 @@ R/metrics.json            metrics on the test rows, of the model and of the base
 R/metrics_by_series.csv   the same by series; also metrics_by_target.csv and metrics_by_horizon.csv (the step ahead)
 R/test_forecasts.csv.gz   every test window and step: all metrics can be recomputed from it
 R/forecast.csv            beyond the last row; with outputs.format parquet both are Parquet files
-R/plots/*.png             learning curve, forecasts
+R/plots/*.png             learning curve, forecasts; with intervals their calibration, error and width by step
 R/checkpoints/            the latest states of training and the best: all that `Forecaster.load` and a resume need
 R/start/                  the weights that a fine-tuned run began with
 R/refit/                  with train.refit_all: the forecaster trained again on all rows
@@ -62,6 +62,8 @@ _WRITTEN = (
     "plots/learning_curve.png",
     "plots/test_forecasts.png",
     "plots/forecast.png",
+    "plots/calibration.png",
+    "plots/by_horizon.png",
     CHECKPOINTS,
     START,
     REFIT,
@@ -257,6 +259,10 @@ class RunDirectory:
         folder.mkdir(exist_ok=True)
         plots.save(figure, folder / f"{name}.png")
         return folder / f"{name}.png"
+
+    def remove_plot(self, name: str) -> None:
+        """Deletes a picture, where there is one."""
+        (self.path / "plots" / f"{name}.png").unlink(missing_ok=True)
 
     def _write(self, name: str, text: str) -> None:
         replace_file(self.path / name, text)

@@ -27,7 +27,7 @@ from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, save_errors, write_config
 from lstmjax.runs.decoration import decoration
 from lstmjax.runs.directory import METRICS_BY, RunDirectory
-from lstmjax.runs.pictures import draw_forecasts, draw_learning_curve, some_windows
+from lstmjax.runs.pictures import draw_forecasts, draw_intervals, draw_learning_curve, some_windows
 from lstmjax.storage import checkpoint
 
 _SIZES, _ENDS = ("val_size", "calibration_size", "test_size"), ("train_end", "val_end", "calibration_end")
@@ -44,8 +44,8 @@ class Outputs:
     """What metrics.json holds."""
     forecast: pd.DataFrame | None
     """What forecast.csv holds; None where covariates of the future are missing."""
-    pictured: dict[str, tuple[Windows, Float[np.ndarray, "W H C"]]]
-    """The windows of each picture of forecasts, and their forecasts."""
+    pictured: dict[str, tuple[Windows, Float[np.ndarray, "W H C"], Float[np.ndarray, "W H C K"]]]
+    """The windows of each picture of forecasts, their forecasts, and the quantiles that are asked for."""
 
 
 def write_outputs(
@@ -85,8 +85,10 @@ def write_outputs(
     if len(tested.series):
         evaluation = evaluate_unseen(fitted, network, panel, asked, prepared.arrays)
         run.write_test_forecasts(evaluation.table, config.outputs.format)
-        for what in METRICS_BY:
-            run.write_metrics_by(what, evaluation.by(what))
+        by = {what: evaluation.by(what) for what in METRICS_BY}
+        for what, table in by.items():
+            run.write_metrics_by(what, table)
+        draw_intervals(run, evaluation, by["horizon"])
         metrics |= evaluation.metrics
         with decoration("the table of metrics"):
             say(metrics_table(metrics, config.model.alias))
@@ -110,9 +112,9 @@ def write_outputs(
         if windows is not None and len(windows.series):
             some = some_windows(windows, config.outputs.plot_windows)
             of_panel = aligned(fitted, trained, panel)
-            values, _ = forecast_values(fitted, network, panel, some, of_panel, arrays, asked.probabilities)
-            draw_forecasts(run, name, config, panel, some, [values])
-            pictured[name] = some, values
+            values, bounds = forecast_values(fitted, network, panel, some, of_panel, arrays, asked.probabilities)
+            draw_forecasts(run, name, config, panel, some, [values], [bounds], asked)
+            pictured[name] = some, values, bounds
     return Outputs(forecaster, metrics, future, pictured)
 
 

@@ -46,9 +46,10 @@ def write_seeds(
     write_table(table.reset_index(), run.path / TABLE_FILE)
     run.write_metrics(summary)
     forecasts = [written.forecast for written in every if written.forecast is not None]
+    asked = wanted(every[0].forecaster.fitted)
     if forecasts:
         ensemble = Ensemble([written.forecaster for written in every])
-        asked, panels = wanted(every[0].forecaster.fitted), [job.prepared.panel] * len(every)
+        panels = [job.prepared.panel] * len(every)
         run.write_forecast(ensemble.predict_panels(panels, asked), job.config.outputs.format)
     draw_learning_curve(
         run,
@@ -56,9 +57,9 @@ def write_seeds(
         every[0].metrics["best_step"],
         job.config.train.loss,
     )
-    for name, (windows, _) in every[0].pictured.items():
-        values = [written.pictured[name][1] for written in every]
-        draw_forecasts(run, name, job.config, job.prepared.panel, windows, values)
+    for name, (windows, *_) in every[0].pictured.items():
+        _, values, bounds = zip(*(written.pictured[name] for written in every), strict=True)
+        draw_forecasts(run, name, job.config, job.prepared.panel, windows, values, bounds, asked)
     with decoration("the table of seeds"):
         say(render_seeds(table, baselines))
     return summary, table

@@ -1,4 +1,4 @@
-"""Intervals and quantiles in an evaluation: the columns, and metrics that anybody can recompute from the written table."""
+"""Intervals and quantiles in an evaluation: their columns, and metrics recomputed from the written table."""
 
 import io
 import math

@@ -159,10 +159,9 @@ def test_paths_have_the_marginals_of_the_bounds_and_the_dependence_of_the_errors
     assert paths.columns.tolist() == ["unique_id", "ds", "sample", "lstm"]
     bounds = point.predict(level=[80])
     drawn = paths["lstm"].to_numpy().reshape(2, 4000, 4)  # series, sample, step
-    low, high = np.quantile(drawn, [0.1, 0.9], axis=1)
-    width = (bounds["lstm-hi-80"] - bounds["lstm-lo-80"]).to_numpy()
-    np.testing.assert_allclose(low.reshape(-1), bounds["lstm-lo-80"], atol=0.05 * width.max())
-    np.testing.assert_allclose(high.reshape(-1), bounds["lstm-hi-80"], atol=0.05 * width.max())
+    for name, probability in (("lstm-lo-80", 0.1), ("lstm", 0.5), ("lstm-hi-80", 0.9)):
+        below = (drawn <= bounds[name].to_numpy().reshape(2, 1, 4)).mean(axis=1)
+        np.testing.assert_allclose(below, probability, atol=0.025, err_msg=name)
     errors = point.fitted.errors.signed(Point())[..., 0]
     rank = pd.DataFrame(errors).corr("spearman").to_numpy()
     np.testing.assert_allclose(pd.DataFrame(drawn[0]).corr("spearman").to_numpy(), rank, atol=0.06)
