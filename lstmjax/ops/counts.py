@@ -61,12 +61,25 @@ def negative_binomial_cdf(k: ArrayLike, mean: ArrayLike, dispersion: ArrayLike) 
     With p = 1 / (1 + α m) it is the incomplete beta function I_p(r, k + 1).
     """
     k, mean, dispersion = floats(k, mean, dispersion)
-    count = jnp.maximum(jnp.floor(k), 0.0)
-    large = (count > LARGE) & (dispersion * LARGE < 1)
-    by_fraction = _cdf_by_fraction(jnp.where(large, 1.0, count), mean, jnp.where(large, 1.0, dispersion))
-    safe = jnp.where(large, count, 1e3), jnp.where(large, mean, 1e3), jnp.where(large, dispersion, 0.0)
+    cdf = _cdf(jax.lax.stop_gradient(jnp.maximum(jnp.floor(k), 0.0)), mean, dispersion)
+    return jnp.where(k >= 0, jnp.clip(cdf, 0.0, 1.0), 0.0)
+
+
+@jax.custom_jvp
+def _cdf(k: Array, mean: Array, dispersion: Array) -> Array:
+    large = (k > LARGE) & (dispersion * LARGE < 1)
+    by_fraction = _cdf_by_fraction(jnp.where(large, 1.0, k), mean, jnp.where(large, 1.0, dispersion))
+    safe = jnp.where(large, k, 1e3), jnp.where(large, mean, 1e3), jnp.where(large, dispersion, 0.0)
     by_integral = jax.lax.cond(jnp.any(large), _cdf_by_integral, lambda k, mean, dispersion: k, *safe)
-    return jnp.where(k >= 0, jnp.clip(jnp.where(large, by_integral, by_fraction), 0.0, 1.0), 0.0)
+    return jnp.where(large, by_integral, by_fraction)
+
+
+@_cdf.defjvp
+def _cdf_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    """By the dispersion it is computed forwards, so that the loops keep nothing for a pass back."""
+    k, mean, dispersion = primals
+    cdf, by_dispersion = jax.jvp(lambda at: _cdf.fun(k, mean, at), (dispersion,), (jnp.ones_like(dispersion),))
+    return cdf, by_dispersion * tangents[2] - _density_of_mean(k, mean, dispersion) / mean * tangents[1]
 
 
 def _density_of_mean(k: Float[Array, "*S"], mean: Float[Array, "*S"], dispersion: Float[Array, "*S"]) -> Array:

@@ -8,8 +8,10 @@ v_K + b log((1 - a_K) / (1 - q)), where b = (v_K - v_{K-1}) / log((1 - a_{K-1}) 
 All functions are elementwise: values have the shape (..., K), levels are a tuple.
 """
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -40,6 +42,7 @@ def _segments(values: Float[Array, "*S K"], levels: Levels) -> tuple[np.ndarray,
     return start.astype(values.dtype), share.astype(values.dtype), values[..., :-1], jnp.diff(values, axis=-1)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def interpolated_quantile(values: Float[Array, "*S K"], levels: Levels, q: ArrayLike) -> Array:
     """The value below which a fraction ``q`` lies: it never falls where ``q`` rises.
 
@@ -61,9 +64,10 @@ def interpolated_quantile(values: Float[Array, "*S K"], levels: Levels, q: Array
 
 def _times(scale: Array, log: Array) -> Array:
     """The product; 0 where the scale is, whatever the logarithm."""
-    return jnp.where(scale > 0, scale * log, 0.0)
+    return scale * jnp.where(scale > 0, log, 0.0)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def interpolated_cdf(values: Float[Array, "*S K"], levels: Levels, y: ArrayLike) -> Array:
     """The fraction of at most ``y``, which broadcasts against (...,): the inverse of `interpolated_quantile`."""
     y = jnp.asarray(y, values.dtype)
@@ -74,10 +78,10 @@ def interpolated_cdf(values: Float[Array, "*S K"], levels: Levels, y: ArrayLike)
     beyond = y[..., None] - begin
     part = jnp.where(length > 0, jnp.clip(beyond / _or_one(length), 0.0, 1.0), (beyond >= 0).astype(values.dtype))
     inside = levels[0] + jnp.sum(share * part, axis=-1)
-    below, above = jnp.maximum(values[..., 0] - y, 0.0), jnp.maximum(y - values[..., -1], 0.0)
-    low = levels[0] * _decay(below, tails.low)
-    high = 1 - (1 - levels[-1]) * _decay(above, tails.high)
-    return jnp.where(below > 0, low, jnp.where(above > 0, high, inside))
+    below, above = values[..., 0] - y, y - values[..., -1]
+    low = levels[0] * _decay(jnp.maximum(below, 0.0), tails.low)
+    high = 1 - (1 - levels[-1]) * _decay(jnp.maximum(above, 0.0), tails.high)
+    return jnp.where(below > 0, low, jnp.where(above >= 0, high, inside))
 
 
 def _or_one(length: Array) -> Array:
@@ -89,6 +93,7 @@ def _decay(distance: Array, scale: Array) -> Array:
     return jnp.where(scale > 0, jnp.exp(-distance / _or_one(scale)), 0.0)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def interpolated_log_prob(values: Float[Array, "*S K"], levels: Levels, y: ArrayLike) -> Array:
     """The logarithm of the density at ``y``: constant between two quantiles; of at least two levels."""
     y = jnp.asarray(y, values.dtype)
@@ -105,6 +110,7 @@ def _log_tail(share: float, distance: Array, scale: Array) -> Array:
     return jnp.where(scale > 0, np.log(share) - jnp.log(_or_one(scale)) - distance / _or_one(scale), -jnp.inf)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def interpolated_mean(values: Float[Array, "*S K"], levels: Levels) -> Array:
     """The mean: trapezoids between the quantiles, and a_1 (v_1 - b_1) + (1 - a_K) (v_K + b_K) of the tails."""
     _, share, begin, length = _segments(values, levels)
