@@ -63,7 +63,7 @@ import tyro
 
 from lstmjax import RunConfig, fit_seeds
 from lstmjax.cli import one_line_messages
-from lstmjax.data import Panel, Windows, test_windows
+from lstmjax.data import Panel, Windows
 from lstmjax.data.frames import truth
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
@@ -139,7 +139,7 @@ def score(task: str, setting: str, seed: int, *, test: bool) -> dict[str, Any]:
     row = {"task": task, "setting": setting, "seed": seed, "mae": mae, "mase": mase}
     row["best_step"] = member.fitted.summary["best_step"]
     if test:
-        row["test_mae"], row["test_mase"] = errors(test_windows(prepared.split, h=config.data.h))
+        row["test_mae"], row["test_mase"] = errors(prepared.test)
     return row
 
 

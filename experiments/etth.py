@@ -52,7 +52,7 @@ import tyro
 
 from lstmjax import RunConfig, configure_devices, fit_seeds
 from lstmjax.cli import check_typed, one_line_messages
-from lstmjax.data import Panel, Windows, scale_targets, test_windows
+from lstmjax.data import Panel, Windows, scale_targets
 from lstmjax.data.frames import truth
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.scaling import Scaling
@@ -167,7 +167,7 @@ def run(config: RunConfig, seeds: int) -> dict[str, Any]:
     began = time.monotonic()
     panel, prepared, ensemble = train(config, seeds)
     seconds = time.monotonic() - began
-    windows = test_windows(prepared.split, h=config.data.h)
+    windows = prepared.test
     spread = ensemble.forecast_windows(panel, windows)
     score = Scorer(panel, windows, prepared.scaling, config.data.h)
     scores = [score(member) for member in spread.members]

@@ -49,7 +49,7 @@ import tyro
 
 from lstmjax import RunConfig, configure_devices, fit_seeds
 from lstmjax.cli import check_typed, one_line_messages
-from lstmjax.data import Panel, Windows, test_windows
+from lstmjax.data import Panel, Windows
 from lstmjax.data.frames import truth
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
@@ -155,7 +155,7 @@ def run(config: RunConfig, seeds: int) -> dict[str, Any]:
     with ProgressDisplay() as display:
         prepared = prepare(panel, data, with_test=True)
         members = fit_seeds(config, prepared, range(seeds), callbacks=[display])
-    ensemble, windows = Ensemble(members), test_windows(prepared.split, h=data.h)
+    ensemble, windows = Ensemble(members), prepared.test
     seconds = time.monotonic() - began
     score = Scorer(panel, windows, data.h, prepared.config.season_length or 1, dataset)
     spread = ensemble.forecast_windows(panel, windows)

@@ -8,11 +8,13 @@ the choices an option has; the dict from name to function lives where the functi
 import dataclasses
 import difflib
 import functools
+import itertools
 import json
 import math
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -23,18 +25,29 @@ FORMAT_VERSION = 2
 
 DatasetName = Literal["elecdemand", "etth1", "etth2", "m4_hourly", "m4_weekly", "exchange"]
 LayoutName = Literal["long", "wide"]
-ScalerName = Literal["standard", "minmax", "robust", "none"]
+ScalerName = Literal["auto", "standard", "minmax", "robust", "none"]
 ScalerScope = Literal["series", "global"]
 TransformName = Literal["none", "log", "log1p"]
 CalendarName = Literal["minute", "hour", "weekday", "day", "dayofyear", "week", "month", "quarter"]
 GapsPolicy = Literal["mask", "error"]
 ModelName = Literal["direct", "segment"]
-InstanceNormName = Literal["none", "last", "mean", "median", "revin"]
-InstanceScaleName = Literal["none", "std", "mad", "mean_abs"]
+HeadName = Literal["point", "quantile", "normal", "student_t", "negative_binomial"]
+InstanceNormName = Literal["auto", "none", "last", "mean", "median", "revin"]
+InstanceScaleName = Literal["auto", "none", "std", "mad", "mean_abs"]
 BaselineName = Literal["none", "naive", "seasonal_naive"]
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
 ScheduleName = Literal["constant", "cosine", "exponential", "step", "onecycle", "plateau"]
-LossName = Literal["mse", "mae", "huber"]
+LossName = Literal["auto", "mse", "mae", "huber", "pinball", "nll"]
+CalibrationName = Literal["none", "conformal", "cqr"]
+CalibrationScope = Literal["series", "pooled"]
+PoolName = Literal["quantiles", "linear"]
+TableFormat = Literal["csv", "parquet"]
+
+LOSS_OF_HEAD = {"quantile": "pinball", "normal": "nll", "student_t": "nll", "negative_binomial": "nll"}
+"""The only loss that fits each head but point, which takes any other."""
+
+_COUNTS = ("negative_binomial",)
+"""Heads of counts, whose values are never shifted."""
 
 TIME_FORMATS = ("epoch_s", "epoch_ms", "integer")
 """Values of ``data.time_format`` besides strptime formats."""
@@ -67,7 +80,7 @@ class Rules:
     them is enough. None: it always acts."""
     resume: Resume = "same"
     """Whether a resumed run may change it. same: no. more: it may only grow. inferred: no, but the run fills it in
-    where it is None, so that None is no change. free: yes, since nothing that is trained depends on it."""
+    where it is None or auto, so that these are no change. free: yes, since nothing that is trained depends on it."""
     sweep: str = "shape"
     """How a sweep searches it. traced: as an input of the compiled program, so that a new value compiles nothing.
     shape: trials that differ in it are compiled apart. "no: ...": not at all, and why."""
@@ -179,6 +192,47 @@ def check_names(config: Any, section: str, *options: str) -> None:
                 raise ConfigError(f"{section}.{option} is {value!r}: expected the name of a column, not an empty one")
 
 
+def check_quantiles(levels: Sequence[float], name: str) -> None:
+    """Refuses levels of quantiles that are not ascending between 0 and 1.
+
+    Args:
+        levels: the levels.
+        name: the option's dotted name, for the message.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    for level in levels:
+        if not 0 < level < 1:
+            raise ConfigError(
+                f"{name} is {level:.10g}: expected probabilities above 0 and below 1, such as 0.1 0.5 0.9"
+            )
+    for before, after in itertools.pairwise(levels):
+        if before >= after or f"{before:.10g}" == f"{after:.10g}":
+            raise ConfigError(
+                f"{name} has {after:.10g} after {before:.10g}: expected each probability once, in ascending order"
+            )
+
+
+def check_intervals(levels: Sequence[float], name: str) -> None:
+    """Refuses levels of intervals that are not percents, each once.
+
+    Args:
+        levels: the levels.
+        name: the option's dotted name, for the message.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    for level in levels:
+        if not 0 < level < 100:
+            raise ConfigError(f"{name} is {level:.10g}: expected a number of percent above 0 and below 100")
+    names = [f"{level:.10g}" for level in levels]
+    for text in names:
+        if names.count(text) > 1:
+            raise ConfigError(f"{name} names {text} twice: expected each level once")
+
+
 def _check_bounds(value: float, name: str, rules: Rules) -> None:
     if not math.isfinite(value):
         raise ConfigError(f"{name} is {value}: expected a finite number")
@@ -201,7 +255,12 @@ def _as_type(value: Any, hint: Any, name: str) -> Any:
             return value
         raise ConfigError(f"{name} is {value!r}: expected one of {', '.join(typing.get_args(hint))}")
     if typing.get_origin(hint) is tuple:
-        choices = typing.get_args(typing.get_args(hint)[0])
+        item = typing.get_args(hint)[0]
+        if item is float:
+            if isinstance(value, (list, tuple)):
+                return tuple(_as_type(number, float, name) for number in value)
+            raise ConfigError(f"{name} is {value!r}: expected a list of numbers")
+        choices = typing.get_args(item)
         if choices and isinstance(value, (list, tuple)):
             return tuple(_as_type(item, Literal[choices], name) for item in value)
         if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
@@ -270,8 +329,11 @@ class DataConfig:
     input_size: int = option(96, low=1)
     """Lookback: rows a forecast sees."""
     val_size: int | None = option(None, low=0, resume="inferred", sweep=SAME_DATA)
-    """Rows held out for validation, before the test rows of each series. Default: a tenth of the median series, at
-    least h."""
+    """Rows held out for validation, before the calibration and test rows of each series. Default: a tenth of the median
+    series, at least h."""
+    calibration_size: int = option(0, low=0, sweep=SAME_DATA)
+    """Rows between validation and test that are neither trained on nor used for early stopping: intervals are
+    calibrated on them (outputs.calibration); 0: on the validation rows."""
     test_size: int | None = option(None, low=0, resume="inferred", sweep=SAME_DATA)
     """Rows held out for the test, at the end of each series. Default: a fifth of the median series, at least h;
     `Forecaster.fit` holds none out."""
@@ -279,6 +341,8 @@ class DataConfig:
     """Last timestamp of the training rows, instead of val_size."""
     val_end: str | None = option(None, sweep=SAME_DATA)
     """Last timestamp of the validation rows, instead of test_size."""
+    calibration_end: str | None = option(None, sweep=SAME_DATA)
+    """Last timestamp of the calibration rows, with train_end and val_end, instead of calibration_size."""
     transform: TransformName = option("none")
     """What targets are modelled by; it is undone on the forecast, which is in the table's units. log: the logarithm,
     of positive targets; log1p: the logarithm of 1 + target, for counts and other values with zeros. Both forecast what
@@ -286,17 +350,25 @@ class DataConfig:
     is higher where values are skewed."""
     clip_min: float | None = option(None, sweep=SAME_DATA)
     """The least value of a forecast, in the table's units, e.g. 0 for what cannot be negative; any if not given."""
-    scaler: ScalerName = option("standard")
-    """How targets are scaled, with statistics of the training rows only."""
+    scaler: ScalerName = option("auto", resume="inferred")
+    """How targets are scaled, with statistics of the training rows only. auto: standard; none for model.head
+    negative_binomial."""
     scaler_scope: ScalerScope = option("series", only={"scaler": _without_none(ScalerName)})
     """One set of statistics per series, or one for all."""
     gaps: GapsPolicy = option("mask", sweep=SAME_DATA)
     """A missing timestamp becomes a masked step (with a warning), or an error."""
     step_size: int = option(1, low=1)
     """Stride between training windows, in rows. Evaluation always uses every window."""
+    origins: str = option("every", sweep=SAME_DATA)
+    """Where the forecasts of training, validation, calibration and test begin. every: at every row. A whole number K:
+    at every K-th row, counted back from the first row after the last observation of each series. A time such as 00:00:
+    where the first forecast row is at this time of day, in the time zone of the table."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.origins, int) and not isinstance(self.origins, bool):
+            object.__setattr__(self, "origins", str(self.origins))
         check_fields(self, "data")
+        self._check_origins()
         check_names(self, "data", "time_col", "id_col", "weight_col")
         check_names(self, "data", "target_cols", "futr_exog", "hist_exog", "stat_exog")
         if self.dataset is not None and self.path is not None:
@@ -338,6 +410,37 @@ class DataConfig:
         if (self.train_end is None) != (self.val_end is None):
             missing = "val_end" if self.val_end is None else "train_end"
             raise ConfigError(f"data.{missing} is missing: data.train_end and data.val_end are given together")
+        if self.calibration_end is not None and self.train_end is None:
+            raise ConfigError(
+                "data.calibration_end is given without data.train_end and data.val_end: give all three, or "
+                "data.calibration_size"
+            )
+        if self.calibration_size and self.train_end is not None:
+            raise ConfigError(
+                f"data.calibration_size is {self.calibration_size}, but data.train_end and data.val_end say where the "
+                "parts end: give data.calibration_end"
+            )
+
+    def _check_origins(self) -> None:
+        """Brings ``origins`` to one form, so that equal ones are equal: every, a whole number, HH:MM."""
+        text, form = self.origins.strip(), None
+        number = re.fullmatch(r"0*([1-9][0-9]{0,8})", text)
+        time = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
+        if text == "every" or number:
+            form = number[1] if number else text
+        elif time:
+            form = f"{int(time[1]):02d}:{time[2]}"
+        if form is None:
+            raise ConfigError(
+                f"data.origins is {self.origins!r}: expected every, a whole number of rows such as 24, or a time of "
+                "day such as 00:00"
+            )
+        object.__setattr__(self, "origins", form)
+        if form != "every" and self.step_size > 1:
+            raise ConfigError(
+                f"data.origins is {form!r} and data.step_size is {self.step_size}: both say which windows are trained "
+                "on, give one of the two"
+            )
 
     @property
     def separator(self) -> str:
@@ -353,6 +456,15 @@ class ModelConfig:
     """Which network."""
     hidden_size: int | None = option(None, low=1, resume="inferred", format_1=128)
     """Hidden features of the LSTM. Default: 128; 32 where there are fewer than 1,000 windows to train on."""
+    head: HeadName = option("point", format_1="point")
+    """What is forecast of each value. point: one number. quantile: the levels of model.quantiles. normal, student_t,
+    negative_binomial (counts): a distribution. All but point give intervals, and the median as the forecast."""
+    quantiles: tuple[float, ...] = option(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        only={"head": ("quantile",)},
+        sweep="no: trials are compared on the same levels",
+    )
+    """quantile: the levels that are learned; others are interpolated."""
     num_layers: int = option(1, low=1)
     """Stacked LSTM layers."""
     dropout: float = option(0.0, low=0.0, high=1.0, sweep="traced")
@@ -373,16 +485,26 @@ class ModelConfig:
     """A baseline the network learns the difference to."""
     residual_season: int | None = option(None, low=1, only={"residual": ("seasonal_naive",)})
     """Rows in a season of the baseline seasonal_naive; `data.season_length` if not given."""
-    instance_norm: InstanceNormName = option("last", format_1="none")
+    instance_norm: InstanceNormName = option("auto", resume="inferred", format_1="none")
     """What is subtracted from each window's targets and added to its forecast: the last observed value, the mean, the
-    median; revin: the mean, with the deviation divided out and a learned scale and shift for each channel."""
+    median; revin: the mean, with the deviation divided out and a learned scale and shift for each channel. auto: last;
+    none for head negative_binomial."""
     instance_scale: InstanceScaleName = option(
-        "std", only={"instance_norm": ("none", "last", "mean", "median")}, format_1="none"
+        "auto",
+        only={"instance_norm": ("auto", "none", "last", "mean", "median")},
+        resume="inferred",
+        format_1="none",
     )
     """What each window's targets are divided by and its forecast multiplied with: the standard deviation, the mean
-    absolute deviation (both from the mean), the mean absolute value."""
+    absolute deviation (both from the mean), the mean absolute value. auto: std; mean_abs for head
+    negative_binomial."""
     instance_rows: int | None = option(
-        None, low=1, only={"instance_norm": ("last", "mean", "median"), "instance_scale": ("std", "mad", "mean_abs")}
+        None,
+        low=1,
+        only={
+            "instance_norm": ("auto", "last", "mean", "median"),
+            "instance_scale": ("auto", "std", "mad", "mean_abs"),
+        },
     )
     """Last rows of the lookback from which these statistics come; all if not given."""
     series_embedding: int = option(0, low=0)
@@ -393,6 +515,20 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_fields(self, "model")
         check_names(self, "model", "alias")
+        check_quantiles(self.quantiles, "model.quantiles")
+        if not self.quantiles:
+            raise ConfigError("model.quantiles is empty: give at least one level, such as 0.1 0.5 0.9")
+
+    @property
+    def chosen(self) -> Self:
+        """The options with each auto replaced by what it means with this head."""
+        counts = self.head in _COUNTS
+        norm, scale = self.instance_norm, self.instance_scale
+        if norm == "auto":
+            norm = "none" if counts else "last"
+        if scale == "auto":
+            scale = "mean_abs" if counts else "std"
+        return dataclasses.replace(self, instance_norm=norm, instance_scale=scale)
 
 
 @dataclass(frozen=True)
@@ -467,8 +603,10 @@ class TrainConfig:
     )
     """Seconds after which training ends in good order: the weights of the best check are evaluated and forecast. A
     resumed run has as many again."""
-    loss: LossName = option("mae", format_1="mse")
-    """What training minimises and validation watches, in scaled units."""
+    loss: LossName = option("auto", resume="inferred", format_1="mse")
+    """What training minimises and validation watches, in scaled units. auto: what fits the head: mae for point; pinball
+    (the mean over the levels) for quantile; nll, the negative log-likelihood, for distributions. mse and huber are for
+    point too."""
     huber_delta: float = option(1.0, above=0.0, only={"loss": ("huber",)}, sweep="traced")
     """huber: where the loss turns from quadratic to linear."""
     seed: int = option(0, low=0, high=2**64 - 1, sweep="traced")
@@ -493,13 +631,35 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class OutputsConfig:
-    """What a run leaves besides its numbers. No option of it changes what is trained."""
+    """What a run leaves besides its numbers, intervals above all. No option of it changes what is trained."""
 
+    level: tuple[float, ...] = option((), resume="free", sweep="no: it changes no trial")
+    """Intervals, in percent: 80 95 adds the columns lstm-lo-95, lstm-lo-80, lstm-hi-80 and lstm-hi-95."""
+    quantiles: tuple[float, ...] = option((), resume="free", sweep="no: it changes no trial")
+    """Quantiles: 0.1 0.9 adds the columns lstm_ql0.1 and lstm_ql0.9."""
+    calibration: CalibrationName = option("none", resume="free", sweep="no: it changes no trial")
+    """How held-out errors set the intervals. none: they are the head's own. conformal: the forecast plus and minus a
+    quantile of the errors of each horizon step, in units of the head's own spread where it has one. cqr: the head's
+    own quantiles, moved apart or together (Romano et al. 2019). The errors are those of data.calibration_size rows,
+    or, slightly optimistic, of the validation rows."""
+    calibration_scope: CalibrationScope = option(
+        "pooled", only={"calibration": ("conformal", "cqr")}, resume="free", sweep="no: it changes no trial"
+    )
+    """pooled: the scaled errors of all series together. series: those of each series alone; one that has none gets the
+    pooled ones."""
+    pool: PoolName = option("quantiles", resume="free", sweep="no: it changes no trial")
+    """Of several seeds. quantiles: the mean of their quantiles. linear: the quantiles of the mixture of their
+    distributions, which is wider where they disagree."""
+    format: TableFormat = option("csv", resume="free", sweep="no: it changes no trial")
+    """Of the tables of forecasts: test_forecasts.csv.gz and forecast.csv, or test_forecasts.parquet and
+    forecast.parquet."""
     plot_windows: int = option(3, low=1, resume="free", sweep="no: it changes no trial")
     """Windows in each picture of forecasts, from the first to the last; every target of each is drawn."""
 
     def __post_init__(self) -> None:
         check_fields(self, "outputs")
+        check_quantiles(self.quantiles, "outputs.quantiles")
+        check_intervals(self.level, "outputs.level")
 
 
 @dataclass(frozen=True)
@@ -530,7 +690,41 @@ class RunConfig:
                 raise ConfigError(
                     f"{name} is {column!r}, which is the name of {taken[column]}: give the column another name"
                 )
+            models = [*typing.get_args(BaselineName)[1:], *([] if name == "model.alias" else [self.model.alias])]
+            if re.fullmatch(rf"({'|'.join(map(re.escape, models))})(-lo-|-hi-|_ql)[0-9.e-]+", column):
+                raise ConfigError(
+                    f"{name} is {column!r}, which is the name of a bound of a forecast: give the column another name"
+                )
             taken[column] = f"{name} too"
+        own, loss = LOSS_OF_HEAD.get(self.model.head), self.train.loss
+        if loss not in ("auto", own) and (own or loss in LOSS_OF_HEAD.values()):
+            raise ConfigError(
+                f"train.loss is {loss!r}, which does not fit model.head {self.model.head!r}: expected auto or "
+                f"{own or 'a loss of point forecasts, such as mae'}"
+            )
+        if self.model.head in _COUNTS:
+            for name, value in (
+                ("data.scaler", self.data.scaler),
+                ("data.transform", self.data.transform),
+                ("model.instance_norm", self.model.instance_norm),
+            ):
+                if value not in ("auto", "none"):
+                    raise ConfigError(
+                        f"{name} is {value!r}, and model.head {self.model.head!r} forecasts counts, which may be "
+                        "divided but not shifted: leave it out, or give none"
+                    )
+
+    @property
+    def chosen(self) -> Self:
+        """The options with each auto of the normalisation replaced by what it means with this head.
+
+        >>> RunConfig().chosen.data.scaler, RunConfig().replace({"model.head": "negative_binomial"}).chosen.data.scaler
+        ('standard', 'none')
+        """
+        data, counts = self.data, self.model.head in _COUNTS
+        if data.scaler == "auto":
+            data = dataclasses.replace(data, scaler="none" if counts else "standard")
+        return dataclasses.replace(self, data=data, model=self.model.chosen)
 
     def replace(self, values: dict[str, Any]) -> Self:
         """A copy with some options changed.
@@ -559,7 +753,7 @@ class RunConfig:
             By dotted name, where the option acts and why it does not act here.
 
         >>> RunConfig().inert()["train.huber_delta"]
-        "it acts only with train.loss huber, and train.loss is 'mae'"
+        "it acts only with train.loss huber, and train.loss is 'auto'"
         """
         found: dict[str, str] = {}
         for section in dataclasses.fields(self):

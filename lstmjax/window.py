@@ -6,10 +6,15 @@ So training, evaluation and sweeps do not depend on the network.
 """
 
 import dataclasses
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 import jax
-from jaxtyping import Array, Bool, Float, Int
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from lstmjax.errors import ConfigError
 
 
 class WindowBatch(NamedTuple):
@@ -90,20 +95,190 @@ def lookback_features(window: WindowBatch) -> Float[Array, "B L I"]:
     length = window.y.shape[1]
     values = (window.y, window.hist_exog, window.futr_exog[:, :length])
     masks = (window.y_mask, window.hist_mask, window.futr_mask[:, :length])
-    return jax.numpy.concatenate([*values, *(mask.astype(window.y.dtype) for mask in masks)], axis=-1)
+    return jnp.concatenate([*values, *(mask.astype(window.y.dtype) for mask in masks)], axis=-1)
+
+
+@runtime_checkable
+class Head(Protocol):
+    """What the parameters of a forecast mean: a distribution of each value, with its loss.
+
+    A head is frozen and hashable, since it is a static field of `Forecast`. Those of the package are in
+    `lstmjax.nn.heads`; one of your own is a class with these attributes and methods. Parameters have the shape
+    (..., P), values (...,).
+    """
+
+    @property
+    def size(self) -> int:
+        """P, the number of parameters of one value."""
+
+    @property
+    def loss_name(self) -> str:
+        """What `loss` is called: ``mae``, ``pinball``, ``nll``."""
+
+    @property
+    def lower(self) -> float:
+        """The lowest value that there can be, in scaled units; minus infinity if any."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether values are counts: whole numbers from 0 on, which may be divided but not shifted."""
+
+    def constrain(self, raw: Float[Array, "*S P"]) -> Float[Array, "*S P"]:
+        """Parameters from unbounded numbers. The first number is the location: networks add shortcuts to it."""
+
+    def affine(self, parameters: Float[Array, "*S P"], shift: Array, scale: Array) -> Float[Array, "*S P"]:
+        """The parameters of shift + scale * Y, where Y has these; ``shift`` and ``scale`` broadcast against (...,)."""
+
+    def mean(self, parameters: Float[Array, "*S P"]) -> Float[Array, "*S"]:
+        """The mean."""
+
+    def median(self, parameters: Float[Array, "*S P"]) -> Float[Array, "*S"]:
+        """The median."""
+
+    def point(self, parameters: Float[Array, "*S P"]) -> Float[Array, "*S"]:
+        """The one number that is the forecast where a single one is wanted."""
+
+    def spread(self, parameters: Float[Array, "*S P"]) -> Float[Array, "*S"]:
+        """How uncertain the value is, above 0; calibration measures errors in units of it."""
+
+    def quantile(self, parameters: Float[Array, "*S P"], q: Array | float) -> Array:
+        """The value below which a fraction ``q`` lies; ``q`` broadcasts against (...,)."""
+
+    def cdf(self, parameters: Float[Array, "*S P"], y: Array) -> Array:
+        """The fraction below ``y``, which broadcasts against (...,)."""
+
+    def sample(self, parameters: Float[Array, "*S P"], key: PRNGKeyArray, n: int) -> Array:
+        """Draws ``n`` independent values each, shape (n, ...)."""
+
+    def log_prob(self, parameters: Float[Array, "*S P"], y: Array) -> Array:
+        """The logarithm of the density (of counts: of the probability) at ``y``."""
+
+    def loss(self, parameters: Float[Array, "*S P"], y: Array, hyper: Any = None) -> Array:
+        """What training minimises where ``train.loss`` is auto, one value per element."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """The head of a point forecast: one number per value, and no distribution."""
+
+    size: ClassVar[int] = 1
+    loss_name: ClassVar[str] = "mae"
+    lower: ClassVar[float] = -math.inf
+    counts: ClassVar[bool] = False
+
+    def constrain(self, raw: Float[Array, "*S P"]) -> Float[Array, "*S P"]:
+        """The number itself."""
+        return raw
+
+    def affine(self, parameters: Float[Array, "*S P"], shift: Array, scale: Array) -> Float[Array, "*S P"]:
+        """The number times ``scale`` plus ``shift``."""
+        return parameters * scale[..., None] + shift[..., None]
+
+    def mean(self, parameters: Float[Array, "*S P"]) -> Float[Array, "*S"]:
+        """The number itself."""
+        return parameters[..., 0]
+
+    median = point = mean
+
+    def spread(self, parameters: Float[Array, "*S P"]) -> Float[Array, "*S"]:
+        """1: it says nothing about its errors."""
+        return jnp.ones_like(parameters[..., 0])
+
+    def quantile(self, parameters: Float[Array, "*S P"], q: Array | float) -> Array:
+        """Refused with a `ConfigError`, as are `cdf`, `sample` and `log_prob`."""
+        raise ConfigError(NO_DISTRIBUTION)
+
+    def cdf(self, parameters: Float[Array, "*S P"], y: Array) -> Array:
+        """Refused with a `ConfigError`."""
+        raise ConfigError(NO_DISTRIBUTION)
+
+    def sample(self, parameters: Float[Array, "*S P"], key: PRNGKeyArray, n: int) -> Array:
+        """Refused with a `ConfigError`."""
+        raise ConfigError(NO_DISTRIBUTION)
+
+    def log_prob(self, parameters: Float[Array, "*S P"], y: Array) -> Array:
+        """Refused with a `ConfigError`."""
+        raise ConfigError(NO_DISTRIBUTION)
+
+    def loss(self, parameters: Float[Array, "*S P"], y: Array, hyper: Any = None) -> Array:
+        """The absolute error."""
+        return jnp.abs(parameters[..., 0] - y)
+
+
+NO_DISTRIBUTION = (
+    "a point forecast has no distribution: train with a head that has one (model.head quantile, normal, student_t or "
+    "negative_binomial), or calibrate it (outputs.calibration conformal)"
+)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """A network's forecast of the horizon.
+    """A network's forecast of the horizon, in scaled units.
 
     Attributes:
-        parameters: array of shape (batch, H, C, P), the head's parameters in scaled units. A point forecast has P = 1.
+        parameters: array of shape (batch, H, C, P), what the head makes a distribution of. A point forecast has P = 1.
+        head: what the parameters mean.
+
+    >>> forecast = Forecast(jnp.array([[[[2.0]]]]))
+    >>> forecast.mean().shape, forecast.loss(Target(jnp.array([[[5.0]]]), jnp.array([[[True]]]))).item()
+    ((1, 1, 1), 3.0)
     """
 
     parameters: Float[Array, "B H C P"]
+    head: Head = dataclasses.field(default=Point(), metadata={"static": True})
 
     def mean(self) -> Float[Array, "B H C"]:
-        """The point forecast, shape (batch, H, C), scaled units."""
-        return self.parameters[..., 0]
+        """The mean."""
+        return self.head.mean(self.parameters)
+
+    def median(self) -> Float[Array, "B H C"]:
+        """The median; of a point forecast the forecast itself."""
+        return self.head.median(self.parameters)
+
+    def point(self) -> Float[Array, "B H C"]:
+        """The forecast as one number: of a distribution the median."""
+        return self.head.point(self.parameters)
+
+    def spread(self) -> Float[Array, "B H C"]:
+        """How uncertain each value is, in scaled units; 1 for a point forecast."""
+        return self.head.spread(self.parameters)
+
+    def quantile(self, q: float | Sequence[float] | Array) -> Float[Array, "B H C *K"]:
+        """The values below which a fraction ``q`` lies.
+
+        Args:
+            q: one number between 0 and 1, or several, which become a last axis.
+
+        Raises:
+            ConfigError: a point forecast has no distribution.
+        """
+        levels = jnp.asarray(q, self.parameters.dtype)
+        if levels.ndim == 0:
+            return self.head.quantile(self.parameters, levels)
+        return self.head.quantile(self.parameters[..., None, :], levels)  # (B, H, C, K)
+
+    def cdf(self, y: Float[Array, "B H C"]) -> Float[Array, "B H C"]:
+        """The fraction below ``y``; errors as in `quantile`."""
+        return self.head.cdf(self.parameters, y)
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Float[Array, "n B H C"]:
+        """Draws ``n`` values of each, independent along the horizon; errors as in `quantile`."""
+        return self.head.sample(self.parameters, key, n)
+
+    def log_prob(self, y: Float[Array, "B H C"]) -> Float[Array, "B H C"]:
+        """The logarithm of the density at ``y``; errors as in `quantile`."""
+        return self.head.log_prob(self.parameters, y)
+
+    def loss(self, target: Target, hyper: Any = None) -> Float[Array, "B H C"]:
+        """What training minimises, one value per element; missing targets are not masked yet.
+
+        Args:
+            target: the truth.
+            hyper: hyperparameters that a head's loss may depend on; those of the package need none.
+        """
+        return self.head.loss(self.parameters, target.y, hyper)
+
+    def affine(self, shift: Float[Array, "B #H C"], scale: Float[Array, "B #H C"]) -> Self:
+        """The forecast of shift + scale * value: how a network takes a forecast out of a window's own units."""
+        return dataclasses.replace(self, parameters=self.head.affine(self.parameters, shift, scale))

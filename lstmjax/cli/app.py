@@ -20,7 +20,7 @@ import tyro
 
 from lstmjax.cli.commands import Check, Evaluate, Export, NewData, Predict, Sweep, Train
 from lstmjax.cli.parse import parse
-from lstmjax.config import RunConfig, controllers
+from lstmjax.config import OutputsConfig, RunConfig, controllers
 from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError, one_line
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
@@ -91,13 +91,18 @@ def check_typed(arguments: Sequence[str], *, inert: Mapping[str, str], fixed: Ma
     Raises:
         ConfigError: an option in ``fixed`` was given.
     """
-    typed = {argument.split("=")[0].removeprefix("--").replace("-", "_") for argument in arguments}
+    typed = _typed(arguments)
     for name, instead in fixed.items():
         if name in typed:
             raise ConfigError(f"{name} is set by this script: {instead}")
     for name, why in inert.items():
         if name in typed or name.replace(".", ".no_") in typed:
             warnings.warn(f"{name} has no effect: {why}", ConfigWarning, stacklevel=2)
+
+
+def _typed(arguments: Sequence[str]) -> set[str]:
+    """The names of the options on a command line, dotted, as in a config."""
+    return {argument.split("=")[0].removeprefix("--").replace("-", "_") for argument in arguments}
 
 
 def train(command: Train) -> None:
@@ -158,22 +163,23 @@ def _until_a_signal(farewell: Callable[[], str]) -> Iterator[Signals]:
             signals.leave(str(stopped))
 
 
-def _forecaster(run: Path) -> Any:
-    """The trained forecaster in a run directory."""
+def _forecaster(run: Path, outputs: OutputsConfig | None = None) -> Any:
+    """The trained forecaster in a run directory, with other options for its intervals where some are given."""
     from lstmjax import parallel
     from lstmjax.forecaster import Forecaster
 
     parallel.configure_devices()
-    return Forecaster.load(run)
+    forecaster = Forecaster.load(run)
+    return forecaster if outputs is None else forecaster.with_outputs(outputs)
 
 
 def evaluate(command: Evaluate) -> None:
     """``lstmjax evaluate``."""
-    from lstmjax.runs.csv_file import write_table
     from lstmjax.runs.description import as_json
     from lstmjax.runs.outputs import metrics_table
+    from lstmjax.runs.table_file import write_table
 
-    forecaster = _forecaster(command.run)
+    forecaster = _forecaster(command.run, command.outputs)
     evaluation = forecaster.evaluate_panel(_panel(forecaster, command.data))
     if command.out is not None:
         write_table(evaluation.table, command.out)
@@ -187,16 +193,18 @@ def predict(command: Predict) -> None:
     """``lstmjax predict``."""
     from lstmjax.data.future import with_future
     from lstmjax.data.table import read_table
-    from lstmjax.runs.csv_file import csv_options, write_table
+    from lstmjax.runs.table_file import csv_options, write_table
 
-    forecaster = _forecaster(command.run)
+    forecaster = _forecaster(command.run, command.outputs)
     panel, path = forecaster.fitted.tail, command.data.futr_path
     if command.data.path is not None:
         panel = _panel(forecaster, command.data)
     elif path is not None:
         own = dataclasses.replace(forecaster.fitted.config.data, futr_path=str(path))  # named in messages
         panel = with_future(panel, read_table(path, own), own)
-    forecast = forecaster.predict_panel(panel)  # of pandas, whatever the forecaster was trained on
+    # Of pandas, whatever the forecaster was trained on.
+    samples = command.num_samples
+    forecast = forecaster.predict_panel(panel) if samples is None else forecaster.paths_panel(panel, samples)
     if command.out is None:
         _stdout(encoding="utf-8")  # as CSV files are, on any terminal
         print(forecast.to_csv(**csv_options(forecast)), end="")
@@ -247,7 +255,8 @@ def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export 
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Check, tyro.conf.subcommand("check", default=Check(data=options.data))]
     )
-    return parse(commands, arguments)
+    command = parse(commands, arguments)
+    return _with_outputs_of_run(command, arguments) if isinstance(command, (Evaluate, Predict)) else command
 
 
 def _defaults(arguments: list[str]) -> RunConfig:
@@ -261,6 +270,17 @@ def _defaults(arguments: list[str]) -> RunConfig:
         given = {flag for flag in ("path", "dataset") if _values(arguments, f"--data.{flag}")}
         return config.replace({"data.path": None, "data.dataset": None, "data.futr_path": None}) if given else config
     return RunConfig()
+
+
+def _with_outputs_of_run(command: Evaluate | Predict, arguments: Sequence[str]) -> Evaluate | Predict:
+    """The options for intervals are those of the run that is evaluated or forecasts, where no flag gives them."""
+    path = command.run / "config.json"
+    if not path.exists():
+        return command
+    typed = _typed(arguments)
+    names = [field.name for field in dataclasses.fields(OutputsConfig) if f"outputs.{field.name}" in typed]
+    given: dict[str, Any] = {name: getattr(command.outputs, name) for name in names}
+    return dataclasses.replace(command, outputs=dataclasses.replace(_config(path).outputs, **given))
 
 
 def _values(arguments: list[str], flag: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from lstmjax.config import DataConfig, RunConfig
+from lstmjax.config import DataConfig, OutputsConfig, RunConfig
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.config import SweepConfig
 
@@ -89,8 +89,10 @@ class Evaluate:
     run: tyro.conf.Positional[Path]
     """The run directory."""
     data: NewData = dataclasses.field(default_factory=NewData)
+    outputs: OutputsConfig = dataclasses.field(default_factory=OutputsConfig)
+    """Intervals and their calibration. Default: those of the run."""
     out: Path | None = None
-    """Also write every forecast to this CSV file."""
+    """Also write every forecast to this CSV or Parquet file."""
     json: bool = False
     """Print the metrics as JSON."""
 
@@ -102,8 +104,12 @@ class Predict:
     run: tyro.conf.Positional[Path]
     """The run directory."""
     data: NewData = dataclasses.field(default_factory=NewData)
+    outputs: OutputsConfig = dataclasses.field(default_factory=OutputsConfig)
+    """Intervals and their calibration. Default: those of the run."""
+    num_samples: int | None = None
+    """Instead of one forecast, so many paths over the horizon, numbered in the column sample."""
     out: Path | None = None
-    """The CSV file to write. Default: standard output."""
+    """The CSV or Parquet file to write. Default: standard output."""
 
 
 @dataclasses.dataclass(frozen=True)

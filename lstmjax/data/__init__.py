@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from lstmjax.data.datasets import load, settings
     from lstmjax.data.frequency import season_length
     from lstmjax.data.future import require_future, with_future
-    from lstmjax.data.origins import forecast_windows, test_windows, train_windows, validation_windows
+    from lstmjax.data.origins import (
+        calibration_windows,
+        forecast_windows,
+        test_windows,
+        train_windows,
+        validation_windows,
+    )
     from lstmjax.data.panel import Panel, Schema, check_compatible
     from lstmjax.data.scaling import Scaling, align, fit_scaling, scale
     from lstmjax.data.split import Split, split_panel
@@ -33,7 +39,7 @@ _HOMES = {
     "units": ("scale_targets", "unscale"),
     "split": ("Split", "split_panel"),
     "summary": ("summarize",),
-    "origins": ("forecast_windows", "test_windows", "train_windows", "validation_windows"),
+    "origins": ("calibration_windows", "forecast_windows", "test_windows", "train_windows", "validation_windows"),
     "windows": ("PanelArrays", "Windows", "gather"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

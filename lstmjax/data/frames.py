@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from lstmjax.data.panel import Panel
 from lstmjax.data.windows import Windows
 
 
 def forecast_frame(
-    panel: Panel, windows: Windows, columns: Mapping[str, Float[np.ndarray, "W H C"]], *, cutoff: bool
+    panel: Panel, windows: Windows, columns: Mapping[str, Num[np.ndarray, "W H C"]], *, cutoff: bool
 ) -> pd.DataFrame:
     """Makes a table with one row per window, target and horizon step.
 

@@ -1,22 +1,26 @@
-"""Which windows there are: the (series, row) pairs to train on, to validate, to test and to forecast."""
+"""Which windows there are: the (series, row) pairs to train on, validate, calibrate on, test and forecast."""
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 
+from lstmjax.data.grid import Grid
 from lstmjax.data.panel import Panel
 from lstmjax.data.split import Split
 from lstmjax.data.windows import Windows
 
 
-def train_windows(panel: Panel, split: Split, *, input_size: int, h: int, step_size: int = 1) -> Windows:
+def train_windows(
+    panel: Panel, split: Split, grid: Grid | None = None, *, input_size: int, h: int, step_size: int = 1
+) -> Windows:
     """Lists the training windows: all their targets lie in training rows, and at least one is observed.
 
     The lookback lies in the series, except where that leaves no window at all: a series shorter than
-    ``input_size + h`` has windows whose lookback begins before the series, padded and masked.
+    ``input_size + h`` has a window whose lookback begins before the series, padded and masked.
 
     Args:
         panel: the data.
         split: which rows are for training.
+        grid: where they may begin. Default: anywhere.
         input_size: lookback L, in rows.
         h: horizon H, in rows.
         step_size: stride between windows, in rows.
@@ -24,11 +28,24 @@ def train_windows(panel: Panel, split: Split, *, input_size: int, h: int, step_s
     Returns:
         The windows, by series, then time.
     """
-    rows = split.train_end
-    first = np.minimum(input_size, np.maximum(1, rows - h))
-    windows = _enumerate(first, rows - h, step_size)
+    last = split.train_end - h
+    first = np.minimum(input_size, np.maximum(1, last))
+    windows = _enumerate(first, last, step_size)
+    if grid is not None:
+        windows = _with_padded(grid.keep(windows), grid, last)
     seen = _with_target_in(~np.isnan(panel.y).all(axis=1), panel, windows, h)
     return Windows(windows.series[seen], windows.origin[seen])
+
+
+def _with_padded(windows: Windows, grid: Grid, last: Int64[np.ndarray, " N"]) -> Windows:
+    """Adds the last window on the grid of each series that has none whose lookback lies in it."""
+    without = np.ones(len(last), bool)
+    without[windows.series] = False
+    others = grid.keep(_enumerate(np.ones_like(last), np.where(without, last, 0), 1))
+    ends = np.flatnonzero(np.diff(others.series, append=-1))
+    both = [np.concatenate([column, more[ends]]) for column, more in zip(windows, others, strict=True)]
+    order = np.argsort(both[0], kind="stable")
+    return Windows(both[0][order], both[1][order])
 
 
 def counting(panel: Panel, windows: Windows, *, h: int) -> Bool[np.ndarray, " W"]:
@@ -57,9 +74,14 @@ def validation_windows(split: Split, *, h: int) -> Windows:
     return _enumerate(split.train_end, split.val_end - h, 1)
 
 
+def calibration_windows(split: Split, *, h: int) -> Windows:
+    """Lists every window whose targets all lie in calibration rows; the lookback may reach into earlier rows."""
+    return _enumerate(split.val_end, split.calibration_end - h, 1)
+
+
 def test_windows(split: Split, *, h: int) -> Windows:
     """Lists every window whose targets all lie in test rows; the lookback may reach into earlier rows."""
-    return _enumerate(split.val_end, split.test_end - h, 1)
+    return _enumerate(split.calibration_end, split.test_end - h, 1)
 
 
 test_windows.__test__ = False  # type: ignore[attr-defined]  # for pytest: it is not a test

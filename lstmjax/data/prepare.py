@@ -10,13 +10,14 @@ from lstmjax.config import DataConfig
 from lstmjax.data.calendar import time_feature_names
 from lstmjax.data.categories import Categories
 from lstmjax.data.frequency import season_length
-from lstmjax.data.origins import counting, train_windows, validation_windows
+from lstmjax.data.grid import Grid
+from lstmjax.data.origins import calibration_windows, counting, test_windows, train_windows, validation_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.scaling import Scaling, fit_scaling, scale
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.table import DataWarning, first_few
 from lstmjax.data.windows import PanelArrays, Windows
-from lstmjax.errors import DataError
+from lstmjax.errors import ConfigError, DataError
 from lstmjax.window import WindowSpec
 
 
@@ -32,6 +33,8 @@ class Prepared(NamedTuple):
     """The panel in scaled units."""
     train: Windows
     validation: Windows
+    calibration: Windows
+    test: Windows
     spec: WindowSpec
 
 
@@ -49,16 +52,19 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool, categories: Ca
         The data, scaled by statistics of the training rows only.
 
     Raises:
-        ConfigError: a split smaller than a window.
+        ConfigError: a part smaller than a window, or without one on the grid of ``data.origins``.
         DataError: no series has a whole training window, or no training target has a weight above 0.
 
     Warns:
         DataWarning: some series have no training window; they are named. Or there are validation rows, but none with a
             target that counts: nothing is validated.
     """
-    split, val_size, test_size = split_panel(panel, config, with_test=with_test)
-    train = train_windows(panel, split, input_size=config.input_size, h=config.h, step_size=config.step_size)
-    _check_training_windows(train, panel, config, val_size, test_size)
+    grid = Grid.of(panel, config)
+    grid.check()
+    split, val_size, test_size = split_panel(panel, config, with_test=with_test, period=grid.period)
+    train = train_windows(panel, split, grid, input_size=config.input_size, h=config.h, step_size=config.step_size)
+    _check_training_windows(train, panel, config, split)
+    held = _held_out(split, config, grid)
     if not counting(panel, train, h=config.h).any():
         raise DataError(
             f"column {config.weight_col!r} (data.weight_col) is 0 in every row that is a training target: there is "
@@ -69,7 +75,7 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool, categories: Ca
     scaling = dataclasses.replace(scaling, series=trained)
     freq = panel.schema.freq
     inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
-    inferred |= {"time_format": config.time_format or panel.form.time_format}
+    inferred |= {"time_format": config.time_format or panel.form.time_format, "scaler": scaling.scaler}
     if config.train_end is None:
         inferred |= {"val_size": val_size, "test_size": test_size}
     resolved = dataclasses.replace(config, **inferred)
@@ -80,48 +86,67 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool, categories: Ca
         scaling=scaling,
         arrays=scale(panel, scaling),
         train=train,
-        validation=_validation(panel, split, config.h),
+        validation=_counted(held["validation"], panel, config.h),
+        calibration=held["calibration"],
+        test=held["test"],
         spec=window_spec(panel, resolved, scaling),
     )
 
 
-def _check_training_windows(train: Windows, panel: Panel, config: DataConfig, val_size: int, test_size: int) -> None:
+def _held_out(split: Split, config: DataConfig, grid: Grid) -> dict[str, Windows]:
+    """The windows of each part that is held out; refuses a part that has rows and no window on the grid."""
+    listed = {"validation": validation_windows, "calibration": calibration_windows, "test": test_windows}
+    found = {}
+    for part, windows in listed.items():
+        found[part] = grid.keep(windows(split, h=config.h))
+        if config.origins != "every" and split.sizes[part] and not len(found[part].series):
+            raise ConfigError(
+                f"data.origins is {config.origins!r}, and no window begins there in the {split.sizes[part]} {part} "
+                f"rows: {config.h + grid.period - 1} rows always hold one; give more, or other origins"
+            )
+    return found
+
+
+def _check_training_windows(train: Windows, panel: Panel, config: DataConfig, split: Split) -> None:
     """Warns of series without a training window; raises a `DataError` where no series has one."""
     short = np.setdiff1d(np.arange(len(panel.ids)), train.series)
+    takes = {name: size for name, size in split.sizes.items() if size or name != "calibration"}
     if len(short) == len(panel.ids):
+        between = f", calibration {takes['calibration']}" if "calibration" in takes else ""
+        begins = "" if config.origins == "every" else f", beginning at data.origins {config.origins}"
         raise DataError(
             f"no series has a whole training window: the longest has {panel.observed.max()} rows, of which validation "
-            f"takes {val_size} and the test {test_size}, and a window needs {config.h + 1} (data.h + 1), with a target "
-            f"observed, in a long series after its first {config.input_size} (data.input_size): give more rows, or a "
-            "smaller data.val_size, data.test_size, data.input_size or data.h"
+            f"takes {takes['validation']}{between} and the test {takes['test']}, and a window needs {config.h + 1} "
+            f"(data.h + 1), with a target observed{begins}, in a long series after its first {config.input_size} "
+            "(data.input_size): give more rows, or a smaller data.val_size, data.test_size, data.input_size or data.h"
         )
     if len(short):
         warnings.warn(
             f"{len(short)} of {len(panel.ids)} series have no whole training window "
-            f"{_way_out(panel, short, config, val_size, test_size)}and are forecast only, not trained on: "
+            f"{_way_out(panel, short, config, takes)}and are forecast only, not trained on: "
             f"{first_few(map(repr, panel.ids[short].tolist()))}",
             DataWarning,
             stacklevel=3,
         )
 
 
-def _way_out(panel: Panel, short: np.ndarray, config: DataConfig, val_size: int, test_size: int) -> str:
+def _way_out(panel: Panel, short: np.ndarray, config: DataConfig, takes: dict[str, int]) -> str:
     """Says what makes the longest of the short series trainable, e.g. one that opened recently."""
     longest, window = int(panel.observed[short].max()), config.h + 1
     if config.train_end is not None:
         return f"(it takes {window} rows, data.h + 1, up to data.train_end: name a later time) "
-    if longest >= window + val_size + test_size:
-        return ""  # it is long enough, but its targets are empty
-    needed = f"(it takes {window + val_size + test_size} rows: data.h + 1, data.val_size and data.test_size"
+    if longest >= window + sum(takes.values()):
+        return ""  # it is long enough, but its targets are empty, or none is on the grid
+    options = ["data.h + 1", *("data.val_size" if name == "validation" else f"data.{name}_size" for name in takes)]
+    needed = f"(it takes {window + sum(takes.values())} rows: {', '.join(options[:-1])} and {options[-1]}"
     if longest >= window:
         name = panel.ids[short][panel.observed[short].argmax()]
         return f"{needed}; with at most {longest - window} rows held out, {name!r} is trained on) "
     return f"{needed}; give more rows, or a data.h of less than {longest}) " if longest > 1 else f"{needed}) "
 
 
-def _validation(panel: Panel, split: Split, h: int) -> Windows:
-    """Returns every validation window; none where no target counts, since a loss of 0 would always be the best."""
-    windows = validation_windows(split, h=h)
+def _counted(windows: Windows, panel: Panel, h: int) -> Windows:
+    """The validation windows; none where no target counts, since a loss of 0 would always be the best."""
     if not len(windows.series) or counting(panel, windows, h=h).any():
         return windows
     warnings.warn(

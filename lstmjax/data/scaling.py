@@ -123,7 +123,8 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Cate
     train_rows = row < split.train_end[series]
     categories = trained_categories(panel, train_rows) if categories is None else categories
     panel = encoded(panel, categories)
-    statistic = SCALERS[config.scaler]
+    scaler = "standard" if config.scaler == "auto" else config.scaler  # as without a head that needs another
+    statistic = SCALERS[scaler]
     fitted = np.where(split.train_end > 0, split.train_end, panel.observed)
     if config.scaler_scope == "series":
         y_center, y_scale = by_series(panel.y, panel.offsets, fitted, statistic)
@@ -136,7 +137,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Cate
     warn_clipped(original, config.clip_min)
     scaling = Scaling(
         transform=config.transform,
-        scaler=config.scaler,
+        scaler=scaler,
         per_series=config.scaler_scope == "series",
         series=np.arange(len(panel.ids)),
         y_deviation=_deviations(original, fitted),
@@ -145,7 +146,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Cate
         **statistics,
     )
     _check_statistics(scaling, panel)
-    warn_rounded(panel, fitted, *scaling.of_targets(np.arange(len(panel.ids))), config.scaler)
+    warn_rounded(panel, fitted, *scaling.of_targets(np.arange(len(panel.ids))), scaler)
     return scaling
 
 

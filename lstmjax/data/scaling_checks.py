@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from lstmjax.data.panel import Panel
 from lstmjax.data.rounding import constant
 from lstmjax.data.table import DataWarning, first_few
-from lstmjax.errors import DataError
+from lstmjax.errors import ConfigError, DataError
 
 Rows = Int[np.ndarray, " N"]
 """How many of each series' rows count, from its first on."""
@@ -72,6 +72,32 @@ def warn_clipped(panel: Panel, clip_min: float | None) -> None:
     lowest = ((series, target, values.min()) for series, target, values in _columns(panel, panel.lengths))
     found = [(series, target, f"is {value:g} at its lowest") for series, target, value in lowest if value < clip_min]
     _warn(panel, found, f"data.clip_min is {clip_min:g}, which no forecast is below, but observed values are: {{}}")
+
+
+def require_counts(panel: Panel, scaler: str, transform: str) -> None:
+    """Requires targets that are counts, in their own units: for a head of counts.
+
+    Args:
+        panel: the data.
+        scaler: how the targets are scaled.
+        transform: how they are transformed.
+
+    Raises:
+        ConfigError: they are scaled or transformed.
+        DataError: a target is negative or has a fraction; its series, column and time are named.
+    """
+    for name, value in (("data.scaler", scaler), ("data.transform", transform)):
+        if value != "none":
+            raise ConfigError(f"{name} is {value!r}, and the head forecasts counts, as they are: give none")
+    refused = np.argwhere((panel.y < 0) | (panel.y != np.floor(panel.y)) & ~np.isnan(panel.y))
+    if len(refused):
+        row, column = refused[0]
+        series, within = (numbers[row] for numbers in panel.rows)
+        raise DataError(
+            f"series {panel.ids[series]!r}, column {panel.schema.channels[column]!r} is {panel.y[row, column]:g} at "
+            f"{panel.timestamp(series, within)}: the head forecasts counts, whole numbers from 0 on; choose another "
+            "model.head, such as quantile"
+        )
 
 
 def warn_rounded(panel: Panel, rows: Rows, center: Statistic, spread: Statistic, scaler: str) -> None:

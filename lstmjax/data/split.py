@@ -1,5 +1,6 @@
-"""Splits every series into training, validation and test rows, in this order of time."""
+"""Splits every series into training, validation, calibration and test rows, in this order of time."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,24 +15,33 @@ from lstmjax.errors import ConfigError, DataError
 
 
 class Split(NamedTuple):
-    """Row numbers within each series: training up to train_end, validation up to val_end, test up to test_end.
+    """Row numbers within each series: where training, validation, calibration and test rows end, in this order.
 
-    A series without training rows has three zeros: it is neither trained on nor evaluated, only forecast.
+    A series without training rows has four zeros: it is neither trained on nor evaluated, only forecast.
     """
 
     train_end: Int64[np.ndarray, " N"]
     val_end: Int64[np.ndarray, " N"]
+    calibration_end: Int64[np.ndarray, " N"]
     test_end: Int64[np.ndarray, " N"]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The rows held out by name of the part, of the longest series in each."""
+        ends = np.diff(np.stack(self), axis=0).max(axis=1, initial=0).tolist()
+        return dict(zip(("validation", "calibration", "test"), ends, strict=True))
 
-def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[Split, int, int]:
-    """Splits every series in three, by numbers of rows at its end or by timestamps.
+
+def split_panel(panel: Panel, config: DataConfig, *, with_test: bool, period: int = 1) -> tuple[Split, int, int]:
+    """Splits every series in four, by numbers of rows at its end or by timestamps.
 
     Args:
         panel: the data; rows beyond the last observation belong to no part.
-        config: ``val_size`` and ``test_size``, or ``train_end`` and ``val_end``. Sizes not given are a tenth and a
-            fifth of the median series, at least ``h``.
+        config: ``val_size``, ``calibration_size`` and ``test_size``, or ``train_end``, ``val_end`` and
+            ``calibration_end``. Sizes of validation and test that are not given are a tenth and a fifth of the median
+            series, at least as many rows as always hold a window.
         with_test: False leaves the test part empty unless ``config.test_size`` is given.
+        period: rows between the origins of two windows: see `lstmjax.data.grid.Grid`.
 
     Returns:
         The split, and the sizes of the validation and the test part, in rows (the largest of any series).
@@ -40,51 +50,59 @@ def split_panel(panel: Panel, config: DataConfig, *, with_test: bool) -> tuple[S
         ConfigError: a size above 0 but below ``h``, so that it holds no window; a timestamp that cannot be read.
         DataError: the sizes leave no row of any series to train on.
     """
-    split = _by_time(panel, config) if config.train_end is not None else _by_size(panel, config, with_test)
-    sizes = [int(np.max(part)) for part in (split.val_end - split.train_end, split.test_end - split.val_end)]
-    return split, sizes[0], sizes[1]
+    if config.train_end is not None:
+        split = _by_time(panel, config)
+    else:
+        split = _by_size(panel, config, with_test, config.h + period - 1)
+    return split, split.sizes["validation"], split.sizes["test"]
 
 
-def _by_size(panel: Panel, config: DataConfig, with_test: bool) -> Split:
+def _by_size(panel: Panel, config: DataConfig, with_test: bool, least: int) -> Split:
     rows = int(np.median(panel.observed))
-    val_size = max(config.h, rows // 10) if config.val_size is None else config.val_size
-    test_default = max(config.h, rows // 5) if with_test else 0
-    test_size = test_default if config.test_size is None else config.test_size
-    for name, size in (("val_size", val_size), ("test_size", test_size)):
+    test_default = max(least, rows // 5) if with_test else 0
+    sizes = {
+        "val_size": max(least, rows // 10) if config.val_size is None else config.val_size,
+        "calibration_size": config.calibration_size,
+        "test_size": test_default if config.test_size is None else config.test_size,
+    }
+    for name, size in sizes.items():
         if 0 < size < config.h:
             raise ConfigError(f"data.{name} is {size}: expected 0, or at least data.h ({config.h}), a whole window")
     longest = int(panel.observed.max())
-    if val_size + test_size >= longest:
+    if sum(sizes.values()) >= longest:
+        named = [f"data.{name} ({size})" for name, size in sizes.items() if size or name != "calibration_size"]
         raise DataError(
-            f"data.val_size ({val_size}) and data.test_size ({test_size}) leave nothing to train on: "
-            f"the longest series has {longest} rows"
+            f"{', '.join(named[:-1])} and {named[-1]} leave nothing to train on: the longest series has {longest} rows"
         )
-    return _without_untrained(panel.observed - test_size - val_size, panel.observed - test_size, panel.observed)
+    val, calibration, test = sizes.values()
+    end = panel.observed
+    return _without_untrained(end - test - calibration - val, end - test - calibration, end - test, end)
 
 
-def _without_untrained(train_end: np.ndarray, val_end: np.ndarray, test_end: np.ndarray) -> Split:
-    used = train_end > 0
-    return Split(*(np.where(used, end, 0).astype(np.int64) for end in (train_end, val_end, test_end)))
+def _without_untrained(*ends: np.ndarray) -> Split:
+    used = ends[0] > 0
+    return Split(*(np.where(used, end, 0).astype(np.int64) for end in ends))
 
 
 def _by_time(panel: Panel, config: DataConfig) -> Split:
     series, row = panel.rows
     observed = row < panel.observed[series]
     series, times = series[observed], panel.timestamps(series[observed], row[observed])
-    train_end, val_end = (
-        np.bincount(series[times <= _time(config, name, panel)], minlength=len(panel.ids))
-        for name in ("train_end", "val_end")
-    )
-    parts = {"validation": val_end - train_end, "the test": panel.observed - val_end}
-    if (parts["validation"] < 0).any():
-        raise ConfigError(f"data.train_end ({config.train_end}) is after data.val_end ({config.val_end})")
-    for part, sizes in parts.items():
-        if 0 < sizes.max() < config.h:
+    names = [name for name in ("train_end", "val_end", "calibration_end") if getattr(config, name) is not None]
+    ends = [np.bincount(series[times <= _time(config, name, panel)], minlength=len(panel.ids)) for name in names]
+    for (one, before), (other, after) in itertools.pairwise(zip(names, ends, strict=True)):
+        if (before > after).any():
+            raise ConfigError(f"data.{one} ({getattr(config, one)}) is after data.{other} ({getattr(config, other)})")
+    if config.calibration_end is None:
+        ends.append(ends[-1])
+    held = np.diff([*ends, panel.observed], axis=0).max(axis=1).tolist()
+    for part, size in zip(("validation", "calibration", "the test"), held, strict=True):
+        if 0 < size < config.h:
             raise ConfigError(
-                f"data.train_end and data.val_end leave at most {sizes.max()} rows for {part}: expected none, or at "
-                f"least data.h ({config.h}), a whole window"
+                f"{', '.join(f'data.{name}' for name in names[:-1])} and data.{names[-1]} leave at most {size} rows "
+                f"for {part}: expected none, or at least data.h ({config.h}), a whole window"
             )
-    return _without_untrained(train_end, val_end, panel.observed)
+    return _without_untrained(*ends, panel.observed)
 
 
 def _time(config: DataConfig, name: str, panel: Panel) -> Any:

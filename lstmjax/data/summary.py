@@ -11,7 +11,6 @@ from lstmjax.data.build import Built, build, panel_from_table
 from lstmjax.data.calendar import time_feature_names
 from lstmjax.data.empty_cells import empty_cells
 from lstmjax.data.frame_kinds import as_pandas
-from lstmjax.data.origins import test_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.rows import Known, covariates_of
@@ -35,12 +34,14 @@ def header(prepared: Prepared) -> str:
 
 
 def window_counts(prepared: Prepared) -> dict[str, int]:
-    """Counts the windows to train on, to validate and to test."""
-    return {
+    """Counts the windows to train on, to validate, to calibrate on (where there are any) and to test."""
+    counts = {
         "training": len(prepared.train.series),
         "validation": len(prepared.validation.series),
-        "test": len(test_windows(prepared.split, h=prepared.spec.h).series),
+        "calibration": len(prepared.calibration.series),
+        "test": len(prepared.test.series),
     }
+    return {name: count for name, count in counts.items() if count or name != "calibration"}
 
 
 def span(panel: Panel) -> tuple[str, str]:
@@ -66,7 +67,7 @@ def summarize(
     Returns:
         JSON-able: ``table, rows, series, ids, layout, freq, time_zone, time_format, first, last, missing_steps,
         empty_cells, rows_without_target_at_the_end, constant_series, short_series, roles, unused_columns,
-        suspicious_times, duplicated_times, parts, windows, input_size, h, season_length, warnings``.
+        suspicious_times, duplicated_times, parts, windows, input_size, h, season_length, origins, warnings``.
 
     Raises:
         DataError: the table cannot be used; of two rows at one time, both are named.
@@ -105,6 +106,7 @@ def summarize(
         "input_size": resolved.input_size,
         "h": resolved.h,
         "season_length": resolved.season_length,
+        "origins": resolved.origins,
         "warnings": list(dict.fromkeys(said)),
     }
 
@@ -166,11 +168,13 @@ def _roles(frame: pd.DataFrame, panel: Panel, config: DataConfig) -> dict[str, A
 
 
 def _parts(prepared: Prepared) -> dict[str, Any]:
-    """Returns rows and times of what is trained on, validated and tested."""
+    """Returns rows and times of what is trained on, validated, calibrated on (where anything is) and tested."""
     panel, split = prepared.panel, prepared.split
     begin, parts = np.zeros_like(split.train_end), {}
-    for name, end in zip(("training", "validation", "test"), split, strict=True):
+    for name, end in zip(("training", "validation", "calibration", "test"), split, strict=True):
         some = np.flatnonzero(end > begin)
+        if name == "calibration" and not len(some):
+            continue
         part: dict[str, Any] = {"rows": int((end - begin).sum()), "first": None, "last": None}
         if len(some):
             part["first"] = str(panel.timestamps(some, begin[some]).min())
@@ -222,7 +226,8 @@ def as_text(summary: dict[str, Any]) -> str:
         ),
         (
             "window",
-            f"{summary['input_size']} rows looked back on, {summary['h']} forecast; season {summary['season_length']}",
+            f"{summary['input_size']} rows looked back on, {summary['h']} forecast; season {summary['season_length']}"
+            + ("" if summary["origins"] == "every" else f"; the first forecast row: {summary['origins']}"),
         ),
         *(("warning", text) for text in summary["warnings"]),
     ]

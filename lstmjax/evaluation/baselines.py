@@ -3,8 +3,13 @@
 They use all rows before the cut-off, not only a network's lookback: a season may be longer than the lookback.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import ndtri
+
+from lstmjax.evaluation.past import residual_deviations
 
 
 def naive(
@@ -67,6 +72,52 @@ def seasonal_naive(
 
 BASELINES = {"naive": naive, "seasonal_naive": seasonal_naive}
 """Baselines by the names of their columns in a table of forecasts."""
+
+
+def baseline_quantiles(
+    name: str,
+    forecast: Float[np.ndarray, "W H C"],
+    y: Float[np.ndarray, "R C"],
+    offsets: Int[np.ndarray, " bounds"],
+    series: Int[np.ndarray, " W"],
+    origin: Int[np.ndarray, " W"],
+    *,
+    season_length: int,
+    probabilities: Sequence[float],
+) -> Float[np.ndarray, "W H C K"]:
+    """Quantiles of a baseline from its errors before each cut-off: normal around the forecast, as in statsforecast.
+
+    The deviation of the errors one season ahead is `lstmjax.evaluation.past.residual_deviations`; h steps ahead it is
+    sqrt(1 + floor((h - 1) / m)) times as large, as every season adds an error. Where no two rows a season apart were
+    observed, seasonal naive has the quantiles of naive, as it has its forecast.
+
+    Args:
+        name: of the baseline.
+        forecast: its forecasts.
+        y: as in `naive`.
+        offsets: as in `naive`.
+        series: as in `naive`.
+        origin: as in `naive`.
+        season_length: rows in one season.
+        probabilities: of the K quantiles.
+
+    Returns:
+        In the unit of ``y``; NaN where no two rows were observed before the cut-off.
+
+    References:
+        Hyndman, Athanasopoulos: Forecasting, section 5.5, https://otexts.com/fpp3/prediction-intervals.html
+    """
+    steps = np.arange(forecast.shape[1])[:, None]  # (H, 1)
+
+    def deviations(rows: int) -> np.ndarray:
+        deviation = residual_deviations(y, offsets, series, origin, season_length=rows)
+        return deviation[:, None] * np.sqrt(1 + steps // rows)  # (W, H, C)
+
+    deviation = deviations(1)
+    if name != "naive" and season_length > 1:
+        seasonal = deviations(season_length)
+        deviation = np.where(np.isnan(seasonal), deviation, seasonal)
+    return forecast[..., None] + deviation[..., None] * ndtri(np.asarray(probabilities))
 
 
 def _latest_observed(y: np.ndarray, offsets: np.ndarray, season_length: int) -> np.ndarray:

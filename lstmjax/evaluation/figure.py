@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator
@@ -20,19 +22,23 @@ from lstmjax.storage.files import replace_file
 
 INK, GREY, FAINT = "#22303c", "#6b7785", "#e6e9ec"
 ACCENT = "#d1495b"
+OTHERS = ("#7f9bb3", "#c2a14d", "#8fae8b", "#a78bb0")
+"""Colours of baselines, and of others beside the first."""
 _WIDTH = 9.0  # inches
 
 
-def blank_figure(panels: int, *, height: float) -> tuple[Figure, list[Axes]]:
+def blank_figure(panels: int, *, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """Makes a figure of panels one below the other, with room for a title and a legend above them.
 
     Args:
         panels: number of panels.
         height: of each panel, in inches.
+        columns: panels beside each other.
     """
-    figure = Figure(figsize=(_WIDTH, height * panels + 0.9), facecolor="white", layout="constrained")
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(_WIDTH, height * rows + 0.9), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    axes = list(figure.subplots(panels, 1, squeeze=False)[:, 0])
+    axes = list(figure.subplots(rows, columns, squeeze=False).reshape(-1))
     for axis in axes:
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.spines["bottom"].set_color(FAINT)
@@ -54,6 +60,16 @@ def ticks_at(axis: Axes, steps: Sequence[int]) -> None:
     axis.xaxis.set_major_locator(FixedLocator(steps[::-1][::every]))
 
 
+def shades(count: int) -> list[str]:
+    """Tints of the accent colour, from light to dark, for areas that lie on each other.
+
+    Args:
+        count: how many.
+    """
+    light = np.linspace(0.78, 0.48, count)[:, None]
+    return [to_hex(color) for color in np.array(to_rgb(ACCENT)) * (1 - light) + light]
+
+
 def legend(figure: Figure, axes: Sequence[Axes], title: str = "", more: Sequence[Patch] = ()) -> None:
     """Adds the title and, below it, one legend for all panels; labels that several panels share occur once.
 
@@ -65,7 +81,9 @@ def legend(figure: Figure, axes: Sequence[Axes], title: str = "", more: Sequence
     """
     lines = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     entries = lines | {str(patch.get_label()): patch for patch in more}
-    room = max(1, int(_WIDTH * 14 / max(map(len, entries), default=1)))  # as many beside each other as fit
+    room = max(1, min(len(entries), int(_WIDTH * 14 / max(map(len, entries), default=1))))
+    while room > 1 and _row_of_legend(list(entries), room) > _WIDTH * 13:  # as many beside each other as fit
+        room -= 1
     drawn = figure.legend(
         list(entries.values()),
         list(entries),
@@ -73,13 +91,21 @@ def legend(figure: Figure, axes: Sequence[Axes], title: str = "", more: Sequence
         title_fontproperties={"size": 13, "weight": "bold"},
         alignment="left",
         loc="outside upper left",
-        ncols=max(1, min(len(entries), room)),
+        ncols=room,
         frameon=False,
         fontsize=9,
         labelcolor=INK,
         handlelength=1.6,
     )
     drawn.get_title().set_color(INK)
+
+
+def _row_of_legend(labels: Sequence[str], columns: int) -> int:
+    """About how many letters wide a legend is, which is filled column by column; a line takes as much as eight."""
+    rows, longer = divmod(len(labels), columns)
+    sizes = [rows + (column < longer) for column in range(columns)]
+    ends = np.cumsum(sizes)
+    return sum(8 + max(map(len, labels[end - size : end]), default=0) for end, size in zip(ends, sizes, strict=True))
 
 
 def plain(text: object, limit: int = 40) -> str:

@@ -68,16 +68,7 @@ class Metric:
             groups: which values belong together.
         """
         error = np.asarray(self.error(y, forecast), np.float64)
-        if self.seasonal:
-            kept = groups.cell_scale > 0  # not of NaN
-            scaled = _means(error, groups.cell, groups.cell_size)[kept] / groups.cell_scale[kept]
-            of_kept = groups.cell_group[kept]
-            mean = _means(scaled, of_kept, np.bincount(of_kept, minlength=len(groups.size)))
-        else:
-            mean = _means(error, groups.group, groups.size)
-        unanswered = np.zeros(len(groups.size), bool)
-        unanswered[groups.group[np.isnan(forecast)]] = True
-        return np.where(unanswered, np.nan, self.finish(mean))
+        return self.finish(groups.scaled_mean(error) if self.seasonal else groups.mean(error))
 
 
 class Groups(NamedTuple):
@@ -115,6 +106,28 @@ class Groups(NamedTuple):
         cells, cell, cell_size = np.unique(group * len(scale) + column, return_inverse=True, return_counts=True)
         size, columns = np.bincount(group, minlength=total), max(len(scale), 1)
         return cls(group, size, cell, cell_size, cells // columns, scale[cells % columns])
+
+    def mean(self, errors: Float[np.ndarray, " R"]) -> Float[np.ndarray, " G"]:
+        """The mean error of each group; NaN for one that has no value, or an error of NaN."""
+        return _means(errors, self.group, self.size)
+
+    def scaled_mean(self, errors: Float[np.ndarray, " R"]) -> Float[np.ndarray, " G"]:
+        """The mean error of each cell over its scale, averaged over the cells of each group that have one."""
+        kept = self.cell_scale > 0  # not of NaN
+        scaled = _means(errors, self.cell, self.cell_size)[kept] / self.cell_scale[kept]
+        of_kept = self.cell_group[kept]
+        mean = _means(scaled, of_kept, np.bincount(of_kept, minlength=len(self.size)))
+        return np.where(np.isnan(self.mean(errors)), np.nan, mean)
+
+    def by_size(self, y: Float[np.ndarray, " R"], column: Int[np.ndarray, " R"]) -> Self:
+        """The same groups, in which a cell is a column, and its scale the mean absolute value of ``y``.
+
+        Args:
+            y: the values.
+            column: of each, e.g. its target.
+        """
+        plain = self.of(self.group, len(self.size), column, np.ones(int(column.max(initial=0)) + 1))
+        return plain._replace(cell_scale=_means(abs(y), plain.cell, plain.cell_size))
 
 
 def _squared(y: Any, forecast: Any) -> Any:

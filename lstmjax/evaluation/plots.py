@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from lstmjax.evaluation.figure import ACCENT, GREY, INK, blank_figure, legend, plain, ticks_at
+from lstmjax.evaluation.figure import ACCENT, GREY, INK, OTHERS, blank_figure, legend, plain, shades, ticks_at
 from lstmjax.evaluation.figure import save as save
 
 _HORIZON = "#f6f2ea"
-_BASELINES = ("#7f9bb3", "#c2a14d", "#8fae8b", "#a78bb0")
 _TIMES = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]  # labels of ticks at years, months, days, ...
 _FEW = 16  # up to this many steps, points are marked: a line through one point is invisible
 _MOST = 48  # panels in a picture
@@ -38,6 +37,7 @@ class ForecastWindow:
         title: e.g. the name of the series.
         value: name of the target; that of the picture if it is empty.
         members: the forecasts of the members whose mean ``forecast`` is, shape (K, H); None where it is of one.
+        bands: lower and upper end, (H,) each, of intervals by level in percent, the widest first.
     """
 
     history_time: pd.Index
@@ -49,6 +49,7 @@ class ForecastWindow:
     title: str = ""
     value: str = ""
     members: Float[np.ndarray, "K H"] | None = None
+    bands: Mapping[float, tuple[Float[np.ndarray, " H"], Float[np.ndarray, " H"]]] = field(default_factory=dict)
 
 
 def forecasts(
@@ -142,7 +143,7 @@ def learning_curves(
     validated = any(not np.isnan(_losses(checks, "val_loss")[1]).all() for checks in known.values())
     for number, (name, checks) in enumerate(known.items()):
         steps, losses = _losses(checks, "val_loss" if validated else "train_loss")
-        color = (ACCENT, INK, *_BASELINES)[number % 6]
+        color = (ACCENT, INK, *OTHERS)[number % 6]
         style: dict[str, Any] = {"linestyle": ("-", "--", ":")[number // 6 % 3], **_markers(len(steps))}
         axis.plot(steps, losses, color=color, linewidth=1.2, label=plain(name), **style)
     _label_losses(axis, sorted({int(check["step"]) for checks in known.values() for check in checks}), loss)
@@ -160,12 +161,17 @@ def _draw_window(axis: Axes, window: ForecastWindow, model: str) -> None:
         known_time, known = np.concatenate([history_time, time]), np.concatenate([known, window.truth])
     axis.axvspan(history_time[-1], time[-1], color=_HORIZON, linewidth=0, zorder=0)
     axis.plot(known_time, known, color=INK, linewidth=1.3, label="observed", **_markers(len(known)))
-    for (name, values), color in zip(window.baselines.items(), itertools.cycle(_BASELINES), strict=False):
+    for (name, values), color in zip(window.baselines.items(), itertools.cycle(OTHERS), strict=False):
         label = plain(name.replace("_", " "))
         axis.plot(time, values, color=color, linewidth=1.2, label=label, zorder=1.9, **markers)  # below the truth
     for values in () if window.members is None else window.members:
         axis.plot(time, values, color=ACCENT, linewidth=0.7, alpha=0.4, label="each member")
     axis.plot(time, window.forecast, color=ACCENT, linewidth=1.8, label=f"{model} forecast", **markers)
+    for (level, (lower, upper)), color in zip(window.bands.items(), shades(len(window.bands)), strict=True):
+        if len(time) > 1:
+            axis.fill_between(time, lower, upper, color=color, linewidth=0, label=f"{level:g}%", zorder=1.5)
+        else:  # a single step has no area
+            axis.vlines(time, lower, upper, color=color, linewidth=7, label=f"{level:g}%", zorder=1.5)
     axis.margins(x=0.005)
     axis.set_title(plain(window.title, limit=80), loc="left", fontsize=10, color=INK)
     axis.set_title(_years(window), loc="right", fontsize=9, color=GREY)

@@ -16,9 +16,11 @@ from lstmjax.data.scaling import Scaling
 from lstmjax.data.table import DataWarning, first_few
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError
-from lstmjax.evaluation.baselines import BASELINES
+from lstmjax.evaluation.baselines import BASELINES, baseline_quantiles
+from lstmjax.evaluation.intervals import NOTHING, Asked
 from lstmjax.evaluation.metrics import METRICS, OwnMetric, seasonal_scale
-from lstmjax.evaluation.table import metrics_by_group, table_metrics
+from lstmjax.evaluation.probabilistic import frequencies
+from lstmjax.evaluation.table import metric_names, metrics_by_group, table_metrics
 
 MIXED = 10.0
 """Factor between the deviations of two targets above which their units differ."""
@@ -29,7 +31,8 @@ class Evaluation:
     """Forecasts of every window; their metrics are computed when they are asked for.
 
     Attributes:
-        table: the id column, ``target`` if there are several, the time, ``cutoff``, ``y``, the model, the baselines.
+        table: the id column, ``target`` if there are several, the time, ``cutoff``, ``y``, the model, the baselines,
+            each followed by its intervals and quantiles.
         models: the names of the columns of forecasts, the model's first.
         y: (W, H, C) the truth.
         forecasts: (W, H, C) by name.
@@ -38,6 +41,7 @@ class Evaluation:
         first_row: (N,) the first row of each series that is forecast.
         scaling: the statistics.
         season_length: rows in one season.
+        asked: the intervals and quantiles.
     """
 
     table: pd.DataFrame
@@ -49,6 +53,7 @@ class Evaluation:
     first_row: Int64[np.ndarray, " N"]
     scaling: Scaling
     season_length: int
+    asked: Asked = NOTHING
 
     @functools.cached_property
     def metrics(self) -> dict[str, Any]:
@@ -58,19 +63,21 @@ class Evaluation:
         scaled ones are in units of each series' deviation in its training rows, whatever the scaler and the transform.
         Several targets add ``"by_target": {target: {...}}``, the metrics of the model for each; and ``"mixed_units":
         True`` where the median deviation (over series, of the training rows) of one target is more than ten times that
-        of another, so that MSE, RMSE and MAE over all are those of the largest.
+        of another, so that MSE, RMSE and MAE over all are those of the largest. With intervals or quantiles, those of
+        `lstmjax.evaluation.table.metric_names`.
 
         Warns:
             DataWarning: a series has no MASE; it is named.
         """
         model, *others = self.models
-        original = table_metrics(self.table, self.models, self._scales, id_col=self.panel.schema.id_col)
+        id_col = self.panel.schema.id_col
+        original = table_metrics(self.table, self.models, self._scales, id_col=id_col, asked=self.asked)
         scaled = {name: self._scaled(values) for name, values in self.forecasts.items()}
         found: dict[str, Any] = {"test": original[model], "test_scaled": scaled[model]}
         found |= {"baselines": {name: original[name] for name in others}}
         found |= {"baselines_scaled": {name: scaled[name] for name in others}}
         if len(self.panel.schema.channels) > 1:
-            by_target = self.by("target").query("model == @model").set_index("key")[list(METRICS)]
+            by_target = self.by("target").query("model == @model").set_index("key")[metric_names(self.asked)]
             found |= {"by_target": by_target.to_dict("index")} | ({"mixed_units": True} if self._mixed_units else {})
         return found
 
@@ -93,8 +100,17 @@ class Evaluation:
         }
         if what is not None and what not in groups:
             raise ConfigError(f"metrics by {what!r} are not known: expected one of {', '.join(groups)}")
-        asked = None if what is None else groups[what]()
-        return metrics_by_group(self.table, self.models, self._scales, by=asked, id_col=id_col, own=own)
+        given: dict[str, Any] = {"by": groups[what]() if what is not None else None, "id_col": id_col, "own": own}
+        return metrics_by_group(self.table, self.models, self._scales, asked=self.asked, **given)
+
+    def frequencies(self) -> dict[str, Float[np.ndarray, " K"]]:
+        """The fraction of truths at or below each quantile of ``asked.probabilities``, by the name of each model."""
+        found = {}
+        for model in self.models:
+            column = {probability: name for name, probability in self.asked.columns(model).items()}
+            bounds = self.table[[column[probability] for probability in self.asked.probabilities]]
+            found[model] = frequencies(self.table["y"].to_numpy(float), bounds.to_numpy(float))
+        return found
 
     def _scaled(self, forecast: np.ndarray) -> dict[str, float]:
         unit = self.scaling.y_deviation[self.series][:, None]  # (W, 1, C)
@@ -124,6 +140,8 @@ def evaluate(
     first_row: Int64[np.ndarray, " N"],
     scaling: Scaling,
     season_length: int,
+    asked: Asked = NOTHING,
+    quantiles: Float[np.ndarray, "W H C K"] | None = None,
 ) -> Evaluation:
     """Compares the forecasts of a model with the truth, next to the baselines.
 
@@ -135,16 +153,29 @@ def evaluate(
         first_row: (N,) the first row of each series that is forecast: MASE is scaled by the rows before it.
         scaling: the statistics of the scaled metrics.
         season_length: rows in one season, for seasonal naive and MASE.
+        asked: the intervals and quantiles; the baselines have them from their residuals before each cut-off.
+        quantiles: the model's quantiles at ``asked.probabilities``, in the table's units.
+
+    Raises:
+        ValueError: intervals are asked for, and the model's quantiles are missing.
     """
-    h = forecast.shape[1]
-    y = truth(panel, windows, h)
+    if asked and quantiles is None:
+        raise ValueError("quantiles is None: expected the model's quantiles at asked.probabilities")
+    h, y = forecast.shape[1], truth(panel, windows, forecast.shape[1])
     series, origin = np.asarray(windows.series), np.asarray(windows.origin)
-    columns = {model: forecast} | {
-        name: baseline(panel.y, panel.offsets, series, origin, h=h, season_length=season_length)
-        for name, baseline in BASELINES.items()
+    where = (panel.y, panel.offsets, series, origin)
+    forecasts = {model: forecast} | {
+        name: baseline(*where, h=h, season_length=season_length) for name, baseline in BASELINES.items()
     }
-    table = forecast_frame(panel, windows, {"y": y, **columns}, cutoff=True)
-    return Evaluation(table, list(columns), y, columns, series, panel, first_row, scaling, season_length)
+    columns = {"y": y}
+    for name, values in forecasts.items():
+        columns[name] = values
+        if quantiles is not None and asked:
+            given: dict[str, Any] = {"season_length": season_length, "probabilities": asked.probabilities}
+            own = quantiles if name == model else baseline_quantiles(name, values, *where, **given)
+            columns |= asked.values(name, own)
+    table = forecast_frame(panel, windows, columns, cutoff=True)
+    return Evaluation(table, list(forecasts), y, forecasts, series, panel, first_row, scaling, season_length, asked)
 
 
 def seasonal_scales(

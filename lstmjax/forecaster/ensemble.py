@@ -12,9 +12,10 @@ from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
+from lstmjax.evaluation.intervals import NOTHING, Asked
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.forecaster.predict import panel_to_forecast
+from lstmjax.forecaster.predict import panel_to_forecast, wanted
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,18 @@ class Spread:
 class Ensemble:
     """Several trained forecasters as one, e.g. those of `lstmjax.fit_seeds`: their mean is better than most of them.
 
-    Their lookbacks and networks may differ.
+    Their lookbacks and networks may differ. Of their intervals, ``outputs.pool`` of the first member says how they are
+    joined: the mean of the members' quantiles, or the quantiles of the mixture of their distributions.
 
     Args:
         members: trained forecasters of the same columns, frequency and horizon, with the same ``model.alias``.
 
     Raises:
         ConfigError: there are none, or what they forecast differs.
+
+    References:
+        Lichtendahl, Grushka-Cockayne, Winkler, `Is It Better to Average Probabilities or Quantiles?
+        <https://doi.org/10.1287/mnsc.1120.1667>`_, 2013
 
     >>> import lstmjax
     >>> table = pd.DataFrame({"ds": np.arange(60), "y": np.sin(np.arange(60) / 2)})
@@ -64,17 +70,30 @@ class Ensemble:
                     raise ConfigError(f"the members of an ensemble must agree on {name}: {one} and {other}")
         self.members = members
 
-    def predict(self, df: Any = None, futr_df: Any = None) -> Any:
+    def predict(
+        self,
+        df: Any = None,
+        futr_df: Any = None,
+        level: Sequence[float] | None = None,
+        quantiles: Sequence[float] | None = None,
+    ) -> Any:
         """As `Forecaster.predict`: the mean forecast, and one more column, named ``lstm-std``, of the deviation."""
         panels = [panel_to_forecast(member.fitted, df, futr_df) for member in self.members]
-        forecasts = [member.predict_panel(panel) for member, panel in zip(self.members, panels, strict=True)]
-        return in_kind(self.mean(forecasts), panels[0].form.frame)
+        return in_kind(self.predict_panels(panels, self._wanted(level, quantiles)), panels[0].form.frame)
 
-    def evaluate(self, df: Any) -> Any:
+    def predict_panels(self, panels: Sequence[Panel], asked: Asked) -> pd.DataFrame:
+        """`predict` for the panel of each member."""
+        own = self._of_members(asked)
+        tables = [member.predict_panel(panel, *own) for member, panel in zip(self.members, panels, strict=True)]
+        return self.mean(tables, asked)
+
+    def evaluate(self, df: Any, level: Sequence[float] | None = None, quantiles: Sequence[float] | None = None) -> Any:
         """As `Forecaster.evaluate`, of the mean forecast, with its deviation beside it.
 
         Args:
             df: as there.
+            level: as there.
+            quantiles: as there.
 
         Returns:
             The rows that all members forecast: those with a longer lookback skip more rows of a new series.
@@ -82,8 +101,11 @@ class Ensemble:
         Raises:
             DataError: there is no such row.
         """
-        panels = [member.panel(df) for member in self.members]
-        tables = [member.evaluate_panel(panel).table for member, panel in zip(self.members, panels, strict=True)]
+        panels, asked = [member.panel(df) for member in self.members], self._wanted(level, quantiles)
+        own = self._of_members(asked)
+        tables = [
+            member.evaluate_panel(panel, None, *own).table for member, panel in zip(self.members, panels, strict=True)
+        ]
         columns = tables[0].columns.tolist()
         keys = columns[: columns.index("y")]
         common = tables[0][keys]
@@ -91,7 +113,7 @@ class Ensemble:
             common = common.merge(table[keys], on=keys)
         if common.empty:
             raise DataError("there is nothing to evaluate: no window is forecast by all members of the ensemble")
-        return in_kind(self.mean([common.merge(table, on=keys) for table in tables]), panels[0].form.frame)
+        return in_kind(self.mean([common.merge(table, on=keys) for table in tables], asked), panels[0].form.frame)
 
     def forecast_windows(self, panel: Panel, windows: Windows) -> Spread:
         """Forecasts of any windows of a panel, by the selected weights.
@@ -103,17 +125,56 @@ class Ensemble:
         values = np.stack([member.forecast_windows(panel, windows) for member in self.members])
         return Spread(values.mean(axis=0), _deviation(values), values)
 
-    def mean(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    def mean(self, tables: Sequence[pd.DataFrame], asked: Asked = NOTHING) -> pd.DataFrame:
         """Tables of forecasts as one, with the mean and the deviation of their forecasts.
 
         Args:
-            tables: of each member, with equal rows.
+            tables: of each member, with equal rows, and where ``asked`` is not empty the columns of `_of_members`.
+            asked: the intervals.
         """
         alias = self.members[0].fitted.config.model.alias
         values = np.stack([table[alias].to_numpy() for table in tables])
         table = tables[0].assign(**{alias: values.mean(axis=0)})
         table.insert(list(table.columns).index(alias) + 1, f"{alias}-std", _deviation(values))
+        if self._pool == "quantiles":
+            columns = list(asked.columns(alias))
+            bounds = np.mean([one[columns].to_numpy() for one in tables], axis=0)
+            return table.assign(**dict(zip(columns, bounds.T, strict=True)))
+        return self._mixed(table, tables, asked) if asked else table
+
+    def _mixed(self, table: pd.DataFrame, tables: Sequence[pd.DataFrame], asked: Asked) -> pd.DataFrame:
+        """The table with the quantiles of the mixture of the members' distributions, of which each has a grid."""
+        table = table.copy()
+        for model in _models(table, _GRID):
+            grid = list(_GRID.columns(model))
+            points = np.concatenate([one[grid].to_numpy() for one in tables], axis=1)
+            mixed = np.quantile(points, asked.probabilities, axis=1, method="hazen")
+            after = list(table.columns).index(grid[0])
+            table = table.drop(columns=grid)
+            for name, values in reversed(asked.values(model, mixed.T).items()):
+                table.insert(after, name, values)
         return table
+
+    @property
+    def _pool(self) -> str:
+        return self.members[0].fitted.config.outputs.pool
+
+    def _wanted(self, level: Any, quantiles: Any) -> Asked:
+        return wanted(self.members[0].fitted, level, quantiles)
+
+    def _of_members(self, asked: Asked) -> tuple[Sequence[float], Sequence[float]]:
+        """The intervals and quantiles that are asked of each member."""
+        return ((), _GRID.quantiles) if asked and self._pool == "linear" else (asked.level, asked.quantiles)
+
+
+_GRID = Asked(quantiles=tuple(np.round((np.arange(50) + 0.5) / 50, 6).tolist()))
+"""Quantiles that stand for a distribution, each for a fiftieth of it."""
+
+
+def _models(table: pd.DataFrame, asked: Asked) -> list[str]:
+    """The models in a table that have all columns of some quantiles."""
+    names = [name for name in table.columns if isinstance(name, str)]
+    return [name for name in names if set(asked.columns(name)) <= set(names)]
 
 
 def _forecast_begins(fitted: Fitted) -> list[int]:

@@ -8,6 +8,9 @@ for any number of windows, and needs jax and flatbuffers only:
     exported = jax.export.deserialize(bytearray(Path("model.stablehlo").read_bytes()))
     forecasts = exported.call({"y": y, "series": series})     # (windows, h, targets) float32, in the table's units
 
+With intervals or quantiles in the config's ``outputs`` the forecasts have one more axis: the forecast, and then the
+bounds, named by ``forecasts`` in the file beside it.
+
 Its argument is a dict of float32 NumPy arrays in the table's units, NaN where something is missing:
 
     y       (windows, input_size, targets)      the last observed rows; earlier ones that a short series lacks are NaN
@@ -40,9 +43,12 @@ from lstmjax.data.scaling import Scaling
 from lstmjax.data.transform import TRANSFORMS
 from lstmjax.data.units import in_units
 from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.evaluation.calibration import Bounds
 from lstmjax.forecaster.fitted import Fitted, versions
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.forecaster.network import network_for
+from lstmjax.forecaster.intervals import calibration_offsets, require_intervals
+from lstmjax.forecaster.network import head_of, network_for
+from lstmjax.forecaster.predict import wanted
 from lstmjax.storage.files import replace_file
 from lstmjax.training import functional
 from lstmjax.window import WindowBatch, WindowSpec
@@ -74,8 +80,12 @@ def export(forecaster: Forecaster, path: Path | str) -> list[Path]:
     return [_write(path.with_name(path.name + suffix), data) for suffix, data in contents.items()]
 
 
-def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Float[Array, "B H C"]]:
-    """The forecast as a pure JAX function of arrays in the table's units; see this module for what it takes."""
+def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Float[Array, "B H C *K"]]:
+    """The forecast as a pure JAX function of arrays in the table's units; see this module for what it takes.
+
+    Raises:
+        ConfigError: intervals are asked of a point forecast that is not calibrated.
+    """
     fitted, trained = forecaster.fitted, forecaster.fitted.forecasting
     spec, scaling = fitted.spec, trained.scaling
     structure, _ = functional(network_for(forecaster.network, fitted.config, spec))
@@ -83,6 +93,15 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
     weights = jax.tree.map(jnp.asarray, trained.weights)
     centers, scales = jnp.float32(scaling.y_center), jnp.float32(scaling.y_scale)  # (series, C)
     numbers = jnp.asarray(scaling.series, jnp.int32)
+    asked, calibration = wanted(fitted), fitted.config.outputs.calibration
+    head = head_of(forecaster.network, fitted.config, spec)
+    require_intervals(head, fitted.config.outputs)
+    offsets = None
+    if asked and calibration != "none":  # one row per series that was trained on, and the last one for others
+        own = calibration_offsets(fitted, head, asked.probabilities, trained, pooled=True)
+        offsets = jnp.asarray(own)
+    place_of = {level: 1 + place for place, level in enumerate(asked.probabilities)}
+    order = jnp.array([0, *(place_of[level] for level in asked.columns("").values())])
 
     def forecast(given: dict[str, Array]) -> Float[Array, "B H C"]:
         y, series = given["y"], given["series"]
@@ -97,8 +116,13 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
             center, scale = jnp.where(unseen[:, None], own[0], center), jnp.where(unseen[:, None], own[1], scale)
         scaled = jnp.where(known, (values - center[:, None]) / scale[:, None], 0.0)
         window = _window(given | {"series": number}, scaled, known, scaling, spec)
-        ahead = structure.forecast(weights, window).mean()
-        return in_units(ahead, center[:, None], scale[:, None], scaling.transform, scaling.clip_min)
+        forecast = structure.forecast(weights, window)
+        center, scale = center[:, None], scale[:, None]
+        if not asked:
+            return in_units(forecast.point(), center, scale, scaling.transform, scaling.clip_min)
+        offset = None if offsets is None else offsets[jnp.where(unseen, -1, place)]
+        values = Bounds(asked.probabilities, calibration)(forecast, offset)[..., order]
+        return in_units(values, center[..., None], scale[..., None], scaling.transform, scaling.clip_min)
 
     return forecast
 
@@ -147,11 +171,13 @@ FORMATS: dict[str, Callable[[Forecaster], dict[str, bytes]]] = {
 
 def _description(fitted: Fitted) -> dict[str, Any]:
     """What a user of the file must know, as JSON."""
-    schema = fitted.tail.schema
+    schema, asked, alias = fitted.tail.schema, wanted(fitted), fitted.config.model.alias
+    forecasts = [alias, *asked.columns(alias)]
     categories = fitted.forecasting.scaling.categories
     return {
         "inputs": {name: ["windows", *shape] for name, shape in inputs(fitted).items()},
-        "output": ["windows", fitted.config.data.h, len(schema.channels)],
+        "output": ["windows", fitted.config.data.h, len(schema.channels), *([len(forecasts)] if asked else [])],
+        "forecasts": forecasts,
         "columns": {
             "y": list(schema.channels),
             "hist": encoded_names(schema.hist_exog, categories),

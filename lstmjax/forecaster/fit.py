@@ -11,6 +11,7 @@ from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.rows import Known
+from lstmjax.data.scaling_checks import require_counts
 from lstmjax.errors import ConfigError, ConfigWarning, TrainingWarning
 from lstmjax.forecaster.checkpoints import (
     MetricsLogs,
@@ -23,9 +24,11 @@ from lstmjax.forecaster.checkpoints import (
 )
 from lstmjax.forecaster.finetune import starting_weights
 from lstmjax.forecaster.fitted import Fitted, Trained
-from lstmjax.forecaster.network import UserNetwork, check_network, check_start, network_for, network_name
+from lstmjax.forecaster.intervals import require_errors, require_intervals, with_errors
+from lstmjax.forecaster.network import UserNetwork, check_network, check_start, head_of, network_for, network_name
 from lstmjax.forecaster.own_loss import own_loss_name
 from lstmjax.forecaster.resume import new_run, old_run, trained_names
+from lstmjax.forecaster.saved import save_errors
 from lstmjax.models.sizes import with_sizes
 from lstmjax.models.user_network import check_own_network
 from lstmjax.training import (
@@ -145,6 +148,7 @@ def fit_members(
     if isinstance(df, Prepared):
         prepared = df
     else:
+        config = config.chosen
         data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
         categories = None if trained is None else trained.forecasting.scaling.categories
         panel = panel_from_table(df, data, futr=futr_df, known=Known.as_text(categories))
@@ -161,7 +165,8 @@ def fit_members(
     names = trained_names(config, network, loss)
     with new_run(directory, config, prepared, names, len(seeds), start) as store:
         asked: dict[str, Any] = {"until": until, "start": start, "store": store, "callbacks": callbacks, "loss": loss}
-        return _warned(train_members(config, network, prepared, seeds, **asked))
+        members = _warned(train_members(config, network, prepared, seeds, **asked))
+        return _calibrated(members, network, prepared, store)
 
 
 def resume_members(
@@ -180,7 +185,20 @@ def resume_members(
     with old_run(directory, config, df, futr_df, **asked) as (config, prepared, store):
         seeds = [config.train.seed] if seeds is None else seeds
         resolved = resolved_config(config, prepared, network, len(seeds))
-        return _warned(train_members(resolved, network, prepared, seeds, store=store, callbacks=callbacks, loss=loss))
+        asked = {"store": store, "callbacks": callbacks, "loss": loss}
+        members = _warned(train_members(resolved, network, prepared, seeds, **asked))
+        return _calibrated(members, network, prepared, store)
+
+
+def _calibrated(
+    members: list[Fitted], network: UserNetwork | None, prepared: Prepared, store: Store | None
+) -> list[Fitted]:
+    """The members with the errors of held-out windows, see `with_errors`; these are saved where the members are."""
+    members = [with_errors(member, network, prepared) for member in members]
+    if store is not None:
+        for number, member in enumerate(members):
+            save_errors(member, store.directory, number)
+    return members
 
 
 def _warned(members: list[Fitted]) -> list[Fitted]:
@@ -215,8 +233,13 @@ def resolved_config(
     if network is not None:
         check_own_network(network, prepared.spec)
     windows = max(1, len(prepared.train.series))
-    sizes = with_sizes(config.model, prepared.spec, windows) if network is None else config.model
+    sizes = with_sizes(config.model.chosen, prepared.spec, windows) if network is None else config.model
     config = dataclasses.replace(config, data=prepared.config, model=sizes)
+    head = head_of(network, config, prepared.spec)
+    require_intervals(head, config.outputs)
+    require_errors(prepared, config.outputs)
+    if head.counts:
+        require_counts(prepared.panel, prepared.scaling.scaler, prepared.scaling.transform)
     _, first = functional(network_for(network, config, prepared.spec))
     _, shards = resolve_batch(config.train, windows, members, widest=widest(first))
     return config.replace({"train.batch_shards": shards, "train.val_windows": val_windows(config.train)})

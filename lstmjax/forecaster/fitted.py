@@ -13,6 +13,7 @@ from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, window_spec
 from lstmjax.data.scaling import Scaling
 from lstmjax.errors import CheckpointError
+from lstmjax.evaluation.calibration import Errors
 from lstmjax.forecaster.checkpoints import stored_state, training_summary, weights_template
 from lstmjax.forecaster.network import UserNetwork, network_for
 from lstmjax.ops.lstm import chosen
@@ -23,7 +24,7 @@ from lstmjax.version import __version__
 from lstmjax.window import WindowSpec
 
 NEVER = np.iinfo(np.int64).min
-"""Stands in `Trained.fit_end` for a series that was neither trained nor validated on."""
+"""Stands in `Trained.fit_end` for a series that was neither trained, validated nor calibrated on."""
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
 
@@ -37,14 +38,14 @@ class Trained:
     scaling: Scaling
     """Statistics of the training rows, in the order of `Fitted.tail`'s series."""
     fit_end: Int64[np.ndarray, " N"]
-    """Time of each series' last row that was trained or validated on, as `Panel.start`; `NEVER`: none was."""
+    """Time of each series' last row that was trained, validated or calibrated on, as `Panel.start`; `NEVER`: none."""
     summary: dict[str, Any] = field(default_factory=dict)
     """How training went: ``steps``, ``best_step``, ``seconds``, ``parameters``, ``failure`` (None, or one line)."""
 
     @classmethod
     def of(cls, prepared: Prepared, weights: Weights | None = None, summary: dict[str, Any] | None = None) -> Self:
         """What was trained on some data; nothing yet, where there are no weights."""
-        panel, last = prepared.panel, prepared.split.val_end - 1
+        panel, last = prepared.panel, prepared.split.calibration_end - 1
         last_time = panel.schema.frequency.at(panel.start, np.maximum(last, 0))
         return cls(
             weights=Weights({}, {}) if weights is None else weights,
@@ -77,6 +78,8 @@ class Fitted:
     """What was trained again on all rows (``train.refit_all``)."""
     own_loss: str | None = None
     """Name of the loss of the user's own that it was trained with; None for that of ``train.loss``."""
+    errors: Errors | None = None
+    """Those of held-out windows, of the selected weights, where intervals or sample paths may need them."""
 
     @classmethod
     def of(
@@ -116,9 +119,9 @@ class Fitted:
         return window_spec(self.tail, self.config.data, self.selected.scaling)
 
     def rows_seen(self, panel: Panel) -> Int64[np.ndarray, " N"]:
-        """How many rows at the beginning of each of a panel's series had a part in selecting the weights.
+        """How many rows at the beginning of each of a panel's series had a part in the weights or the intervals.
 
-        They were trained or validated on, or, of a series too short for either, its statistics come from them.
+        They were trained, validated or calibrated on, or, of a series too short, its statistics come from them.
 
         Args:
             panel: the training table, or one that continues it; with the same frequency.

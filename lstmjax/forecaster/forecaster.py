@@ -1,5 +1,6 @@
 """`Forecaster`: the one class that joins data, network, training and checkpoint."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -9,19 +10,21 @@ import pandas as pd
 from flax import nnx
 from jaxtyping import Float
 
-from lstmjax.config import RunConfig
+from lstmjax.config import OutputsConfig, RunConfig
 from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
+from lstmjax.data.scaling import scale
 from lstmjax.data.summary import summarize
 from lstmjax.data.windows import PanelArrays, Windows
-from lstmjax.errors import CheckpointError
+from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.evaluation.metrics import OwnMetric
 from lstmjax.evaluation.windows import Evaluation
 from lstmjax.forecaster.finetune import in_trained_order
 from lstmjax.forecaster.fit import fit_members, resume_members
 from lstmjax.forecaster.fitted import Fitted
-from lstmjax.forecaster.network import UserNetwork, network_name
+from lstmjax.forecaster.intervals import require_intervals, sample_paths
+from lstmjax.forecaster.network import UserNetwork, head_of, network_name
 from lstmjax.forecaster.own_loss import require_loss, warn_of_missing_loss
 from lstmjax.forecaster.predict import (
     aligned,
@@ -29,8 +32,10 @@ from lstmjax.forecaster.predict import (
     evaluate_unseen,
     forecast_future,
     forecast_values,
+    future_paths,
     panel_to_forecast,
     trained_network,
+    wanted,
 )
 from lstmjax.forecaster.saved import load_fitted, save_fitted
 from lstmjax.training import Callback
@@ -198,48 +203,97 @@ class Forecaster:
         """
         return self._trained(self.config, prepared, until=until, callbacks=callbacks)
 
-    def predict(self, df: Any = None, futr_df: Any = None) -> Any:
+    def predict(
+        self,
+        df: Any = None,
+        futr_df: Any = None,
+        level: Sequence[float] | None = None,
+        quantiles: Sequence[float] | None = None,
+        num_samples: int | None = None,
+    ) -> Any:
         """Forecasts the ``h`` rows after the last observation of every series.
 
         Args:
             df: a table to forecast from, with the columns and the frequency of the training data; its series may be
                 others. Default: the last rows that `fit` was given.
             futr_df: known-future covariates of those ``h`` rows, unless rows with an empty target have them.
+            level: intervals in percent: [80, 95] adds the columns ``lstm-lo-95``, ``lstm-lo-80``, ``lstm-hi-80`` and
+                ``lstm-hi-95``. Default: those of ``outputs.level``.
+            quantiles: quantile levels: [0.1, 0.9] adds ``lstm_ql0.1`` and ``lstm_ql0.9``. Default: those of
+                ``outputs.quantiles``.
+            num_samples: so many paths over the horizon instead, numbered from 0 in the column ``sample``: joined along
+                the horizon as held-out errors were, so that a sum over the horizon has an honest spread. The same for
+                the same ``train.seed``.
 
         Returns:
             A table with the id column, ``target`` if there are several, the time column, and the forecast in the
-            table's units, named after ``model.alias``; in the kind of frame that was given.
+            table's units, named after ``model.alias`` (the median, where the head is a distribution); in the kind of
+            frame that was given.
 
         Raises:
-            DataError: the table cannot be used, or future covariates are missing.
+            DataError: the table cannot be used, future covariates are missing, or there are too few held-out windows
+                for a level.
+            ConfigError: intervals are asked of a point forecast that is not calibrated; or samples and intervals at
+                once.
         """
         panel = panel_to_forecast(self.fitted, df, futr_df)
-        return in_kind(self.predict_panel(panel), panel.form.frame, df)
+        if num_samples is None:
+            return in_kind(self.predict_panel(panel, level, quantiles), panel.form.frame, df)
+        if level is not None or quantiles is not None:
+            raise ConfigError("num_samples gives paths, which have no intervals: leave level and quantiles out")
+        return in_kind(self.paths_panel(panel, num_samples), panel.form.frame, df)
 
-    def predict_panel(self, panel: Panel) -> pd.DataFrame:
+    def predict_panel(
+        self, panel: Panel, level: Sequence[float] | None = None, quantiles: Sequence[float] | None = None
+    ) -> pd.DataFrame:
         """`predict` for a panel."""
-        return forecast_future(self.fitted, self.network, panel)
+        return forecast_future(self.fitted, self.network, panel, wanted(self.fitted, level, quantiles))
 
-    def evaluate(self, df: Any) -> Any:
-        """Forecasts every window of the rows that were neither trained nor validated on, with the selected weights.
+    def paths_panel(self, panel: Panel, num_samples: int) -> pd.DataFrame:
+        """`predict` with ``num_samples`` for a panel."""
+        return future_paths(self.fitted, self.network, panel, num_samples)
+
+    def with_outputs(self, outputs: OutputsConfig) -> Self:
+        """The same trained forecaster with other options for its intervals.
+
+        Raises:
+            ConfigError: the forecaster cannot give the intervals that are asked for; says how to get them.
+        """
+        fitted = self.fitted.replace(config=dataclasses.replace(self.fitted.config, outputs=outputs))
+        require_intervals(head_of(self.network, fitted.config, fitted.spec), outputs)
+        return type(self).of(fitted, self.network, self.loss)
+
+    def evaluate(self, df: Any, level: Sequence[float] | None = None, quantiles: Sequence[float] | None = None) -> Any:
+        """Forecasts every window of the rows that were neither trained, validated nor calibrated on.
+
+        It uses the weights that validation selected.
 
         Args:
             df: the training table with test rows held out, or a table that continues it. Of series that `fit` did
                 not see, all rows after the first ``input_size`` are forecast; of those too short to train on, the rows
                 that came later.
+            level: as in `predict`.
+            quantiles: as in `predict`.
 
         Returns:
             One row per window and horizon step: the id column, ``target`` if there are several, the time column,
-            ``cutoff`` (the time of the last row seen), ``y``, the forecast, ``naive`` and ``seasonal_naive``.
+            ``cutoff`` (the time of the last row seen), ``y``, the forecast, ``naive`` and ``seasonal_naive``, each
+            followed by its bounds, which the baselines have from their residuals.
 
         Raises:
             DataError: the table cannot be used, or has no whole window of unseen rows.
         """
         panel = self.panel(df)
-        return in_kind(self.evaluate_panel(panel).table, panel.form.frame, df)
+        return in_kind(self.evaluate_panel(panel, None, level, quantiles).table, panel.form.frame, df)
 
     def metrics(
-        self, df: pd.DataFrame, *, by: str | None = None, own: Mapping[str, OwnMetric] | None = None
+        self,
+        df: pd.DataFrame,
+        *,
+        by: str | None = None,
+        own: Mapping[str, OwnMetric] | None = None,
+        level: Sequence[float] | None = None,
+        quantiles: Sequence[float] | None = None,
     ) -> pd.DataFrame:
         """The metrics of `evaluate`'s forecasts: one row per model, the baselines included.
 
@@ -248,21 +302,32 @@ class Forecaster:
             by: ``series``, ``target`` or ``horizon``: one row per each of these and model. Default: over all rows.
             own: metrics of your own besides, by the name of their column: functions ``(y, forecast) -> float`` of two
                 flat NumPy arrays in the table's units, without missing truths.
+            level: as in `predict`.
+            quantiles: as in `predict`.
 
         Returns:
-            ``key`` (where ``by`` is given), ``model``, ``mse``, ``rmse``, ``mae``, ``smape``, ``mase``, the own ones,
-            ``n`` (observed truths); see README, "What the numbers mean".
+            ``key`` (where ``by`` is given), ``model``, ``mse``, ``rmse``, ``mae``, ``smape``, ``mase``, with intervals
+            or quantiles ``crps``, ``wql``, ``sql`` and by level ``coverage-80``, ``width-80``, ``interval_score-80``,
+            the own ones, ``n`` (observed truths); see README, "What the numbers mean".
         """
-        return self.evaluate_panel(self.panel(df)).by(by, own)
+        return self.evaluate_panel(self.panel(df), None, level, quantiles).by(by, own)
 
-    def evaluate_panel(self, panel: Panel, scaled: PanelArrays | None = None) -> Evaluation:
+    def evaluate_panel(
+        self,
+        panel: Panel,
+        scaled: PanelArrays | None = None,
+        level: Sequence[float] | None = None,
+        quantiles: Sequence[float] | None = None,
+    ) -> Evaluation:
         """`evaluate` for a panel, with the metrics.
 
         Args:
             panel: the data.
             scaled: the panel as it was scaled for training, where it is the training data.
+            level: as in `predict`.
+            quantiles: as in `predict`.
         """
-        return evaluate_unseen(self.fitted, self.network, panel, scaled)
+        return evaluate_unseen(self.fitted, self.network, panel, wanted(self.fitted, level, quantiles), scaled)
 
     def forecast_windows(self, panel: Panel, windows: Windows, *, refit: bool = False) -> Float[np.ndarray, "W H C"]:
         """Forecasts of any windows of a panel, in the table's units.
@@ -274,7 +339,18 @@ class Forecaster:
                 does. Default: the selected ones, as `evaluate` does.
         """
         trained = self.fitted.forecasting if refit else self.fitted.selected
-        return forecast_values(self.fitted, self.network, panel, windows, aligned(self.fitted, trained, panel))
+        return forecast_values(self.fitted, self.network, panel, windows, aligned(self.fitted, trained, panel))[0]
+
+    def sample_windows(self, panel: Panel, windows: Windows, num_samples: int) -> Float[np.ndarray, "W S H C"]:
+        """Sample paths of any windows of a panel, in the table's units, by the selected weights; see `predict`.
+
+        Args:
+            panel: the data.
+            windows: W windows.
+            num_samples: S, paths per window.
+        """
+        trained = aligned(self.fitted, self.fitted.selected, panel)
+        return sample_paths(self.fitted, self.network, windows, trained, scale(panel, trained.scaling), num_samples)
 
     def panel(self, df: Any, futr_df: Any = None, *, source: str = "the table") -> Panel:
         """A new table as a panel, checked against the training data.

@@ -1,16 +1,18 @@
 """The network of a forecaster: that of ``config.model``, or one of the user's own."""
 
+import functools
 from collections.abc import Callable
 
+import jax
 from flax import nnx
 
-from lstmjax import models
+from lstmjax import models, nn
 from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.checkpoints import weights_template
-from lstmjax.models.user_network import OwnBuilder, own_name
-from lstmjax.training import Network, Weights
-from lstmjax.window import WindowSpec
+from lstmjax.models.user_network import OwnBuilder, own_name, some_window
+from lstmjax.training import Network, Weights, functional
+from lstmjax.window import Head, WindowSpec
 
 UserNetwork = nnx.Module | Callable[..., nnx.Module]
 """A module with its weights, or a function ``(spec: WindowSpec, *, rngs: nnx.Rngs) -> module``."""
@@ -21,6 +23,33 @@ def network_for(network: UserNetwork | None, config: RunConfig, spec: WindowSpec
     if network is None:
         return models.Builder(spec, config.model)
     return network if isinstance(network, nnx.Module) else OwnBuilder(network, spec)
+
+
+@functools.lru_cache(maxsize=64)
+def _traced_head(network: Network, spec: WindowSpec) -> Head:
+    structure, first = functional(network)
+    weights = first if isinstance(first, Weights) else jax.eval_shape(first, jax.random.key(0))
+    heads: list[Head] = []
+    jax.eval_shape(lambda w: heads.append(structure.forecast(w, some_window(spec, 1)).head), weights)  # traced only
+    return heads[0]
+
+
+def head_of(network: UserNetwork | None, config: RunConfig, spec: WindowSpec) -> Head:
+    """The head of the network's forecasts.
+
+    Args:
+        network: a network of the user's own, which is asked for a forecast; None for that of ``config.model``.
+        config: all options.
+        spec: sizes of a window.
+    """
+    if network is None:
+        return nn.HEADS[config.model.head](config.model.quantiles)
+    made = network_for(network, config, spec)
+    try:
+        hash(made)
+    except TypeError:
+        return _traced_head.__wrapped__(made, spec)
+    return _traced_head(made, spec)
 
 
 def network_name(network: UserNetwork | None, config: RunConfig) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import forecast_frame
 from lstmjax.data.future import require_future, with_future
+from lstmjax.data.grid import Grid
 from lstmjax.data.identity import known_ids
 from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel, check_compatible
@@ -21,13 +23,14 @@ from lstmjax.data.rows import Known
 from lstmjax.data.scaling import align, scale
 from lstmjax.data.split import Split
 from lstmjax.data.table import DataWarning
-from lstmjax.data.units import unscale
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import DataError
+from lstmjax.evaluation.intervals import Asked
 from lstmjax.evaluation.windows import Evaluation, evaluate
 from lstmjax.forecaster.fitted import Fitted, Trained
+from lstmjax.forecaster.intervals import forecast_bounds, sample_paths
 from lstmjax.forecaster.network import UserNetwork, network_for
-from lstmjax.training import functional, predict
+from lstmjax.training import functional
 
 
 def forecast_values(
@@ -37,8 +40,9 @@ def forecast_values(
     windows: Windows,
     trained: Trained,
     scaled: PanelArrays | None = None,
-) -> Float[np.ndarray, "W H C"]:
-    """Forecasts of windows in the table's units.
+    probabilities: Sequence[float] = (),
+) -> tuple[Float[np.ndarray, "W H C"], Float[np.ndarray, "W H C K"]]:
+    """Forecasts of windows in the table's units, and their bounds at K quantile levels.
 
     Args:
         fitted: a trained forecaster.
@@ -48,14 +52,17 @@ def forecast_values(
         trained: which of its weights, ``fitted.selected`` or ``fitted.forecasting``, with statistics of the panel's
             series: see `aligned`.
         scaled: the panel scaled by them, where that is at hand.
+        probabilities: ascending quantile levels.
+
+    Raises:
+        ConfigError: bounds are asked of a point forecast that is not calibrated.
+        DataError: there are too few held-out windows for a level.
 
     Warns:
         DataWarning: a forecast is no finite number, as where training diverged and nothing was validated.
     """
-    structure, _ = functional(network_for(network, fitted.config, fitted.spec))
     arrays = scale(panel, trained.scaling) if scaled is None else scaled
-    values = predict(structure, trained.weights, arrays, windows, fitted.spec)
-    forecast = unscale(values, np.asarray(windows.series), trained.scaling)
+    forecast, bounds = forecast_bounds(fitted, network, windows, trained, arrays, probabilities)
     finite = np.isfinite(forecast).all(axis=(1, 2))
     if not finite.all():
         warnings.warn(
@@ -64,7 +71,7 @@ def forecast_values(
             DataWarning,
             stacklevel=4,
         )
-    return forecast
+    return forecast, bounds
 
 
 def trained_network(fitted: Fitted, network: UserNetwork | None) -> nnx.Module:
@@ -109,43 +116,70 @@ def aligned(fitted: Fitted, trained: Trained, panel: Panel) -> Trained:
     return dataclasses.replace(trained, scaling=align(trained.scaling, fitted.tail.ids, panel))
 
 
+def wanted(fitted: Fitted, level: Any = None, quantiles: Any = None) -> Asked:
+    """The intervals that are asked for; where nothing is given, those of the config."""
+    outputs = fitted.config.outputs
+    return Asked.of(outputs.level if level is None else level, outputs.quantiles if quantiles is None else quantiles)
+
+
 def forecast_future(
-    fitted: Fitted, network: UserNetwork | None, panel: Panel, scaled: PanelArrays | None = None
+    fitted: Fitted, network: UserNetwork | None, panel: Panel, asked: Asked, scaled: PanelArrays | None = None
 ) -> pd.DataFrame:
     """The rows after every series' last observation; see `Forecaster.predict`, and `evaluate_unseen` for ``scaled``."""
     require_future(panel, fitted.config.data.h)
     windows, trained = forecast_windows(panel), aligned(fitted, fitted.forecasting, panel)
-    values = forecast_values(fitted, network, panel, windows, trained, scaled)
-    return forecast_frame(panel, windows, {fitted.config.model.alias: values}, cutoff=False)
+    Grid.of(panel, fitted.config.data).warn_of_others(windows)
+    values, bounds = forecast_values(fitted, network, panel, windows, trained, scaled, asked.probabilities)
+    alias = fitted.config.model.alias
+    return forecast_frame(panel, windows, {alias: values} | asked.values(alias, bounds), cutoff=False)
+
+
+def future_paths(fitted: Fitted, network: UserNetwork | None, panel: Panel, count: int) -> pd.DataFrame:
+    """Sample paths over the rows after every series' last observation; see `Forecaster.predict`."""
+    require_future(panel, fitted.config.data.h)
+    windows, trained = forecast_windows(panel), aligned(fitted, fitted.forecasting, panel)
+    Grid.of(panel, fitted.config.data).warn_of_others(windows)
+    paths = sample_paths(fitted, network, windows, trained, scale(panel, trained.scaling), count)  # (W, S, H, C)
+    repeated = Windows(*(np.repeat(column, count) for column in windows))
+    values = paths.reshape(-1, *paths.shape[2:])
+    numbers = np.tile(np.arange(count), len(windows.series))[:, None, None]
+    columns = {"sample": np.broadcast_to(numbers, values.shape), fitted.config.model.alias: values}
+    return forecast_frame(panel, repeated, columns, cutoff=False)
 
 
 def evaluate_unseen(
-    fitted: Fitted, network: UserNetwork | None, panel: Panel, scaled: PanelArrays | None = None
+    fitted: Fitted, network: UserNetwork | None, panel: Panel, asked: Asked, scaled: PanelArrays | None = None
 ) -> Evaluation:
-    """Every window of the rows that had no part in selecting the weights; see `Forecaster.evaluate`.
+    """Every window of the rows that had no part in the weights or the intervals; see `Forecaster.evaluate`.
 
     Args:
         fitted: a trained forecaster.
         network: a network of the user's own; None for that of its config.
         panel: the data.
+        asked: the intervals.
         scaled: the panel as it was scaled for training, where it is the training data.
     """
     data = fitted.config.data
     seen = fitted.rows_seen(panel)
     # A forecast needs at least one row to look back upon; of new series only whole lookbacks are used.
     first_row = np.minimum(np.where(seen < 0, data.input_size, np.maximum(seen, 1)), panel.observed)
-    windows = test_windows(Split(first_row, first_row, panel.observed), h=data.h)
+    ends = Split(first_row, first_row, first_row, panel.observed)
+    windows = Grid.of(panel, data).keep(test_windows(ends, h=data.h))
     if not len(windows.series):
+        begin = "" if data.origins == "every" else f", beginning at data.origins {data.origins},"
         raise DataError(
-            f"there is nothing to evaluate: no series has {data.h} rows (data.h) after those trained and validated "
-            "on; hold rows out with data.test_size, or give a table that continues it"
+            f"there is nothing to evaluate: no series has {data.h} rows (data.h){begin} after those trained and "
+            "validated on; hold rows out with data.test_size, or give a table that continues it"
         )
     # The statistics of new series are those of the rows before the first forecast.
     trained = aligned(fitted, fitted.selected, dataclasses.replace(panel, observed=first_row))
+    values, bounds = forecast_values(fitted, network, panel, windows, trained, scaled, asked.probabilities)
     return evaluate(
         panel,
         windows,
-        forecast_values(fitted, network, panel, windows, trained, scaled),
+        values,
+        asked=asked,
+        quantiles=bounds,
         model=fitted.config.model.alias,
         first_row=first_row,
         scaling=trained.scaling,

@@ -27,7 +27,7 @@ from lstmjax.forecaster.network import UserNetwork, check_network, network_name
 from lstmjax.forecaster.own_loss import check_loss
 from lstmjax.forecaster.resumed_options import agreed_config
 from lstmjax.forecaster.run_kind import RUN_FILE, check_kind, read_description
-from lstmjax.forecaster.saved import CONFIG_FILE, read_config, write_config, write_file
+from lstmjax.forecaster.saved import CONFIG_FILE, ERRORS, read_config, write_config, write_file
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
 from lstmjax.storage.lock import DirectoryLock
@@ -108,7 +108,7 @@ def old_run(
     stored = read_config(directory)
     check_kind(directory, "run", "seeds")
     with DirectoryLock(directory):
-        agreed = stored if config == RunConfig() else agreed_config(stored, config, directory)
+        agreed = (stored if config == RunConfig() else agreed_config(stored, config, directory)).chosen
         if df is None:
             source = load_source(agreed.data)
             panel, name = source.panel(agreed.data), source.name
@@ -168,6 +168,9 @@ def take_member(source: Path | str, member: int, target: Path | str) -> None:
         if checkpoint.steps(Path(target) / CHECKPOINTS):
             raise CheckpointError(f"{target} holds a run already: name another folder")
         checkpoint.save(Path(target) / CHECKPOINTS, int(arrays[f"{PREFIX}/step"][0]), arrays, metadata)
+        if member in checkpoint.steps(Path(source) / ERRORS):
+            errors = checkpoint.load_step(Path(source) / ERRORS, member)
+            checkpoint.save(Path(target) / ERRORS, 0, errors.arrays, errors.metadata)
         write_config(target, config)
 
 

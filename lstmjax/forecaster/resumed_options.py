@@ -23,7 +23,7 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
     changes = {
         name: value
         for name, value in now.items()
-        if value != then[name] and not (value is None and rules(name).resume in ("inferred", "free"))
+        if value != then[name] and not (value in (None, "auto") and rules(name).resume in ("inferred", "free"))
     }
     grown = [name for name, value in changes.items() if rules(name).resume == "more" and value > then[name]]
     refused = [name for name in changes if rules(name).resume != "free" and name not in grown]

@@ -1,10 +1,11 @@
-"""A trained forecaster on disk: its config as JSON, a checkpoint of what was selected, and one of a refit."""
+"""A trained forecaster on disk: its config as JSON, checkpoints of what was selected, of a refit and of its errors."""
 
 import shutil
 from pathlib import Path
 
 from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError
+from lstmjax.evaluation.calibration import Errors
 from lstmjax.forecaster.checkpoints import CHECKPOINTS
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, check_network
@@ -15,6 +16,10 @@ CONFIG_FILE = "config.json"
 
 REFIT = "refit"
 """Folder, within a run's, of what was trained again on all rows; it has a config once it is whole."""
+
+
+ERRORS = "calibration"
+"""Folder, within a run's, of the held-out errors of the selected weights: a checkpoint for each member, by number."""
 
 
 def read_config(directory: Path | str) -> RunConfig:
@@ -68,9 +73,37 @@ def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> No
     write_config(directory, fitted.config)
     if before:
         shutil.rmtree(Path(directory) / REFIT, ignore_errors=True)
+    save_errors(fitted, directory)
     if fitted.refit is not None:
-        refit = fitted.replace(selected=fitted.refit, refit=None)
+        refit = fitted.replace(selected=fitted.refit, refit=None, errors=None)
         save_fitted(refit, Path(directory) / REFIT, overwrite=True)
+
+
+def save_errors(fitted: Fitted, directory: Path | str, member: int = 0) -> None:
+    """Writes the held-out errors of a forecaster, or removes those of an earlier one.
+
+    Args:
+        fitted: the forecaster.
+        directory: where it is.
+        member: its number, where several were trained together.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    folder = Path(directory) / ERRORS
+    if fitted.errors is not None:
+        checkpoint.save(folder, member, fitted.errors._asdict(), {"best_step": fitted.summary["best_step"]})
+    elif checkpoint.steps(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stored_errors(fitted: Fitted, directory: Path | str, member: int) -> Errors | None:
+    """The held-out errors that belong to these weights; None where there are none, or those of other weights."""
+    folder = Path(directory) / ERRORS
+    if member not in checkpoint.steps(folder):
+        return None
+    stored = checkpoint.load_step(folder, member)
+    return Errors(**stored.arrays) if stored.metadata["best_step"] == fitted.summary["best_step"] else None
 
 
 def load_fitted(directory: Path | str, network: UserNetwork | None, member: int | None = None) -> Fitted:
@@ -89,6 +122,7 @@ def load_fitted(directory: Path | str, network: UserNetwork | None, member: int 
     config = RunConfig.from_json(stored.metadata["config"], f"{directory}")
     check_network(stored.metadata["network"], network, config, directory)
     fitted = Fitted.from_checkpoint(stored, network, member or 0)
+    fitted = fitted.replace(errors=_stored_errors(fitted, directory, member or 0))
     refit = Path(directory) / REFIT
     if not (refit / CONFIG_FILE).exists():
         return fitted

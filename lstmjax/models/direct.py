@@ -9,8 +9,8 @@ from lstmjax import nn
 from lstmjax.config import ModelConfig
 from lstmjax.models.encoder import make_encoder
 from lstmjax.models.instance_norm import make_norm, normalize, restore
-from lstmjax.models.residual import Residual
-from lstmjax.window import Forecast, WindowBatch, WindowSpec, lookback_features
+from lstmjax.models.residual import Residual, at_location
+from lstmjax.window import Forecast, Head, WindowBatch, WindowSpec, lookback_features
 
 STEP_FEATURES = 16
 """Smallest number of features of one step of the horizon before that step is decoded."""
@@ -25,7 +25,8 @@ class DirectNetwork(nnx.Module):
 
     Args:
         spec: sizes of a window.
-        config: sizes of the network.
+        config: sizes of the network, and its head.
+        head: a head of your own, instead of that of ``config``.
         rngs: the initial weights come from its stream "params".
 
     Raises:
@@ -39,8 +40,9 @@ class DirectNetwork(nnx.Module):
     3
     """
 
-    def __init__(self, spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: WindowSpec, config: ModelConfig, *, head: Head | None = None, rngs: nnx.Rngs) -> None:
         self.spec = spec
+        self.head = nn.HEADS[config.head](config.quantiles) if head is None else head
         self.residual = Residual.of(spec, config)
         self.norm = make_norm(spec, config)
         self.encoder, self.dropout, self.forget_bias = make_encoder(spec.in_features, config, rngs=rngs)
@@ -52,13 +54,14 @@ class DirectNetwork(nnx.Module):
         self.hidden = nnx.Linear(features, config.head_size, rngs=rngs) if config.head_size else None
         features = config.head_size or features
         if not future:
-            self.horizon = nnx.Linear(features, spec.h * spec.targets, rngs=rngs)
+            self.horizon = nnx.Linear(features, spec.h * spec.targets * self.head.size, rngs=rngs)
             self.step_hidden = self.step = None
             return
         step_features = max(STEP_FEATURES, 2 * spec.targets)
         self.horizon = nnx.Linear(features, spec.h * step_features, rngs=rngs)
         self.step_hidden = nnx.Linear(step_features + future, config.head_size, rngs=rngs) if config.head_size else None
-        self.step = nnx.Linear(config.head_size or step_features + future, spec.targets, rngs=rngs)
+        outputs = spec.targets * self.head.size
+        self.step = nnx.Linear(config.head_size or step_features + future, outputs, rngs=rngs)
 
     def begin(self) -> None:
         """Sets the first weights that depend on hyperparameters; called again where these are traced."""
@@ -76,7 +79,7 @@ class DirectNetwork(nnx.Module):
             deterministic: no dropout; default as set by `train()` or `eval()`.
 
         Returns:
-            A point forecast, parameters of shape (B, H, C, 1), scaled units.
+            The head's forecast, parameters of shape (B, H, C, P), scaled units.
         """
         window, statistics = normalize(self.norm, window)
         steps = lookback_features(window)
@@ -90,13 +93,15 @@ class DirectNetwork(nnx.Module):
         context = jnp.concatenate(known, axis=-1)
         if self.hidden is not None:
             context = jax.nn.relu(self.hidden(context))
-        steps = self.horizon(context).reshape(batch, self.spec.h, -1)  # (B, H, C or step features)
+        steps = self.horizon(context).reshape(batch, self.spec.h, -1)  # (B, H, C P or step features)
         if self.step is not None:
             steps = jnp.concatenate([steps, future], axis=-1)
             if self.step_hidden is not None:
                 steps = jax.nn.relu(self.step_hidden(steps))
             steps = self.step(steps)
-        return Forecast(restore(self.norm, steps + self.residual(window), statistics)[..., None])
+        raw = steps.reshape(batch, self.spec.h, self.spec.targets, self.head.size)
+        raw = at_location(raw, self.residual(window))
+        return restore(self.norm, Forecast(self.head.constrain(raw), self.head), statistics)
 
 
 def _future_features(window: WindowBatch) -> Float[Array, "B H F"]:

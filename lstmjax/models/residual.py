@@ -3,12 +3,20 @@
 import dataclasses
 from typing import Self
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmjax.config import BaselineName, ModelConfig
 from lstmjax.errors import ConfigError
 from lstmjax.ops.naive import repeat_last, seasonal_naive
 from lstmjax.window import WindowBatch, WindowSpec
+
+
+def at_location(raw: Float[Array, "B H C P"], shortcut: Float[Array, "B H C"] | float) -> Float[Array, "B H C P"]:
+    """Adds a shortcut to the location, the first of what a head makes its parameters of."""
+    if isinstance(shortcut, float):
+        return raw
+    return jnp.concatenate([raw[..., :1] + shortcut[..., None], raw[..., 1:]], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,10 @@ from lstmjax import nn
 from lstmjax.config import ModelConfig
 from lstmjax.models.encoder import make_encoder
 from lstmjax.models.instance_norm import make_norm, normalize, restore
-from lstmjax.models.residual import Residual
+from lstmjax.models.residual import Residual, at_location
 from lstmjax.models.sizes import hidden_size, segment_size
 from lstmjax.ops import lstm_step
-from lstmjax.window import Forecast, WindowBatch, WindowSpec
+from lstmjax.window import Forecast, Head, WindowBatch, WindowSpec
 
 
 class SegmentNetwork(nnx.Module):
@@ -30,7 +30,8 @@ class SegmentNetwork(nnx.Module):
 
     Args:
         spec: sizes of a window.
-        config: sizes of the network.
+        config: sizes of the network, and its head.
+        head: a head of your own, instead of that of ``config``.
         rngs: the initial weights come from its stream "params".
 
     Raises:
@@ -47,8 +48,9 @@ class SegmentNetwork(nnx.Module):
     (2, 8)
     """
 
-    def __init__(self, spec: WindowSpec, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: WindowSpec, config: ModelConfig, *, head: Head | None = None, rngs: nnx.Rngs) -> None:
         self.spec = spec
+        self.head = nn.HEADS[config.head](config.quantiles) if head is None else head
         self.size = segment_size(config, spec)
         self.segments = -(-spec.h // self.size)
         self.residual = Residual.of(spec, config)
@@ -66,7 +68,7 @@ class SegmentNetwork(nnx.Module):
         static = spec.stat_exog + embedded
         self.query_static = nnx.Linear(static, hidden, use_bias=False, rngs=rngs) if static else None
         self.output_dropout = nn.Dropout(self.dropout)
-        self.output = nnx.Linear(hidden, self.size, rngs=rngs)
+        self.output = nnx.Linear(hidden, self.size * self.head.size, rngs=rngs)
         zeros = nnx.initializers.zeros
         lookback = -(-spec.input_size // self.size)
         self.recall = nnx.Linear(hidden, lookback, kernel_init=zeros, rngs=rngs) if config.recall else None
@@ -88,7 +90,7 @@ class SegmentNetwork(nnx.Module):
             deterministic: no dropout; default as set by `train()` or `eval()`.
 
         Returns:
-            A point forecast, parameters of shape (B, H, C, 1), scaled units.
+            The head's forecast, parameters of shape (B, H, C, P), scaled units.
         """
         window, statistics = normalize(self.norm, window)
         batch, _, channels = window.y.shape
@@ -105,14 +107,18 @@ class SegmentNetwork(nnx.Module):
             carry = c.reshape(batch, channels, 1, -1), h.reshape(batch, channels, 1, -1)  # (B, C, 1, D) each
             x = lstm_step(layer.cell.weights, carry, x)[1]  # (B, C, S, D)
         x = self.output_dropout(x, rngs=rngs, deterministic=deterministic)
-        values = self.output(x)  # (B, C, S, w)
+        raw = self._by_row(self.output(x).reshape(batch, channels, -1, self.head.size))  # (B, H, C, P)
+        shortcut = self.residual(window)
         if self.recall is not None:
-            values = values + self._recalled(self.recall(x), window)
-        values = values.reshape(batch, channels, -1)[:, :, : self.spec.h]  # (B, C, H)
+            shortcut = shortcut + self._by_row(self._recalled(self.recall(x), window).reshape(batch, channels, -1))
         if self.highway is not None:
-            values = values + self.highway(jnp.swapaxes(window.y, 1, 2))
-        values = jnp.swapaxes(values, 1, 2) + self.residual(window)
-        return Forecast(restore(self.norm, values, statistics)[..., None])
+            shortcut = shortcut + self._by_row(self.highway(jnp.swapaxes(window.y, 1, 2)))
+        raw = at_location(raw, shortcut)
+        return restore(self.norm, Forecast(self.head.constrain(raw), self.head), statistics)
+
+    def _by_row(self, values: Float[Array, "B C T *P"]) -> Float[Array, "B H C *P"]:
+        """Rows of the segments ahead as rows of the horizon, whose end the last segment may exceed."""
+        return jnp.swapaxes(values[:, :, : self.spec.h], 1, 2)
 
     def _embedded(self, window: WindowBatch) -> Float[Array, "n B C D"]:
         """Embeds the segments of the lookback."""

@@ -70,7 +70,7 @@ def _forecast(module: Any, name: str, spec: WindowSpec, key: PRNGKeyArray) -> ja
         raise ConfigError(f"the network {name} makes a {type(module).__name__}: expected an nnx.Module to call")
     use = "__call__(self, window, *, rngs=None, deterministic=None)"
     _check_arguments(module.__call__, (None,), ("rngs", "deterministic"), f"{name} cannot be called", use)
-    forecast = module(_some_window(spec, windows), rngs=nnx.Rngs(key), deterministic=False)
+    forecast = module(some_window(spec, windows), rngs=nnx.Rngs(key), deterministic=False)
     found = forecast.parameters if isinstance(forecast, Forecast) else forecast
     shape = tuple(getattr(found, "shape", ()))
     right = len(shape) == 4 and shape[:3] == (windows, spec.h, spec.targets) and shape[3] > 0
@@ -95,7 +95,7 @@ def _check_arguments(function: Callable, given: tuple, named: tuple[str, ...], p
         return
 
 
-def _some_window(spec: WindowSpec, windows: int) -> WindowBatch:
+def some_window(spec: WindowSpec, windows: int) -> WindowBatch:
     """A batch of windows of zeros."""
     length = spec.input_size
 

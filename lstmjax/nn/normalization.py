@@ -86,9 +86,15 @@ class ReversibleNorm(nnx.Module):
         Returns:
             The forecasts in the windows' units.
         """
-        if self.scale is not None and self.shift is not None:
-            y = (y - self.shift[...]) / self.scale[...]
-        return y * statistics.deviation + statistics.mean
+        shift, scale = self.affine(statistics)
+        return y * scale + shift
+
+    def affine(self, statistics: WindowStatistics) -> tuple[Float[Array, "B 1 C"], Float[Array, "B 1 C"]]:
+        """`inverse` as shift + scale * y: the shift and the scale, for a forecast that is a distribution."""
+        if self.scale is None or self.shift is None:
+            return statistics.mean, statistics.deviation
+        scale = statistics.deviation / self.scale[...]
+        return statistics.mean - self.shift[...] * scale, scale
 
 
 class WindowNorm(nnx.Module):
@@ -149,6 +155,10 @@ class WindowNorm(nnx.Module):
     def inverse(self, y: Float[Array, "B H C"], statistics: WindowStatistics) -> Float[Array, "B H C"]:
         """Restores the level and size of the windows; arguments and result as in `ReversibleNorm.inverse`."""
         return y * statistics.deviation + statistics.mean
+
+    def affine(self, statistics: WindowStatistics) -> tuple[Float[Array, "B 1 C"], Float[Array, "B 1 C"]]:
+        """As in `ReversibleNorm.affine`."""
+        return statistics.mean, statistics.deviation
 
 
 def _mean(x: Array, counted: Array) -> Array:

@@ -5,6 +5,7 @@ take `rngs` when called and store no random stream.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +102,7 @@ class Dropout(nnx.Module):
 
     def mask(
         self,
-        shape: tuple[int, ...],
+        shape: tuple[Any, ...],
         dtype: DTypeLike = jnp.float32,
         *,
         rngs: Rngs | None = None,

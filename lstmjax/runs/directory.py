@@ -6,11 +6,12 @@ R/metrics.jsonl           one line per validation check
 R/metrics.json            metrics on the test rows, of the model and of the baselines
 R/metrics_by_series.csv   the same by series; also metrics_by_target.csv and metrics_by_horizon.csv (the step ahead)
 R/test_forecasts.csv.gz   every test window and step: all metrics can be recomputed from it
-R/forecast.csv            beyond the last row
-R/plots/*.png             learning curve, forecasts
+R/forecast.csv            beyond the last row; with outputs.format parquet both are Parquet files
+R/plots/*.png             learning curve, forecasts; with intervals their calibration, error and width by step
 R/checkpoints/            the latest states of training and the best: all that `Forecaster.load` and a resume need
 R/start/                  the weights that a fine-tuned run began with
 R/refit/                  with train.refit_all: the forecaster trained again on all rows
+R/calibration/            errors of held-out windows, where intervals may need them
 R/lock                    held by the process at work
 
 The runs of several seeds (kind ``seeds``) have a folder each, and beside these:
@@ -22,24 +23,23 @@ R/checkpoints/            the states of all of them while they are trained
 """
 
 import contextlib
-import gzip
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lstmjax.config import RunConfig
+from lstmjax.config import RunConfig, TableFormat
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation import plots
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, START
 from lstmjax.forecaster.run_kind import KINDS, RUN_FILE, Kind, check_kind, kind_of, read_description, seed_directories
-from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
-from lstmjax.runs.csv_file import csv_options
+from lstmjax.forecaster.saved import CONFIG_FILE, ERRORS, REFIT, write_config
 from lstmjax.runs.description import as_json, describe_process
+from lstmjax.runs.table_file import replace_table
 from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import LOCK_FILE, DirectoryLock
 from lstmjax.storage.metrics_log import MetricsLog
@@ -49,19 +49,25 @@ METRICS_BY = ("series", "target", "horizon")
 
 _TABLES = ("test_forecasts.csv.gz", *(f"metrics_by_{what}.csv" for what in METRICS_BY), "forecast.csv")
 
+_PARQUET = ("test_forecasts.parquet", "forecast.parquet")
+
 _WRITTEN = (
     CONFIG_FILE,
     RUN_FILE,
     LOG_FILE,
     "metrics.json",
     *_TABLES,
+    *_PARQUET,
     "seeds.csv",
     "plots/learning_curve.png",
     "plots/test_forecasts.png",
     "plots/forecast.png",
+    "plots/calibration.png",
+    "plots/by_horizon.png",
     CHECKPOINTS,
     START,
     REFIT,
+    ERRORS,
 )
 """What a run leaves in its folder, beside the folders of seeds; nothing else in it is ever deleted."""
 
@@ -178,7 +184,7 @@ class RunDirectory:
                 except (OSError, shutil.Error) as error:
                     raise CheckpointError(f"{into}: cannot copy the run ({error})") from None
             run = copy
-        for name in (CONFIG_FILE, RUN_FILE, "metrics.json", *_TABLES):
+        for name in (CONFIG_FILE, RUN_FILE, "metrics.json", *_TABLES, *_PARQUET):
             for unfinished in run.path.glob(f".{name}.*"):
                 unfinished.unlink()
         for unfinished in run.path.glob("plots/.*.png.*"):
@@ -235,22 +241,17 @@ class RunDirectory:
         """Writes metrics.json; what is not a finite number becomes null."""
         self._write("metrics.json", as_json(metrics))
 
-    def write_test_forecasts(self, table: pd.DataFrame) -> None:
-        """Writes test_forecasts.csv.gz; equal tables give equal bytes."""
-
-        def write(file: IO[bytes]) -> None:
-            with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=4, mtime=0) as compressed:
-                table.to_csv(compressed, **csv_options(table))
-
-        replace_file(self.path / "test_forecasts.csv.gz", write)
+    def write_test_forecasts(self, table: pd.DataFrame, form: TableFormat) -> None:
+        """Writes test_forecasts.csv.gz, or test_forecasts.parquet; equal tables give equal bytes."""
+        replace_table(table, self.path, "test_forecasts.csv.gz", form)
 
     def write_metrics_by(self, what: str, table: pd.DataFrame) -> None:
         """Writes a table of metrics, one of `METRICS_BY`."""
         self._write(f"metrics_by_{what}.csv", table.to_csv(index=False))
 
-    def write_forecast(self, table: pd.DataFrame) -> None:
-        """Writes forecast.csv."""
-        self._write("forecast.csv", table.to_csv(**csv_options(table)))
+    def write_forecast(self, table: pd.DataFrame, form: TableFormat) -> None:
+        """Writes forecast.csv, or forecast.parquet."""
+        replace_table(table, self.path, "forecast.csv", form)
 
     def write_plot(self, name: str, figure: Figure) -> Path:
         """Writes a picture into plots/."""
@@ -258,6 +259,10 @@ class RunDirectory:
         folder.mkdir(exist_ok=True)
         plots.save(figure, folder / f"{name}.png")
         return folder / f"{name}.png"
+
+    def remove_plot(self, name: str) -> None:
+        """Deletes a picture, where there is one."""
+        (self.path / "plots" / f"{name}.png").unlink(missing_ok=True)
 
     def _write(self, name: str, text: str) -> None:
         replace_file(self.path / name, text)

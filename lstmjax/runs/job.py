@@ -14,6 +14,7 @@ from lstmjax.data.summary import header
 from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.network import UserNetwork
+from lstmjax.runs.table_file import require_format
 from lstmjax.training.losses import OwnLoss
 
 
@@ -73,7 +74,8 @@ def make_job(
         ConfigError: an option does not fit.
         DataError: the data cannot be used.
     """
-    config = dataclasses.replace(config, data=absolute_paths(config.data))
+    config = dataclasses.replace(config.chosen, data=absolute_paths(config.chosen.data))
+    require_format(config.outputs.format)
     source = load_source(config.data)
     panel = source.panel(config.data, known=Known.as_text(categories))
     prepared = prepare(panel, config.data, with_test=True, categories=categories)

@@ -12,22 +12,26 @@ import pandas as pd
 from jaxtyping import Float
 
 from lstmjax.data.future import require_future
-from lstmjax.data.origins import forecast_windows, test_windows
+from lstmjax.data.origins import forecast_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError, DataError, one_line
-from lstmjax.evaluation.table import render_metrics
+from lstmjax.evaluation.render import render_intervals, render_metrics
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, stored_start
 from lstmjax.forecaster.fit import resolved_config, train_members
+from lstmjax.forecaster.intervals import with_errors
 from lstmjax.forecaster.network import network_for
-from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values
-from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, write_config
+from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values, wanted
+from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, save_errors, write_config
 from lstmjax.runs.decoration import decoration
 from lstmjax.runs.directory import METRICS_BY, RunDirectory
-from lstmjax.runs.pictures import draw_forecasts, draw_learning_curve, some_windows
+from lstmjax.runs.pictures import draw_forecasts, draw_intervals, draw_learning_curve, some_windows
 from lstmjax.storage import checkpoint
+
+_SIZES, _ENDS = ("val_size", "calibration_size", "test_size"), ("train_end", "val_end", "calibration_end")
+"""Options that hold rows out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +44,8 @@ class Outputs:
     """What metrics.json holds."""
     forecast: pd.DataFrame | None
     """What forecast.csv holds; None where covariates of the future are missing."""
-    pictured: dict[str, tuple[Windows, Float[np.ndarray, "W H C"]]]
-    """The windows of each picture of forecasts, and their forecasts."""
+    pictured: dict[str, tuple[Windows, Float[np.ndarray, "W H C"], Float[np.ndarray, "W H C K"]]]
+    """The windows of each picture of forecasts, their forecasts, and the quantiles that are asked for."""
 
 
 def write_outputs(
@@ -66,19 +70,25 @@ def write_outputs(
     Returns:
         What was written.
     """
-    fitted, network, panel = forecaster.fitted, forecaster.network, prepared.panel
-    config = fitted.config
+    network, panel = forecaster.network, prepared.panel
+    fitted = with_errors(forecaster.fitted, network, prepared)
+    forecaster, config = Forecaster.of(fitted, network, forecaster.loss), fitted.config
+    asked = wanted(fitted)
     if fitted.summary["failure"]:
         say(fitted.summary["failure"])
     if not trained_here and checkpoint.steps(run.path / CHECKPOINTS) != [fitted.summary["steps"]]:
         forecaster.save(run.path, overwrite=True)
+    else:
+        save_errors(fitted, run.path)
     metrics: dict[str, Any] = {}
-    tested = test_windows(prepared.split, h=config.data.h)
+    tested = prepared.test
     if len(tested.series):
-        evaluation = evaluate_unseen(fitted, network, panel, prepared.arrays)
-        run.write_test_forecasts(evaluation.table)
-        for what in METRICS_BY:
-            run.write_metrics_by(what, evaluation.by(what))
+        evaluation = evaluate_unseen(fitted, network, panel, asked, prepared.arrays)
+        run.write_test_forecasts(evaluation.table, config.outputs.format)
+        by = {what: evaluation.by(what) for what in METRICS_BY}
+        for what, table in by.items():
+            run.write_metrics_by(what, table)
+        draw_intervals(run, evaluation, by["horizon"])
         metrics |= evaluation.metrics
         with decoration("the table of metrics"):
             say(metrics_table(metrics, config.model.alias))
@@ -101,9 +111,10 @@ def write_outputs(
     ):
         if windows is not None and len(windows.series):
             some = some_windows(windows, config.outputs.plot_windows)
-            values = forecast_values(fitted, network, panel, some, aligned(fitted, trained, panel), arrays)
-            draw_forecasts(run, name, config, panel, some, [values])
-            pictured[name] = some, values
+            of_panel = aligned(fitted, trained, panel)
+            values, bounds = forecast_values(fitted, network, panel, some, of_panel, arrays, asked.probabilities)
+            draw_forecasts(run, name, config, panel, some, [values], [bounds], asked)
+            pictured[name] = some, values, bounds
     return Outputs(forecaster, metrics, future, pictured)
 
 
@@ -114,17 +125,18 @@ def _observed(panel: Panel) -> Windows:
 def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) -> str:
     """The metrics of a run as text: the model above the baselines, original units beside scaled ones.
 
+    Below them, in a table of their own, those of the intervals, nominal beside measured coverage.
+
     Args:
         metrics: what metrics.json holds.
         model: name of the model.
         unit: unit of the series.
     """
     model = one_line(model, limit=40)
-    return render_metrics(
-        {model: metrics["test"], **metrics["baselines"]},
-        {model: metrics["test_scaled"], **metrics["baselines_scaled"]},
-        unit=unit,
-    )
+    original = {model: metrics["test"], **metrics["baselines"]}
+    scaled = {model: metrics["test_scaled"], **metrics["baselines_scaled"]}
+    intervals = render_intervals(original, unit=unit)
+    return render_metrics(original, scaled, unit=unit) + (f"\n{intervals}" if intervals else "")
 
 
 def _write_forecast(
@@ -136,8 +148,9 @@ def _write_forecast(
     except DataError as error:
         say(f"no forecast beyond the last row is written: {error}")
         return None
-    table = forecast_future(forecaster.fitted, forecaster.network, panel, scaled)
-    run.write_forecast(table)
+    fitted = forecaster.fitted
+    table = forecast_future(fitted, forecaster.network, panel, wanted(fitted), scaled)
+    run.write_forecast(table, fitted.config.outputs.format)
     return table
 
 
@@ -155,7 +168,8 @@ def _refit(
     if config.optimizer.schedule == "plateau":  # no rows are left whose validation could lower the rate
         say(f"plateau: nothing is validated now, the learning rate stays {config.optimizer.learning_rate:g}")
         config = config.replace({"optimizer.schedule": "constant"})
-    everything = dataclasses.replace(config.data, val_size=0, test_size=0, train_end=None, val_end=None)
+    sizes, ends = dict.fromkeys(_SIZES, 0), dict.fromkeys(_ENDS)
+    everything = dataclasses.replace(config.data, **sizes, **ends)  # type: ignore[arg-type]
     prepared = prepare(panel, everything, with_test=False, categories=fitted.selected.scaling.categories)
     config = resolved_config(config, prepared, network)
     start = stored_start(run.path, network_for(network, config, prepared.spec))

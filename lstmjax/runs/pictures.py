@@ -1,17 +1,21 @@
 """The pictures of a run: its learning curve, some test windows, and the forecast beyond the last row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
+from matplotlib.figure import Figure
 
 from lstmjax.config import RunConfig
 from lstmjax.data.frames import truth
 from lstmjax.data.panel import Panel
 from lstmjax.data.windows import Windows
-from lstmjax.evaluation import plots
+from lstmjax.evaluation import interval_plots, plots
 from lstmjax.evaluation.baselines import BASELINES
+from lstmjax.evaluation.intervals import NOTHING, Asked
+from lstmjax.evaluation.windows import Evaluation
 from lstmjax.runs.decoration import decoration
 from lstmjax.runs.directory import RunDirectory
 
@@ -51,8 +55,10 @@ def draw_forecasts(
     panel: Panel,
     windows: Windows,
     members: Sequence[Float[np.ndarray, "W H C"]],
+    bounds: Sequence[Float[np.ndarray, "W H C K"]] = (),
+    asked: Asked = NOTHING,
 ) -> None:
-    """Draws forecasts, their mean where there are several, with the baselines.
+    """Draws forecasts, their mean where there are several, with their intervals and the baselines.
 
     Args:
         run: where to leave the picture.
@@ -61,6 +67,8 @@ def draw_forecasts(
         panel: the data.
         windows: W windows.
         members: the forecasts of each member, in the table's units.
+        bounds: the quantiles of each member at ``asked.probabilities``.
+        asked: the intervals.
     """
     with decoration(f"the picture {name}.png"):
         h, season = config.data.h, config.data.season_length or 1
@@ -69,9 +77,31 @@ def draw_forecasts(
             name: baseline(panel.y, panel.offsets, series, origin, h=h, season_length=season)
             for name, baseline in BASELINES.items()
         }
-        drawn = windows_to_draw(panel, windows, np.mean(members, axis=0), baselines, members)
+        quantiles = np.mean(bounds, axis=0) if asked else None
+        drawn = windows_to_draw(panel, windows, np.mean(members, axis=0), baselines, members, quantiles, asked)
         if drawn:
             run.write_plot(name, plots.forecasts(drawn, model=config.model.alias))
+
+
+def draw_intervals(run: RunDirectory, evaluation: Evaluation, by_horizon: pd.DataFrame) -> None:
+    """Draws how good the intervals are; of a run that has none, deletes the pictures that an earlier one left.
+
+    Args:
+        run: where to leave the pictures.
+        evaluation: on the test rows.
+        by_horizon: its metrics by the step ahead.
+    """
+    asked = evaluation.asked
+    draw: dict[str, Callable[[], Figure]] = {
+        "calibration": lambda: interval_plots.calibration(evaluation.frequencies(), asked.probabilities),
+        "by_horizon": lambda: interval_plots.by_horizon(by_horizon, asked),
+    }
+    for name, figure in draw.items():
+        with decoration(f"the picture {name}.png"):
+            if asked:
+                run.write_plot(name, figure())
+            else:
+                run.remove_plot(name)
 
 
 def windows_to_draw(
@@ -80,6 +110,8 @@ def windows_to_draw(
     values: Float[np.ndarray, "W H C"],
     baselines: Mapping[str, Float[np.ndarray, "W H C"]] = {},
     members: Sequence[Float[np.ndarray, "W H C"]] = (),
+    quantiles: Float[np.ndarray, "W H C K"] | None = None,
+    asked: Asked = NOTHING,
 ) -> list[plots.ForecastWindow]:
     """Forecasts with the truth and the history before them, for `plots`: one per window and target.
 
@@ -89,7 +121,10 @@ def windows_to_draw(
         values: their forecasts, in the table's units.
         baselines: other forecasts by name.
         members: the forecasts whose mean ``values`` is; drawn where there are several.
+        quantiles: at ``asked.probabilities``, in the table's units.
+        asked: the intervals, which are drawn as bands.
     """
+    at = {probability: number for number, probability in enumerate(asked.probabilities)}
     h, channels = values.shape[1:]
     y = truth(panel, windows, h)
     drawn = []
@@ -109,6 +144,12 @@ def windows_to_draw(
                     title=str(panel.ids[series]),
                     value=str(panel.schema.channels[channel]),
                     members=np.stack([m[number, :, channel] for m in members]) if len(members) > 1 else None,
+                    bands={}
+                    if quantiles is None
+                    else {
+                        level: (quantiles[number, :, channel, at[low]], quantiles[number, :, channel, at[high]])
+                        for level, (low, high) in asked.bands.items()
+                    },
                 )
             )
     return drawn

@@ -6,12 +6,13 @@ from typing import Any
 import pandas as pd
 
 from lstmjax.forecaster.ensemble import Ensemble
-from lstmjax.runs.csv_file import write_table
+from lstmjax.forecaster.predict import wanted
 from lstmjax.runs.decoration import decoration
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import Job
 from lstmjax.runs.outputs import Outputs
 from lstmjax.runs.pictures import draw_forecasts, draw_learning_curve
+from lstmjax.runs.table_file import write_table
 
 TABLE_FILE = "seeds.csv"
 
@@ -45,17 +46,20 @@ def write_seeds(
     write_table(table.reset_index(), run.path / TABLE_FILE)
     run.write_metrics(summary)
     forecasts = [written.forecast for written in every if written.forecast is not None]
+    asked = wanted(every[0].forecaster.fitted)
     if forecasts:
-        run.write_forecast(Ensemble([written.forecaster for written in every]).mean(forecasts))
+        ensemble = Ensemble([written.forecaster for written in every])
+        panels = [job.prepared.panel] * len(every)
+        run.write_forecast(ensemble.predict_panels(panels, asked), job.config.outputs.format)
     draw_learning_curve(
         run,
         {f"seed {seed}": member.checks() for seed, member in zip(outputs, members, strict=True)},
         every[0].metrics["best_step"],
         job.config.train.loss,
     )
-    for name, (windows, _) in every[0].pictured.items():
-        values = [written.pictured[name][1] for written in every]
-        draw_forecasts(run, name, job.config, job.prepared.panel, windows, values)
+    for name, (windows, *_) in every[0].pictured.items():
+        _, values, bounds = zip(*(written.pictured[name] for written in every), strict=True)
+        draw_forecasts(run, name, job.config, job.prepared.panel, windows, values, bounds, asked)
     with decoration("the table of seeds"):
         say(render_seeds(table, baselines))
     return summary, table
@@ -108,7 +112,11 @@ def render_seeds(table: pd.DataFrame, baselines: Mapping[str, Mapping[str, float
     rows |= {"mean": table.mean(), "deviation": table.std(ddof=1)} | {k: pd.Series(v) for k, v in baselines.items()}
     lines = [["seed", *table.columns]]
     lines += [[name, *(_cell(column, row.get(column)) for column in table.columns)] for name, row in rows.items()]
-    text = (f"{name:<14}" + "".join(f"{cell:>12}" for cell in cells) for name, *cells in lines)
+    widths = [max(12, 2 + max(map(len, cells))) for cells in list(zip(*lines, strict=True))[1:]]
+    text = (
+        f"{name:<14}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        for name, *cells in lines
+    )
     return "".join(line.rstrip() + "\n" for line in text)
 
 

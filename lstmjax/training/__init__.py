@@ -13,6 +13,7 @@ from lstmjax.training.hyperparameters import Hyperparameters as Hyperparameters
 from lstmjax.training.loop import make_train as make_train
 from lstmjax.training.loop import train as train
 from lstmjax.training.memory import training_bytes as training_bytes
+from lstmjax.training.objective import PROBABILISTIC as PROBABILISTIC
 from lstmjax.training.objective import SCALED_MAE as SCALED_MAE
 from lstmjax.training.objective import Measure as Measure
 from lstmjax.training.objective import Objective as Objective

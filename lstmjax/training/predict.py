@@ -13,7 +13,17 @@ from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.parallel import make_mesh, over_batch, place_shared
 from lstmjax.training.data import fill_blocks
 from lstmjax.training.functional import Functional, Weights
-from lstmjax.window import WindowSpec
+from lstmjax.window import Forecast, WindowSpec
+
+Reading = Callable[[Forecast, Any], Array]
+"""What is wanted of a forecast (B, H, C, P): one number per value (B, H, C), or K of them (B, H, C, K). The second
+argument is what else it depends on, by window; None for nothing."""
+
+
+def point_of(forecast: Forecast, of_series: None) -> Float[Array, "B H C"]:
+    """Reads the forecast as one number per value."""
+    return forecast.point()
+
 
 BLOCK_SIZE = 1024
 """Windows forecast together: enough to fill a device, few enough to fit it."""
@@ -26,9 +36,11 @@ def predict(
     windows: Windows,
     spec: WindowSpec,
     *,
+    read: Reading = point_of,
+    by_series: Float[np.ndarray, "N ..."] | None = None,
     block_size: int = BLOCK_SIZE,
-) -> Float[np.ndarray, "W H C"]:
-    """The network's point forecasts, one for each window, in scaled units.
+) -> Float[np.ndarray, "W H C *K"]:
+    """The network's forecasts, one for each window, in scaled units.
 
     Memory is that of the panel, a block and the result; the windows of a block are split over all devices.
 
@@ -38,33 +50,38 @@ def predict(
         arrays: the scaled panel.
         windows: which windows, any number.
         spec: sizes of a window.
+        read: what is wanted of each forecast; compiled in, so equal for equal wishes. Default: the point forecast.
+        by_series: what ``read`` depends on besides, for each series of the panel.
         block_size: windows at a time, at most.
 
     Returns:
-        float32 array of shape (windows, H, C), in the order of ``windows``.
+        float32 array of shape (windows, H, C) or (windows, H, C, K), as it is read, in the order of ``windows``.
     """
     count = len(windows.series)
-    result = np.empty((count, spec.h, spec.targets), np.float32)
     if count == 0:
-        return result
+        return np.empty((0, spec.h, spec.targets), np.float32)
     mesh = make_mesh(batch_shards=jax.device_count())
     # A power of two, so that tables of many lengths share a few programs.
     size = min(block_size, 1 << (count - 1).bit_length())
     size = -(-size // jax.device_count()) * jax.device_count()
     filled, _ = fill_blocks(windows, size)
-    shared = place_shared((weights, arrays), mesh)
-    program = _program(network, spec, mesh)
+    shared = place_shared((weights, arrays, by_series), mesh)
+    program = _program(network, spec, mesh, read)
+    result = None
     for first in range(0, count, size):
         block = Windows(*(column[first : first + size] for column in filled))
-        result[first : first + size] = np.asarray(program(block, shared))[: count - first]
+        found = np.asarray(program(block, shared))[: count - first]
+        result = np.empty((count, *found.shape[1:]), np.float32) if result is None else result
+        result[first : first + size] = found
+    assert result is not None
     return result
 
 
 @functools.lru_cache(maxsize=64)
-def _program(network: Functional, spec: WindowSpec, mesh: Mesh) -> Callable[[Any, Any], Array]:
-    def forecast(windows: Windows, shared: tuple[Weights, PanelArrays]) -> Array:
-        weights, arrays = shared
+def _program(network: Functional, spec: WindowSpec, mesh: Mesh, read: Reading) -> Callable[[Any, Any], Array]:
+    def forecast(windows: Windows, shared: tuple[Weights, PanelArrays, Array | None]) -> Array:
+        weights, arrays, by_series = shared
         window, _ = gather(arrays, windows, input_size=spec.input_size, h=spec.h)
-        return network.forecast(weights, window).mean()
+        return read(network.forecast(weights, window), None if by_series is None else by_series[windows.series])
 
     return over_batch(forecast, mesh)

@@ -17,7 +17,7 @@ from lstmjax.data.windows import PanelArrays, Rescaling, Windows, gather
 from lstmjax.training.batch_order import batch_positions
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
-from lstmjax.training.losses import Loss, elementwise
+from lstmjax.training.losses import Loss, loss_values
 from lstmjax.training.objective import Measure, Units
 from lstmjax.training.optimizer import OPTIMIZERS, clip
 from lstmjax.training.schedules import learning_rate
@@ -199,7 +199,7 @@ def _gradients(
     def loss_sum(params: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         weights = Weights(params, state.model_state)
         forecast, model_state = setting.network.forecast_in_training(weights, window, key, shard)
-        losses = elementwise(setting.loss, forecast.mean(), target.y, hyper.huber_delta)
+        losses = loss_values(setting.loss, forecast, target, hyper)
         return jnp.sum(jnp.where(target.mask, losses, 0.0) * counts), model_state
 
     (total, model_state), gradients = jax.value_and_grad(loss_sum, has_aux=True)(state.params)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.training.functional import Weights
 from lstmjax.training.hyperparameters import Hyperparameters
-from lstmjax.training.losses import elementwise
+from lstmjax.training.losses import loss_values
 from lstmjax.training.state import Plateau, TrainState, is_active
 from lstmjax.training.step import Member, MemberData, Setting, current_rate, member_data
 
@@ -96,16 +96,16 @@ def evaluate(
             lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts)
         )
         window, target = gather(held.arrays, windows, input_size=spec.input_size, h=spec.h, rescaling=data.rescaling)
-        forecast = setting.network.forecast(weights, window).mean()
+        forecast = setting.network.forecast(weights, window)
         mask = target.mask & counts[:, None, None]
-        losses = elementwise(setting.loss, forecast, target.y, hyper.huber_delta)
+        losses = loss_values(setting.loss, forecast, target, hyper)
         if setting.objective is None or data.units is None:
             errors = jnp.zeros_like(losses)
         else:
             errors = setting.objective.errors(forecast, target.y, data.units, windows.series)
         share = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1): the loss's, as in training
-        absolute, squared = (elementwise(name, forecast, target.y) for name in ("mae", "mse"))
-        columns = (losses * share, absolute, squared, errors)
+        error = forecast.point() - target.y
+        columns = (losses * share, jnp.abs(error), error * error, errors)
         new = [jnp.sum(jnp.where(mask, column, 0.0)) for column in columns]
         return sums + jnp.stack([*new, jnp.sum(mask, dtype=jnp.float32), jnp.sum(mask * share, dtype=jnp.float32)])
 

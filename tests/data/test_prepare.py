@@ -68,7 +68,7 @@ def test_a_series_too_short_among_others_is_named_and_only_forecast(series_of):
     panel = series_of(np.arange(100), np.arange(20), np.arange(100))
     with pytest.warns(DataWarning, match=r"1 of 3 series have no whole training window .* not trained on: 's1'$"):
         prepared = prepare(panel, DataConfig(h=4, val_size=10, test_size=10), with_test=True)
-    assert _ends(prepared) == [[80, 90, 100], [0, 0, 0], [80, 90, 100]]
+    assert _ends(prepared) == [[80, 90, 90, 100], [0, 0, 0, 0], [80, 90, 90, 100]]
 
 
 def test_training_rows_without_an_observation_hold_no_window(series_of):
@@ -88,7 +88,7 @@ def test_targets_are_looked_for_after_the_lookback_where_training_windows_have_t
     with pytest.warns(DataWarning, match="1 of 2 series .*: 's1'$"):
         prepare(series_of(np.arange(60), late), config, with_test=True)
     prepared = prepare(series_of(late), dataclasses.replace(config, input_size=7), with_test=True)
-    assert _ends(prepared) == [[40, 50, 60]]
+    assert _ends(prepared) == [[40, 50, 50, 60]]
 
 
 def test_many_short_series_are_counted(series_of):
@@ -101,7 +101,7 @@ def test_a_series_without_any_value_is_named_and_still_forecast(series_of):
     panel = series_of(np.arange(40), [np.nan] * 40)
     with pytest.warns(DataWarning, match="1 of 2 series .* not trained on: 's1'"):
         prepared = prepare(panel, DataConfig(h=4), with_test=True)
-    assert _ends(prepared)[1] == [0, 0, 0]
+    assert _ends(prepared)[1] == [0, 0, 0, 0]
     assert forecast_windows(panel).series.tolist() == [0, 1]
 
 

@@ -26,7 +26,7 @@ VALUES = np.random.default_rng(7).gamma(2.0, 3.0, size=(2, 60))
 
 
 def _split(*ends: tuple[int, int, int]) -> Split:
-    return Split(*np.array(ends, np.int64).T)
+    return Split(*np.array([(train, val, val, test) for train, val, test in ends], np.int64).T)
 
 
 @pytest.mark.parametrize(

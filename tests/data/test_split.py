@@ -19,7 +19,7 @@ def _ends(split: Split) -> list[list[int]]:
 def test_sizes_are_counted_from_the_end_of_each_series(series_of):
     panel = series_of(np.arange(50), np.arange(30))
     split, val_size, test_size = split_panel(panel, DataConfig(h=4, val_size=5, test_size=8), with_test=True)
-    assert _ends(split) == [[37, 42, 50], [17, 22, 30]]
+    assert _ends(split) == [[37, 42, 42, 50], [17, 22, 22, 30]]
     assert (val_size, test_size) == (5, 8)
 
 
@@ -33,13 +33,13 @@ def test_sizes_default_to_a_tenth_and_a_fifth_but_hold_a_window(series_of):
 
 def test_rows_beyond_the_last_observation_belong_to_no_part(series_of):
     split, _, _ = split_panel(series_of([*range(20), np.nan, np.nan]), DataConfig(h=2, test_size=4), with_test=True)
-    assert _ends(split) == [[14, 16, 20]]
+    assert _ends(split) == [[14, 16, 16, 20]]
 
 
 def test_timestamps_are_the_last_of_their_part(series_of):
     config = DataConfig(h=2, train_end="2024-01-01 09:00", val_end="2024-01-01 14:30")
     split, val_size, test_size = split_panel(series_of(np.arange(24), np.arange(18)), config, with_test=True)
-    assert _ends(split) == [[10, 15, 24], [10, 15, 18]]
+    assert _ends(split) == [[10, 15, 15, 24], [10, 15, 15, 18]]
     assert (val_size, test_size) == (5, 9)
 
 
@@ -61,11 +61,42 @@ def test_timestamps_are_the_last_of_their_part(series_of):
         ({"train_end": "2024-01-01 15:00", "val_end": "2024-01-01 16:00"}, "leave at most 1 rows for validation"),
         ({"val_size": 3}, r"data\.val_size is 3: expected 0, or at least data\.h \(4\), a whole window"),
         ({"test_size": 2}, r"data\.test_size is 2: expected 0, or at least data\.h \(4\), a whole window"),
+        (
+            {"calibration_size": 3},
+            r"data\.calibration_size is 3: expected 0, or at least data\.h \(4\), a whole window",
+        ),
+        (
+            {"train_end": "2024-01-01 15:00", "val_end": "2024-01-01 20:00", "calibration_end": "2024-01-01 19:00"},
+            r"data\.val_end \(2024-01-01 20:00\) is after data\.calibration_end \(2024-01-01 19:00\)$",
+        ),
+        (
+            {"train_end": "2024-01-01 15:00", "val_end": "2024-01-01 20:00", "calibration_end": "2024-01-01 22:00"},
+            r"^data\.train_end, data\.val_end and data\.calibration_end leave at most 2 rows for calibration: expected",
+        ),
+        (
+            {"train_end": "2024-01-01 15:00", "val_end": "2024-01-01 20:00", "calibration_end": "soon"},
+            r"data\.calibration_end is 'soon': expected a timestamp",
+        ),
     ],
 )
 def test_parts_that_hold_no_window_are_refused(series_of, options, message):
     with pytest.raises(ConfigError, match=message):
         split_panel(series_of(np.arange(40)), DataConfig(h=4, **options), with_test=True)
+
+
+def test_calibration_rows_lie_between_validation_and_test(series_of):
+    panel = series_of(np.arange(50), np.arange(30), np.arange(15))
+    config = DataConfig(h=4, val_size=5, calibration_size=6, test_size=8)
+    split, val_size, test_size = split_panel(panel, config, with_test=True)
+    assert _ends(split) == [[31, 36, 42, 50], [11, 16, 22, 30], [0, 0, 0, 0]]
+    assert (val_size, test_size, split.sizes["calibration"]) == (5, 8, 6)
+    times = {"train_end": "2024-01-01 09:00", "val_end": "2024-01-01 14:00", "calibration_end": "2024-01-01 19:00"}
+    split, *_ = split_panel(panel, DataConfig(h=4, **times), with_test=True)
+    assert _ends(split) == [[10, 15, 20, 50], [10, 15, 20, 30], [10, 15, 15, 15]]
+    with pytest.raises(
+        DataError, match=r"data\.val_size \(5\), data\.calibration_size \(40\) and data\.test_size \(8\) leave nothing"
+    ):
+        split_panel(panel, DataConfig(h=4, val_size=5, calibration_size=40, test_size=8), with_test=True)
 
 
 def test_sizes_beyond_the_data_are_refused(series_of):
@@ -79,7 +110,7 @@ def test_sizes_beyond_the_data_are_refused(series_of):
 def test_whole_numbers_split_integer_times():
     panel = panel_from_table(pd.DataFrame({"ds": range(10, 50), "y": np.arange(40.0)}), DataConfig())
     config = DataConfig(h=4, train_end="29", val_end="39")
-    assert _ends(split_panel(panel, config, with_test=True)[0]) == [[20, 30, 40]]
+    assert _ends(split_panel(panel, config, with_test=True)[0]) == [[20, 30, 30, 40]]
     for text in ("2024-01-01", "2²", "--5"):
         with pytest.raises(
             ConfigError, match=rf"data\.train_end is '{text}': expected a whole number, as in column 'ds'"
@@ -107,4 +138,4 @@ def test_the_ends_of_the_parts_are_written_as_the_column_is():
     for form in ("%d/%m/%Y", "%Y-%m-%d", "%d %b %Y"):
         config = DataConfig(h=2, train_end=times[19].strftime(form), val_end=times[29].strftime(form))
         split, *_ = split_panel(panel_from_table(table, config), config, with_test=True)
-        assert [part.tolist() for part in split] == [[20], [30], [40]]
+        assert [part.tolist() for part in split] == [[20], [30], [30], [40]]

@@ -16,7 +16,7 @@ from lstmjax.errors import DataError
 pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*the forecast begins there")
 
 
-SPLIT = Split(*(np.full(2, end) for end in (30, 40, 50)))
+SPLIT = Split(*(np.full(2, end) for end in (30, 40, 40, 50)))
 
 
 def positive(seed=0):
@@ -83,7 +83,7 @@ def test_weights_come_with_the_rows_of_the_horizon(hourly):
     table = hourly(20, w=np.arange(20.0))
     with pytest.warns(DataWarning, match="1 missing time step"):
         panel = panel_from_table(table.drop(index=5), DataConfig(weight_col="w", freq="h"))
-    arrays = scale(panel, fit_scaling(panel, Split(*(np.array([20]),) * 3), DataConfig()))
+    arrays = scale(panel, fit_scaling(panel, Split(*(np.array([20]),) * 4), DataConfig()))
     cut = jax.jit(gather, static_argnames=("input_size", "h"))
     window, target = cut(arrays, Windows(np.zeros(1, np.int32), np.array([4], np.int32)), input_size=3, h=3)
     assert target.weight.tolist() == [[4.0, 0.0, 6.0]]

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from lstmjax.config import DataConfig
 from lstmjax.data.build import panel_from_table
-from lstmjax.data.origins import forecast_windows, test_windows, train_windows, validation_windows
+from lstmjax.data.origins import (
+    calibration_windows,
+    forecast_windows,
+    test_windows,
+    train_windows,
+    validation_windows,
+)
 from lstmjax.data.scaling import fit_scaling, scale
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.windows import PanelArrays, Windows, gather
@@ -111,7 +117,7 @@ def test_changing_test_rows_changes_no_window_before_them(hourly):
 
 
 def _split(*ends: tuple[int, int, int]) -> Split:
-    return Split(*np.array(ends, np.int64).T)
+    return Split(*np.array([(train, val, val, test) for train, val, test in ends], np.int64).T)
 
 
 def _pairs(windows: Windows) -> list[tuple[int, int]]:
@@ -150,6 +156,10 @@ def test_every_window_of_validation_and_test_counts():
     split = _split((10, 15, 21), (0, 0, 0), (5, 8, 12))
     assert _pairs(validation_windows(split, h=4)) == [(0, 10), (0, 11)]
     assert _pairs(test_windows(split, h=4)) == [(0, 15), (0, 16), (0, 17), (2, 8)]
+    assert _pairs(calibration_windows(split, h=4)) == []
+    split = split._replace(calibration_end=np.array([20, 0, 12]))
+    assert _pairs(calibration_windows(split, h=4)) == [(0, 15), (0, 16), (2, 8)]
+    assert _pairs(test_windows(split._replace(test_end=np.array([24, 0, 12])), h=4)) == [(0, 20)]
 
 
 @pytest.mark.parametrize(("h", "count"), [(96, 2785), (192, 2689), (336, 2545), (720, 2161)])

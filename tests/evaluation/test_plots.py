@@ -207,3 +207,40 @@ def test_global_state_of_matplotlib_is_left_alone(tmp_path):
     before = dict(matplotlib.rcParams)
     plots.save(plots.forecasts([window()]), tmp_path / "a.png")
     assert dict(matplotlib.rcParams) == before
+
+
+def test_intervals_are_drawn_as_bands_from_the_widest_to_the_narrowest():
+    bands = {95.0: (np.full(24, -2.0), np.full(24, 2.0)), 80.0: (np.full(24, -1.0), np.full(24, 1.0))}
+    figure = plots.forecasts([window(bands=bands)])
+    wide, narrow = (one for one in figure.axes[0].collections if one.get_label() in ("95%", "80%"))
+    assert (wide.get_label(), narrow.get_label()) == ("95%", "80%")
+    for drawn, end in ((wide, 2.0), (narrow, 1.0)):
+        height = drawn.get_paths()[0].vertices[:, 1]
+        assert (height.min(), height.max()) == (-end, end)
+    assert wide.get_facecolor().mean() > narrow.get_facecolor().mean()  # lighter
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["observed", "lstm forecast", "95%", "80%", "horizon"]
+
+
+def test_the_interval_of_a_single_step_is_visible():
+    one = plots.ForecastWindow(
+        pd.RangeIndex(1, 21),
+        np.arange(20.0),
+        pd.RangeIndex(21, 22),
+        np.array([19.5]),
+        bands={80.0: (np.array([18.0]), np.array([21.0]))},
+    )
+    (drawn,) = (each for each in plots.forecasts([one]).axes[0].collections if each.get_label() == "80%")
+    np.testing.assert_array_equal(drawn.get_segments(), [[[21, 18], [21, 21]]])
+
+
+@pytest.mark.parametrize("count", [1, 4, 9, 30])
+@pytest.mark.parametrize("size", [3, 14, 40])
+def test_every_entry_of_a_legend_is_in_the_picture(count, size):
+    baselines = {f"{number:02d}".ljust(size, "x"): np.zeros(24) for number in range(count)}
+    figure = plots.forecasts([window(baselines=baselines)] * 4)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == count + 3
+    width = figure.get_size_inches()[0] * figure.dpi
+    assert max(text.get_window_extent().x1 for text in legend.get_texts()) <= width

@@ -8,7 +8,8 @@ import pytest
 import utilsforecast.losses
 
 from lstmjax.evaluation import metrics
-from lstmjax.evaluation.table import render_metrics, table_metrics
+from lstmjax.evaluation.render import render_metrics
+from lstmjax.evaluation.table import table_metrics
 
 NAN = np.nan
 

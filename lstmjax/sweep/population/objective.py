@@ -7,11 +7,12 @@ does not depend on a trial's scaler, loss or lookback.
 import numpy as np
 from jaxtyping import Float
 
+from lstmjax.data.frames import truth
 from lstmjax.data.prepare import Prepared
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation.metrics import METRICS
 from lstmjax.evaluation.windows import seasonal_scales
-from lstmjax.training import SCALED_MAE, Measure, Objective, Units
+from lstmjax.training import PROBABILISTIC, SCALED_MAE, Measure, Objective, Units
 
 Weights = Float[np.ndarray, "N C"]
 
@@ -45,14 +46,28 @@ def check_metric(metric: str) -> None:
 
 def metric_names() -> list[str]:
     """The metrics a sweep can rank by: those of evaluation, and the default."""
-    return [SCALED_MAE, *METRICS]
+    return [SCALED_MAE, *METRICS, *PROBABILISTIC]
 
 
 def _weights(metric: str, data: Prepared, counts: Weights) -> Weights:
     """The weight of an error by series and target, given how often each is an observed target."""
     if metric == SCALED_MAE:
         return 1.0 / data.scaling.y_deviation
-    return _by_season(metric, data, counts) if METRICS[metric].seasonal else np.ones(counts.shape)
+    if metric == "wql":
+        return np.broadcast_to(counts.sum() / _total_sizes(data) / counts.shape[1], counts.shape)
+    seasonal = metric == "sql" or (metric in METRICS and METRICS[metric].seasonal)
+    return _by_season(metric, data, counts) if seasonal else np.ones(counts.shape)
+
+
+def _total_sizes(data: Prepared) -> Float[np.ndarray, " C"]:
+    """The absolute values of each target of the validation windows; WQL divides by them, and is a mean over targets."""
+    sizes = np.nansum(abs(truth(data.panel, data.validation, data.spec.h)), axis=(0, 1))
+    if not (sizes > 0).all():
+        target = data.panel.schema.channels[int(np.argmin(sizes))]
+        raise ConfigError(
+            f"metric is 'wql', which divides by the size of each target, and those of {target!r} are all 0: choose crps"
+        )
+    return sizes
 
 
 def _by_season(metric: str, data: Prepared, counts: Weights) -> Weights:

@@ -192,7 +192,7 @@ def make_populations(
     members_of: dict[RunConfig, list[Member]] = {}
     for position, trial in enumerate(trials):
         try:
-            config = base.replace({**trial.params, "train.batch_shards": 1})
+            config = base.replace({**trial.params, "train.batch_shards": 1}).chosen
         except ConfigError as error:
             refused[position] = str(error)
             continue

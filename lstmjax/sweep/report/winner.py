@@ -11,10 +11,10 @@ from optuna.trial import FrozenTrial
 from lstmjax.data.prepare import prepare
 from lstmjax.forecaster.checkpoints import LOG_FILE
 from lstmjax.forecaster.forecaster import Forecaster
-from lstmjax.runs.csv_file import write_table
 from lstmjax.runs.directory import RunDirectory, remove_run
 from lstmjax.runs.outputs import write_outputs
 from lstmjax.runs.seeds import TABLE_FILE, seeds_table
+from lstmjax.runs.table_file import write_table
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.study import params_of
