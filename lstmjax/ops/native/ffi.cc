@@ -12,7 +12,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <vector>
 
 #include "kernel.h"
@@ -22,14 +21,13 @@ namespace ffi = xla::ffi;
 using Dims = ffi::Span<const int64_t>;
 
 namespace {
-
 const Kernel* chosen = nullptr;  // by lstmjax_choose, before the handlers are registered
 
 constexpr int64_t ROWS_FORWARD = 8, ROWS_BACKWARD = 32;  // the least that a part of a batch has
 constexpr int64_t MOST_PARTS = 8;
 
-// Memory of the kernel's own, kept for the next call: freed in every call, it would cut up the memory that XLA takes and
-// gives back around it, and the system would have to zero its pages again.
+// Memory of the kernel's own, kept for the next call: freed in every call, it would cut up the memory that XLA takes
+// and gives back around it, and the system would have to zero its pages again.
 struct Memory {
   int64_t size;
   float* data = nullptr;  // null: the system has no more
@@ -58,13 +56,6 @@ struct Memory {
 std::mutex Memory::mutex;
 std::multimap<int64_t, float*>* const Memory::unused = new std::multimap<int64_t, float*>;
 
-// While it lives, numbers too small for a normal float count as 0: they cost a hundred times the others.
-struct NoDenormals {
-  unsigned before = _mm_getcsr();
-  NoDenormals() { _mm_setcsr(before | 0x8040); }
-  ~NoDenormals() { _mm_setcsr(before); }
-};
-
 // Runs task(0) ... task(n - 1), on as many threads as the pool has, or on this one `alone`. Which thread runs a task
 // changes no result. The caller takes part, so that it ends even where the pool has no thread free.
 template <class F>
@@ -76,13 +67,15 @@ void parallel(ffi::ThreadPool& pool, bool alone, int64_t n, const F& task) {
   };
   const auto state = std::make_shared<State>();
   auto work = [state, n, &task] {  // `task` lives as long as there is an index left
-    const NoDenormals flushed;
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040);  // denormal numbers, which cost a hundred times the others, count as 0
     for (int64_t i; (i = state->next++) < n;) {
       task(i);
       if (++state->done < n) continue;
       std::lock_guard<std::mutex> lock(state->mutex);
       state->all_done.notify_one();
     }
+    _mm_setcsr(before);
   };
   const int64_t threads = alone ? 1 : std::min(pool.num_threads(), n);
   for (int64_t t = 1; t < threads; ++t) pool.Schedule(decltype(work)(work));
@@ -91,7 +84,7 @@ void parallel(ffi::ThreadPool& pool, bool alone, int64_t n, const F& task) {
   state->all_done.wait(lock, [&] { return state->done == n; });
 }
 
-// The same for parts of a batch, each with memory of its own: task(part, first row, end, scratch). False: there was none.
+// The same for parts of a batch, each with memory of its own: task(part, first row, end, scratch). False: without it.
 template <class F>
 bool for_parts(ffi::ThreadPool& pool, bool alone, const Layer& s, int64_t parts,
                int64_t (*scratch_floats)(const Layer&, int64_t), const F& task) {
@@ -105,12 +98,12 @@ bool for_parts(ffi::ThreadPool& pool, bool alone, const Layer& s, int64_t parts,
   return enough;
 }
 
-// The arrays of the calls, in their order (lstmjax/ops/_native.py): what both read, what the second one reads too, results.
+// The arrays of the calls in their order (lstmjax/ops/_native.py): what both read, from y on the second one; results.
 using Field = float* Arrays::*;
 constexpr size_t LENGTHS = 7;  // int32
-constexpr Field ARGUMENTS[] = {&Arrays::x,    &Arrays::kernel, &Arrays::recurrent, &Arrays::bias, &Arrays::c0,
-                               &Arrays::h0,   &Arrays::mask,   nullptr,            &Arrays::y,    &Arrays::kept,
-                               &Arrays::dc_last, &Arrays::dh_last, &Arrays::dy};
+constexpr Field ARGUMENTS[] = {
+    &Arrays::x, &Arrays::kernel, &Arrays::recurrent, &Arrays::bias,    &Arrays::c0,      &Arrays::h0, &Arrays::mask,
+    nullptr,    &Arrays::y,      &Arrays::kept,      &Arrays::dc_last, &Arrays::dh_last, &Arrays::dy};
 constexpr Field FORWARD[] = {&Arrays::c_last, &Arrays::h_last, &Arrays::y, &Arrays::kept};
 constexpr Field BACKWARD[] = {&Arrays::dkernel, &Arrays::drecurrent, &Arrays::dbias, &Arrays::dc0,
                               &Arrays::dh0,     &Arrays::dmask,      &Arrays::dx};
@@ -122,8 +115,8 @@ struct Call {
   Layer layer;
   Dims models;  // the leading axes
 
-  Call(ffi::ThreadPool pool, ffi::RemainingArgs in, ffi::RemainingRets out, const Field* fields, size_t state, bool reverse)
-      : pool(pool), fields(fields) {
+  Call(ffi::ThreadPool pool, ffi::RemainingArgs in, ffi::RemainingRets out, const Field* to, size_t state, bool reverse)
+      : pool(pool), fields(to) {
     for (size_t i = 0; i < in.size(); ++i) arguments.push_back(*in.get<ffi::AnyBuffer>(i));
     for (size_t i = 0; i < out.size(); ++i) results.push_back(**out.get<ffi::AnyBuffer>(i));
     const Dims x = arguments[0].dimensions(), recurrent = arguments[2].dimensions(), c = results[state].dimensions();
@@ -152,8 +145,8 @@ struct Call {
     return a;
   }
 
-  // Runs one(arrays of a model, alone), which returns whether there was memory, for every model. Threads share the models,
-  // if there are enough of them; else the parts of each one's batch, which `one` runs in parallel if it is not `alone`.
+  // Runs one(arrays of a model, alone), which returns whether there was memory, for every model. Threads share the
+  // models, if there are enough of them; else the parts of each batch, which `one` runs in parallel if not `alone`.
   template <class F>
   ffi::Error run(bool alone, const F& one) {
     int64_t count = 1;
@@ -183,13 +176,13 @@ ffi::Error forward(ffi::ThreadPool pool, ffi::RemainingArgs in, ffi::RemainingRe
   });
 }
 
-// The gradients of the weights are sums over the batch. Its parts, and so the order of the sums, follow from its size and
-// not from the threads.
+// The gradients of the weights are sums over the batch. Its parts, and so their order, follow from its size alone.
 ffi::Error backward(ffi::ThreadPool pool, ffi::RemainingArgs in, ffi::RemainingRets out, bool reverse, bool alone) {
   Call call(pool, in, out, BACKWARD, 3, reverse);
   const Layer& s = call.layer;
   return call.run(alone, [&](const Arrays& a, bool alone) {
-    const int64_t parts = std::max<int64_t>(1, std::min(MOST_PARTS, s.B / ROWS_BACKWARD)), size = chosen->packed_floats(s);
+    const int64_t parts = std::max<int64_t>(1, std::min(MOST_PARTS, s.B / ROWS_BACKWARD));
+    const int64_t size = chosen->packed_floats(s);
     const Memory transposed(chosen->transposed_floats(s, a.dx)), sums(parts * size);
     if (!transposed.data || !sums.data) return false;
     std::memset(sums.data, 0, sizeof(float) * parts * size);
@@ -205,13 +198,11 @@ ffi::Error backward(ffi::ThreadPool pool, ffi::RemainingArgs in, ffi::RemainingR
 
 }  // namespace
 
-#define LSTMJAX_PUBLIC extern "C" __attribute__((visibility("default")))
-
 // What the library was made from, so that Python calls no other than its own.
-LSTMJAX_PUBLIC const char* lstmjax_digest() { return LSTMJAX_DIGEST; }
+extern "C" const char* lstmjax_digest() { return LSTMJAX_DIGEST; }
 
 // Chooses the widest vectors that the processor has, of at most `limit` floats. Returns how many floats; 0: none fits.
-LSTMJAX_PUBLIC int lstmjax_choose(int limit) {
+extern "C" int lstmjax_choose(int limit) {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   chosen = limit >= 16 && avx512 ? &kernel_avx512 : limit >= 8 && avx2 ? &kernel_avx2 : nullptr;
@@ -220,7 +211,5 @@ LSTMJAX_PUBLIC int lstmjax_choose(int limit) {
 
 #define BINDING                                                                                               \
   ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().RemainingArgs().RemainingRets().Attr<bool>("reverse").Attr<bool>("alone")
-#pragma GCC visibility push(default)
 XLA_FFI_DEFINE_HANDLER_SYMBOL(lstmjax_forward, forward, BINDING);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(lstmjax_backward, backward, BINDING);
-#pragma GCC visibility pop

@@ -21,7 +21,6 @@ struct Arrays {
 };
 
 struct Kernel {
-  const char* name;
   int width;  // W
   int64_t (*packed_floats)(const Layer&);  // of the packed weights, and of the sums of their gradients
   int64_t (*transposed_floats)(const Layer&, bool dx);

@@ -1,5 +1,5 @@
-// Vectors of W floats, and the nonlinearities of the LSTM on them, for one instruction set: compiled with -DWIDTH=16 for
-// AVX-512, with -DWIDTH=8 for AVX2 and FMA.
+// Vectors of W floats, and the nonlinearities of the LSTM on them, for one instruction set: compiled with -DWIDTH=16
+// for AVX-512, with -DWIDTH=8 for AVX2 and FMA.
 //
 // Sums of products are written as `fma`, and the compiler is told not to fuse others (-ffp-contract=off): a row has the
 // same bytes whatever rows are computed beside it.
@@ -9,7 +9,6 @@
 #include <cstdint>
 
 namespace {
-
 constexpr int W = WIDTH;
 constexpr float MINUS_LOG2E = -1.44269504088896f;
 
@@ -74,7 +73,7 @@ inline vec exp2(vec x) {
 // The logistic function σ(z) = 1 / (1 + 2^x) for x = -z log2(e), a factor that the packed weights hold.
 inline vec logistic_scaled(vec x) { return divide(all(1.0f), 1.0f + exp2(within(x, -126.0f, 127.0f))); }
 
-// tanh(x) = x p(x^2) / q(x^2) on [-9, 9], beyond which it is 1 in float32: within 3e-7, with coefficients that round well.
+// tanh(x) = x p(x^2) / q(x^2) on [-9, 9], beyond which it is 1 in float32: within 3e-7.
 inline vec tanh(vec x) {
   constexpr float p[] = {1.33546552e-08f, 2.06090917e-05f, 0.00349558773f, 0.133810252f, 1.0f};
   constexpr float q[] = {7.77655885e-07f, 0.000328563445f, 0.025876984f, 0.467143357f, 1.0f};
