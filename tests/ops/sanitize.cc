@@ -80,7 +80,7 @@ int main() {
             for (int options = 0; options < 32; options += (B * T * I * H > 9999 ? 11 : 1), ++runs) {
               const Layer s{B, T, I, H, bool(options & 1)};
               if (run(*kernel, s, options & 2, options & 4, options & 8, options & 16)) continue;
-              std::printf("NaN: %s, %d %d %d %d, options %d\n", kernel->name, int(B), int(T), int(I), int(H), options);
+              std::printf("NaN: width %d, %d %d %d %d, options %d\n", kernel->width, int(B), int(T), int(I), int(H), options);
               return 1;
             }
   }
