@@ -146,7 +146,9 @@ def offsets(
 
 def widest_interval(errors: Errors, scope: CalibrationScope) -> float:
     """The largest fraction that a calibrated interval can hold at every step: n / (n + 1) for n held-out windows."""
-    groups = [errors] if scope == "pooled" else [errors.of_series(number) for number in np.unique(errors.series)]
+    groups = (
+        [errors] if scope == "pooled" else [errors.of_series(number) for number in np.unique(errors.series).tolist()]
+    )
     fewest = min(int((~np.isnan(group.y)).sum(axis=0).min()) for group in groups)
     return fewest / (fewest + 1)
 

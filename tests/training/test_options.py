@@ -70,6 +70,8 @@ SETTINGS = {
 }
 """What else it takes for an option to be seen where it acts."""
 
+HEAD_OF_LOSS = {"pinball": "quantile", "nll": "normal"}
+
 OUTPUTS = {"outputs.calibration_scope"}
 """Those that act on outputs only: see tests/forecaster/test_intervals.py."""
 
@@ -124,7 +126,8 @@ def conditions(name, *, acts):
         longest = max(map(len, outside.values()))
         choices = [{other: values[k % len(values)] for other, values in outside.items()} for k in range(longest)]
     for choice in choices:
-        config = BASE.replace(choice | SETTINGS.get(name, {}))
+        head = {"model.head": HEAD_OF_LOSS[loss]} if (loss := choice.get("train.loss")) in HEAD_OF_LOSS else {}
+        config = BASE.replace(choice | SETTINGS.get(name, {}) | head)
         assert (name in config.inert()) != acts
         yield config
 
