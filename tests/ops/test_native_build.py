@@ -34,7 +34,7 @@ print(*chosen(), sep=": ")
 def told(code: str = PROGRAM, *arguments: str, status: int = 0, **variables: str) -> str:
     """What a process of its own prints, in an environment of its own."""
     command = [sys.executable, *(["-c", code] if code else []), *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "LSTMJAX_LSTM": "auto"} | variables
     run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert run.returncode == status, run.stderr
     return run.stdout.strip()
@@ -113,6 +113,7 @@ def test_the_environment_says_what_auto_stands_for(monkeypatch: pytest.MonkeyPat
 
 
 def test_elsewhere_than_on_a_cpu_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch, make_problem: Any) -> None:
+    monkeypatch.delenv("LSTMJAX_LSTM", raising=False)
     problem = make_problem()
 
     def never() -> None:

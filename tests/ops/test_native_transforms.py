@@ -50,7 +50,8 @@ def mesh() -> Any:
 
 
 @needs_kernel
-def test_it_runs_by_default_under_jit_and_without(make_problem: Any) -> None:
+def test_it_runs_by_default_under_jit_and_without(make_problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LSTMJAX_LSTM", raising=False)
     problem = make_problem(hidden=20)
     given = problem.weights, problem.x
     program = text(step(problem, "auto"), *given)
@@ -108,7 +109,9 @@ def test_in_shard_map_each_device_calls_it(make_problem: Any, mesh: Any, check_v
 
     def gradients(weights: LSTMWeights, x: Any) -> Any:
         one = jax.tree.map(lambda leaf: jax.lax.pcast(leaf, "batch", to="varying"), weights) if check_vma else weights
-        of_part = jax.grad(lambda weights: jnp.sum(jnp.square(lstm(weights, x, remat=remat)[1])))(one)
+        of_part = jax.grad(
+            lambda weights: jnp.sum(jnp.square(lstm(weights, x, remat=remat, implementation="native")[1]))
+        )(one)
         return jax.lax.psum(of_part, "batch")
 
     split = jax.shard_map(gradients, mesh=mesh, in_specs=(P(), P("batch")), out_specs=P(), check_vma=check_vma)
