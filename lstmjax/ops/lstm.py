@@ -144,7 +144,7 @@ def _named(implementation: str) -> str:
     named = os.environ.get(VARIABLE) or "auto"
     if named not in _IMPLEMENTATIONS:
         raise ValueError(f"{VARIABLE} is {named!r}: expected one of {', '.join(_IMPLEMENTATIONS)}")
-    return named
+    return "auto" if named == "native" else named  # for a whole process: silent where it does not apply
 
 
 def chosen() -> tuple[str, str]:
@@ -154,7 +154,7 @@ def chosen() -> tuple[str, str]:
         ValueError: an environment variable has an unknown value.
     """
     named = _named("auto")
-    if named not in ("auto", "native"):
+    if named != "auto":
         return named, f"{VARIABLE} says so"
     if jax.default_backend() != "cpu":
         return "xla", "the native kernel runs on CPU"
