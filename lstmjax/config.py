@@ -80,7 +80,7 @@ class Rules:
     them is enough. None: it always acts."""
     resume: Resume = "same"
     """Whether a resumed run may change it. same: no. more: it may only grow. inferred: no, but the run fills it in
-    where it is None, so that None is no change. free: yes, since nothing that is trained depends on it."""
+    where it is None or auto, so that these are no change. free: yes, since nothing that is trained depends on it."""
     sweep: str = "shape"
     """How a sweep searches it. traced: as an input of the compiled program, so that a new value compiles nothing.
     shape: trials that differ in it are compiled apart. "no: ...": not at all, and why."""
@@ -459,7 +459,11 @@ class ModelConfig:
     head: HeadName = option("point", format_1="point")
     """What is forecast of each value. point: one number. quantile: the levels of model.quantiles. normal, student_t,
     negative_binomial (counts): a distribution. All but point give intervals, and the median as the forecast."""
-    quantiles: tuple[float, ...] = option((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), only={"head": ("quantile",)})
+    quantiles: tuple[float, ...] = option(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        only={"head": ("quantile",)},
+        sweep="no: trials are compared on the same levels",
+    )
     """quantile: the levels that are learned; others are interpolated."""
     num_layers: int = option(1, low=1)
     """Stacked LSTM layers."""
@@ -599,7 +603,7 @@ class TrainConfig:
     )
     """Seconds after which training ends in good order: the weights of the best check are evaluated and forecast. A
     resumed run has as many again."""
-    loss: LossName = option("auto", format_1="mse")
+    loss: LossName = option("auto", resume="inferred", format_1="mse")
     """What training minimises and validation watches, in scaled units. auto: what fits the head: mae for point; pinball
     (the mean over the levels) for quantile; nll, the negative log-likelihood, for distributions. mse and huber are for
     point too."""
@@ -685,6 +689,11 @@ class RunConfig:
             if column in taken:
                 raise ConfigError(
                     f"{name} is {column!r}, which is the name of {taken[column]}: give the column another name"
+                )
+            models = [*typing.get_args(BaselineName)[1:], *([] if name == "model.alias" else [self.model.alias])]
+            if re.fullmatch(rf"({'|'.join(map(re.escape, models))})(-lo-|-hi-|_ql)[0-9.e-]+", column):
+                raise ConfigError(
+                    f"{name} is {column!r}, which is the name of a bound of a forecast: give the column another name"
                 )
             taken[column] = f"{name} too"
         own, loss = LOSS_OF_HEAD.get(self.model.head), self.train.loss

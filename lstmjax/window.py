@@ -256,7 +256,7 @@ class Forecast:
         levels = jnp.asarray(q, self.parameters.dtype)
         if levels.ndim == 0:
             return self.head.quantile(self.parameters, levels)
-        return jnp.stack([self.head.quantile(self.parameters, level) for level in levels], axis=-1)
+        return self.head.quantile(self.parameters[..., None, :], levels)  # (B, H, C, K)
 
     def cdf(self, y: Float[Array, "B H C"]) -> Float[Array, "B H C"]:
         """The fraction below ``y``; errors as in `quantile`."""

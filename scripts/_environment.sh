@@ -33,3 +33,10 @@ print(hashlib.sha256("\0".join(told).encode()).hexdigest())')"
     --constraint constraints.txt --editable ".${extra:+[$extra]}"
   echo "$wanted" >".venv/.lstmjax-$extra"
 }
+
+# build_kernel
+#   Compiles the native CPU kernel if it is not there yet, and says in one line whether it is. Without a C++ compiler
+#   nothing fails: the JAX code runs instead.
+build_kernel() {
+  .venv/bin/python -m lstmjax.ops.build || true
+}

@@ -13,8 +13,12 @@ products of square matrices, the best of all processes.
 `lstmjax.configure_devices()` has the process keep freed memory, which on Linux saves the larger shapes up to a third of
 their time; the peers' processes are left as they come. With --keep-memory they are told the same.
 
+On CPU, lstmjax's layer runs on its native kernel, which is built first if it is not there; with ``LSTMJAX_LSTM=xla``
+on the JAX code.
+
 Memory is what a call needs beyond its arguments: of JAX the temporary arrays of the compiled program, on all devices
-together; of PyTorch the growth of the resident set, where the system tells, or of what it holds on a GPU.
+together (without the packed weights that the kernel keeps); of PyTorch the growth of the resident set, where the system
+tells, or of what it holds on a GPU.
 """
 
 import importlib.metadata
@@ -37,6 +41,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from contestants import CONTESTANTS, PASSES, Process, Shape
 
 import lstmjax
+from lstmjax.ops import build
+from lstmjax.ops.lstm import chosen
 from lstmjax.parallel import cores
 
 SHAPES: dict[str, tuple[Shape, ...]] = {
@@ -164,6 +170,7 @@ def main(
         reference: show how much slower PyTorch is here than in the design's table (two cores of an AMD EPYC): a row
             above 1.3 is void there, and has to be measured again.
     """
+    build.main([])
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or on a GPU the first process would take it all
     processes = {name: Process(name, keep_memory=keep_memory) for name in CONTESTANTS}
     backend = processes["lstmjax"].platform()
@@ -181,7 +188,7 @@ def main(
     if "torch" in processes:
         versions["torch"] = importlib.metadata.version("torch")
     result = {"rows": rows, **totals(rows), "rounds": rounds, "keep_memory": keep_memory, "cores": cores()}
-    result |= {"platform": backend, "versions": versions}
+    result |= {"platform": backend, "versions": versions, "lstm": chosen()[0]}
     print(table(rows, result, reference=reference))
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=1))

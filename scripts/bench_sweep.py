@@ -52,6 +52,8 @@ from lstmjax.config import OptimizerConfig, RunConfig, TrainConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.nn import StackedLSTM
+from lstmjax.ops import build
+from lstmjax.ops.lstm import chosen
 from lstmjax.parallel import cores
 from lstmjax.sweep import Space, Trial, train_block
 from lstmjax.sweep.population.population import make_populations
@@ -414,10 +416,11 @@ def main(
         reference: show how much slower the peers are here than on two cores of an AMD EPYC: a row above 1.3 is void
             there, and has to be measured again.
     """
+    build.main([])  # the native CPU kernel, which lstmjax's members run on
     parallel.configure_devices()
-    chosen = SHAPES.get(shapes) or (tuple(int(size) for size in shapes.split(",")),)
+    wanted = SHAPES.get(shapes) or (tuple(int(size) for size in shapes.split(",")),)
     rows = []
-    for shape in chosen:
+    for shape in wanted:
         rows.append(measure(shape, members, rounds))
         told = {name: round(ms, 2) for name, ms in rows[-1]["ms_per_member_step"].items() if ms is not None}
         print(*shape, told, file=sys.stderr, flush=True)
@@ -427,7 +430,7 @@ def main(
             versions[peer] = importlib.metadata.version(peer)
     print(shown(rows, reference=reference))
     if json_file is not None:
-        result = {"rows": rows, "rounds": rounds, "cores": cores(), "versions": versions}
+        result = {"rows": rows, "rounds": rounds, "cores": cores(), "versions": versions, "lstm": chosen()[0]}
         json_file.write_text(json.dumps(result | {"devices": [str(device) for device in jax.devices()]}, indent=1))
 
 

@@ -79,10 +79,21 @@ def main(benchmark: Benchmark) -> None:
 
 
 class Contestant:
-    """One training run on so many windows."""
+    """One training run on so many windows.
 
-    def __init__(self, count: int) -> None:
-        rows = count + LOOKBACK + HORIZON - 1
+    Args:
+        count: windows.
+        model: the network. Default: a direct one.
+        spec: sizes of a window.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        model: ModelConfig = ModelConfig(name="direct", hidden_size=64),  # noqa: B008 (it is frozen)
+        spec: WindowSpec = WindowSpec(LOOKBACK, HORIZON),  # noqa: B008
+    ) -> None:
+        rows = count + spec.input_size + spec.h - 1
         y = np.sin(np.arange(rows, dtype=np.float32) / 7)[:, None]
         none, flags = np.zeros((rows, 0), np.float32), np.zeros((rows, 0), bool)
         arrays = PanelArrays(
@@ -95,11 +106,11 @@ class Contestant:
             stat=np.zeros((1, 0), np.float32),
             offsets=np.array([0, rows], np.int32),
         )
-        windows = Windows(np.zeros(count, np.int32), np.arange(LOOKBACK, LOOKBACK + count, dtype=np.int32))
-        spec = WindowSpec(LOOKBACK, HORIZON)
+        first_row = spec.input_size
+        windows = Windows(np.zeros(count, np.int32), np.arange(first_row, first_row + count, dtype=np.int32))
         data = TrainingData(arrays, windows, Windows(*(np.zeros(0, np.int32),) * 2), spec)
         optimizer, config = OptimizerConfig(schedule="constant"), TrainConfig(max_steps=2**30)
-        structure, first = functional(models.Builder(spec, ModelConfig(name="direct", hidden_size=64)))
+        structure, first = functional(models.Builder(spec, model))
         began = time.perf_counter()
         self.plan = make_plan(
             structure, data, optimizer, config, [Hyperparameters.from_config(optimizer, config)], None

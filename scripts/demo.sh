@@ -7,4 +7,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/_environment.sh
 prepare_environment
+build_kernel
 exec .venv/bin/python experiments/elecdemand.py "$@"

@@ -54,6 +54,8 @@ def allowed(hint: Any, rules: config.Rules) -> str:
         return ", ".join(typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
         (choices, *_) = typing.get_args(hint)
+        if choices is float:
+            return "numbers"
         return "some of " + ", ".join(typing.get_args(choices)) if typing.get_args(choices) else "names"
     bounds = [(">=", rules.low), (">", rules.above), ("<=", rules.high)]
     kind = {int: "whole number", float: "number", bool: "true, false", str: "text"}[hint]
@@ -65,7 +67,7 @@ def default(value: Any) -> str:
     if value is None or value == ():
         return ""
     if isinstance(value, tuple):
-        return " ".join(value)
+        return " ".join(map(default, value))
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

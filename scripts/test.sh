@@ -9,6 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/_environment.sh
 prepare_environment test
+build_kernel
 PATH="$PWD/.venv/bin:$PATH"
 
 ruff check .

@@ -44,7 +44,7 @@ DEFAULTS = {
         "calibration_end": None,
         "transform": "none",
         "clip_min": None,
-        "scaler": "standard",
+        "scaler": "auto",
         "scaler_scope": "series",
         "gaps": "mask",
         "step_size": 1,
@@ -53,6 +53,8 @@ DEFAULTS = {
     "model": {
         "name": "segment",
         "hidden_size": None,
+        "head": "point",
+        "quantiles": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
         "num_layers": 1,
         "dropout": 0.0,
         "forget_bias": 1.0,
@@ -62,8 +64,8 @@ DEFAULTS = {
         "recall": True,
         "residual": "none",
         "residual_season": None,
-        "instance_norm": "last",
-        "instance_scale": "std",
+        "instance_norm": "auto",
+        "instance_scale": "auto",
         "instance_rows": None,
         "series_embedding": 0,
         "alias": "lstm",
@@ -90,7 +92,7 @@ DEFAULTS = {
         "early_stop_patience_steps": 5,
         "val_windows": None,
         "max_seconds": None,
-        "loss": "mae",
+        "loss": "auto",
         "huber_delta": 1.0,
         "seed": 0,
         "batch_shards": None,
@@ -98,7 +100,15 @@ DEFAULTS = {
         "save_every_seconds": 20.0,
         "refit_all": False,
     },
-    "outputs": {"plot_windows": 3},
+    "outputs": {
+        "level": [],
+        "quantiles": [],
+        "calibration": "none",
+        "calibration_scope": "pooled",
+        "pool": "quantiles",
+        "format": "csv",
+        "plot_windows": 3,
+    },
 }
 """Published runs rest on these: a change here is a change of behaviour, and belongs in the changelog."""
 
@@ -145,11 +155,17 @@ def test_every_option_says_how_it_is_resumed_and_searched():
         "train.max_seconds",
         "train.save_every_seconds",
         "train.refit_all",
+        "outputs.level",
+        "outputs.quantiles",
+        "outputs.calibration",
+        "outputs.calibration_scope",
+        "outputs.pool",
+        "outputs.format",
         "outputs.plot_windows",
     }
     for name, resume in by_resume.items():  # what is inferred is what may be left open
         if resume == "inferred":
-            assert options.option_fields()[name].default is None
+            assert options.option_fields()[name].default in (None, "auto")
     searched = {name for name in options.option_names() if options.rules(name).unsearchable is None}
     assert {name for name in searched if name.startswith("data.")} == {
         f"data.{name}" for name in ("input_size", "transform", "scaler", "scaler_scope", "step_size")
@@ -206,7 +222,7 @@ BAD_VALUES = {
     "data.calibration_size": (-1, "data.calibration_size is -1: expected at least 0"),
     "data.origins": ("noon", "data.origins is 'noon': expected every, a whole number of rows such as 24, or a time of"),
     "data.calendar": (["hour", "noon"], "data.calendar is 'noon': expected one of minute, hour, weekday"),
-    "data.scaler": ("z", "data.scaler is 'z': expected one of standard, minmax, robust, none"),
+    "data.scaler": ("z", "data.scaler is 'z': expected one of auto, standard, minmax, robust, none"),
     "data.dataset": ("etth3", "data.dataset is 'etth3': expected one of elecdemand, etth1"),
     "data.layout": (["long"], "data.layout is ['long']: expected one of long, wide"),
     "data.path": (3, "data.path is 3: expected text"),
@@ -219,8 +235,15 @@ BAD_VALUES = {
     "optimizer.weight_decay": ("0", "optimizer.weight_decay is '0': expected a number"),
     "optimizer.momentum": (-0.1, "optimizer.momentum is -0.1: expected at least 0.0"),
     "train.early_stop_patience_steps": (-2, "train.early_stop_patience_steps is -2: expected at least -1"),
+    "outputs.level": ([120], "outputs.level is 120: expected a number of percent above 0 and below 100"),
+    "outputs.quantiles": (
+        [0.9, 0.1],
+        "outputs.quantiles has 0.1 after 0.9: expected each probability once, in ascending",
+    ),
+    "model.quantiles": ([], "model.quantiles is empty: give at least one level"),
+    "model.head": ("gauss", "model.head is 'gauss': expected one of point, quantile, normal"),
     "train.refit_all": (1, "train.refit_all is 1: expected true or false"),
-    "train.loss": ("rmse", "train.loss is 'rmse': expected one of mse, mae, huber"),
+    "train.loss": ("rmse", "train.loss is 'rmse': expected one of auto, mse, mae, huber, pinball, nll"),
 }
 
 
@@ -299,6 +322,24 @@ def test_the_deviation_of_an_ensemble_has_a_column_of_its_own():
         RunConfig().replace({"model.alias": "mine", "data.id_col": "mine-std"})
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model.alias": "mine", "data.id_col": "mine-lo-80"},
+        {"model.alias": "a.b", "data.time_col": "a.b_ql0.1"},
+        {"data.id_col": "seasonal_naive-hi-97.5"},
+        {"model.alias": "naive_ql0.5"},
+    ],
+)
+def test_the_bounds_of_forecasts_have_columns_of_their_own(values):
+    with pytest.raises(
+        ConfigError, match=r"^(data|model)\.\w+ is '.*', which is the name of a bound of a forecast: give"
+    ):
+        RunConfig().replace(values)
+    free = {"model.alias": "lstm-lo", "data.id_col": "mine-lo-80", "data.time_col": "lstm_quality"}
+    assert RunConfig().replace(free).model.alias == "lstm-lo"
+
+
 def test_revin_brings_its_own_scale():
     config = RunConfig().replace({"model.instance_norm": "revin", "model.instance_rows": 24})
     assert {"model.instance_rows", "model.instance_scale"} < set(config.inert())
@@ -357,7 +398,9 @@ def test_choices_are_those_the_code_offers():
     from lstmjax.data.calendar import CALENDAR
     from lstmjax.data.scalers import SCALERS
     from lstmjax.data.transform import TRANSFORMS
+    from lstmjax.evaluation.calibration import SCORES
     from lstmjax.models import NETWORKS
+    from lstmjax.nn.heads import HEADS
     from lstmjax.nn.normalization import CENTERS, SCALES
     from lstmjax.training.losses import LOSSES
     from lstmjax.training.optimizer import OPTIMIZERS
@@ -373,10 +416,14 @@ def test_choices_are_those_the_code_offers():
         options.TransformName: TRANSFORMS,
         options.CalendarName: CALENDAR,
         options.InstanceScaleName: SCALES,
+        options.HeadName: HEADS,
+        options.CalibrationName: {"none", *SCORES},
     }
-    assert set(typing.get_args(options.InstanceNormName)) == {*CENTERS, "revin"}
+    assert set(typing.get_args(options.InstanceNormName)) == {"auto", *CENTERS, "revin"}
     for choices, functions in offered.items():
-        assert set(typing.get_args(choices)) == set(functions)
+        assert set(typing.get_args(choices)) - {"auto"} == set(functions) - {"auto"}
+    for name, head in HEADS.items():
+        assert head((0.5,)).loss_name == options.LOSS_OF_HEAD.get(name, "mae")
 
 
 def test_a_patience_of_no_checks_is_refused_and_read_as_what_it_did():

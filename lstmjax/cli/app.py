@@ -91,13 +91,18 @@ def check_typed(arguments: Sequence[str], *, inert: Mapping[str, str], fixed: Ma
     Raises:
         ConfigError: an option in ``fixed`` was given.
     """
-    typed = {argument.split("=")[0].removeprefix("--").replace("-", "_") for argument in arguments}
+    typed = _typed(arguments)
     for name, instead in fixed.items():
         if name in typed:
             raise ConfigError(f"{name} is set by this script: {instead}")
     for name, why in inert.items():
         if name in typed or name.replace(".", ".no_") in typed:
             warnings.warn(f"{name} has no effect: {why}", ConfigWarning, stacklevel=2)
+
+
+def _typed(arguments: Sequence[str]) -> set[str]:
+    """The names of the options on a command line, dotted, as in a config."""
+    return {argument.split("=")[0].removeprefix("--").replace("-", "_") for argument in arguments}
 
 
 def train(command: Train) -> None:
@@ -241,16 +246,17 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
 
 def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Export | Check:
     options = _defaults(arguments)
-    searching, outputs = Sweep(SweepConfig(), options), _outputs(arguments)
+    searching = Sweep(SweepConfig(), options)
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=Train(options))]
         | Annotated[Sweep, tyro.conf.subcommand("sweep", default=searching)]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate", default=Evaluate(tyro.MISSING, outputs=outputs))]
-        | Annotated[Predict, tyro.conf.subcommand("predict", default=Predict(tyro.MISSING, outputs=outputs))]
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Check, tyro.conf.subcommand("check", default=Check(data=options.data))]
     )
-    return parse(commands, arguments)
+    command = parse(commands, arguments)
+    return _with_outputs_of_run(command, arguments) if isinstance(command, (Evaluate, Predict)) else command
 
 
 def _defaults(arguments: list[str]) -> RunConfig:
@@ -266,13 +272,15 @@ def _defaults(arguments: list[str]) -> RunConfig:
     return RunConfig()
 
 
-def _outputs(arguments: list[str]) -> OutputsConfig:
-    """The options for intervals where no flag gives them: those of the run that is evaluated or forecasts."""
-    if arguments[:1] not in (["evaluate"], ["predict"]):
-        return OutputsConfig()
-    configs = (Path(argument) / "config.json" for argument in arguments[1:] if not argument.startswith("-"))
-    found = next((path for path in configs if path.exists()), None)
-    return OutputsConfig() if found is None else _config(found).outputs
+def _with_outputs_of_run(command: Evaluate | Predict, arguments: Sequence[str]) -> Evaluate | Predict:
+    """The options for intervals are those of the run that is evaluated or forecasts, where no flag gives them."""
+    path = command.run / "config.json"
+    if not path.exists():
+        return command
+    typed = _typed(arguments)
+    names = [field.name for field in dataclasses.fields(OutputsConfig) if f"outputs.{field.name}" in typed]
+    given: dict[str, Any] = {name: getattr(command.outputs, name) for name in names}
+    return dataclasses.replace(command, outputs=dataclasses.replace(_config(path).outputs, **given))
 
 
 def _values(arguments: list[str], flag: str) -> list[str]:

@@ -67,7 +67,7 @@ def summarize(
     Returns:
         JSON-able: ``table, rows, series, ids, layout, freq, time_zone, time_format, first, last, missing_steps,
         empty_cells, rows_without_target_at_the_end, constant_series, short_series, roles, unused_columns,
-        suspicious_times, duplicated_times, parts, windows, input_size, h, season_length, warnings``.
+        suspicious_times, duplicated_times, parts, windows, input_size, h, season_length, origins, warnings``.
 
     Raises:
         DataError: the table cannot be used; of two rows at one time, both are named.
@@ -106,6 +106,7 @@ def summarize(
         "input_size": resolved.input_size,
         "h": resolved.h,
         "season_length": resolved.season_length,
+        "origins": resolved.origins,
         "warnings": list(dict.fromkeys(said)),
     }
 
@@ -225,7 +226,8 @@ def as_text(summary: dict[str, Any]) -> str:
         ),
         (
             "window",
-            f"{summary['input_size']} rows looked back on, {summary['h']} forecast; season {summary['season_length']}",
+            f"{summary['input_size']} rows looked back on, {summary['h']} forecast; season {summary['season_length']}"
+            + ("" if summary["origins"] == "every" else f"; the first forecast row: {summary['origins']}"),
         ),
         *(("warning", text) for text in summary["warnings"]),
     ]

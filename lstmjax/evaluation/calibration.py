@@ -144,6 +144,15 @@ def offsets(
     return np.stack(columns, axis=-1)
 
 
+def widest_interval(errors: Errors, scope: CalibrationScope) -> float:
+    """The largest fraction that a calibrated interval can hold at every step: n / (n + 1) for n held-out windows."""
+    groups = (
+        [errors] if scope == "pooled" else [errors.of_series(number) for number in np.unique(errors.series).tolist()]
+    )
+    fewest = min(int((~np.isnan(group.y)).sum(axis=0).min()) for group in groups)
+    return fewest / (fewest + 1)
+
+
 def require_windows(
     y: Float[np.ndarray, "W H C"],
     series: Int[np.ndarray, " W"],

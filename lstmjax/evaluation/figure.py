@@ -66,7 +66,7 @@ def shades(count: int) -> list[str]:
     Args:
         count: how many.
     """
-    light = np.linspace(0.75, 0.4, count)[:, None]
+    light = np.linspace(0.78, 0.48, count)[:, None]
     return [to_hex(color) for color in np.array(to_rgb(ACCENT)) * (1 - light) + light]
 
 

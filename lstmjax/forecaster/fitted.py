@@ -16,6 +16,7 @@ from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.calibration import Errors
 from lstmjax.forecaster.checkpoints import stored_state, training_summary, weights_template
 from lstmjax.forecaster.network import UserNetwork, network_for
+from lstmjax.ops.lstm import chosen
 from lstmjax.storage import checkpoint
 from lstmjax.storage.named_arrays import flatten, unflatten
 from lstmjax.training import TrainResult, Weights, functional
@@ -213,5 +214,8 @@ def _weights(
 
 
 def versions() -> dict[str, str]:
-    """Versions of this library and of those whose changes could change a forecast."""
-    return {"lstmjax": __version__} | {name: version(name) for name in _LIBRARIES}
+    """Versions of this library and of those whose changes could change a forecast; and the code that computes the LSTM.
+
+    Two implementations of the LSTM, or two instruction sets, differ by rounding.
+    """
+    return {"lstmjax": __version__} | {name: version(name) for name in _LIBRARIES} | {"lstm": chosen()[0]}

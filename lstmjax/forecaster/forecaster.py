@@ -287,7 +287,13 @@ class Forecaster:
         return in_kind(self.evaluate_panel(panel, None, level, quantiles).table, panel.form.frame, df)
 
     def metrics(
-        self, df: pd.DataFrame, *, by: str | None = None, own: Mapping[str, OwnMetric] | None = None
+        self,
+        df: pd.DataFrame,
+        *,
+        by: str | None = None,
+        own: Mapping[str, OwnMetric] | None = None,
+        level: Sequence[float] | None = None,
+        quantiles: Sequence[float] | None = None,
     ) -> pd.DataFrame:
         """The metrics of `evaluate`'s forecasts: one row per model, the baselines included.
 
@@ -296,12 +302,15 @@ class Forecaster:
             by: ``series``, ``target`` or ``horizon``: one row per each of these and model. Default: over all rows.
             own: metrics of your own besides, by the name of their column: functions ``(y, forecast) -> float`` of two
                 flat NumPy arrays in the table's units, without missing truths.
+            level: as in `predict`.
+            quantiles: as in `predict`.
 
         Returns:
-            ``key`` (where ``by`` is given), ``model``, ``mse``, ``rmse``, ``mae``, ``smape``, ``mase``, the own ones,
-            ``n`` (observed truths); see README, "What the numbers mean".
+            ``key`` (where ``by`` is given), ``model``, ``mse``, ``rmse``, ``mae``, ``smape``, ``mase``, with intervals
+            or quantiles ``crps``, ``wql``, ``sql`` and by level ``coverage-80``, ``width-80``, ``interval_score-80``,
+            the own ones, ``n`` (observed truths); see README, "What the numbers mean".
         """
-        return self.evaluate_panel(self.panel(df)).by(by, own)
+        return self.evaluate_panel(self.panel(df), None, level, quantiles).by(by, own)
 
     def evaluate_panel(
         self,

@@ -11,7 +11,7 @@ from lstmjax.data.prepare import Prepared
 from lstmjax.data.units import scale_targets, unscale
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import ConfigError, DataError
-from lstmjax.evaluation.calibration import Bounds, Errors, offsets, require_windows
+from lstmjax.evaluation.calibration import Bounds, Errors, offsets, require_windows, widest_interval
 from lstmjax.evaluation.intervals import Asked
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, head_of, network_for
@@ -177,7 +177,9 @@ def sample_paths(
             f"sample paths need two held-out windows with a truth at every step, and there are {held}: give more rows "
             "to data.calibration_size or data.val_size"
         )
-    levels = _GRID[abs(1.0 - 2.0 * _GRID) <= held / (held + 1)]
+    outputs = fitted.config.outputs
+    widest = 1.0 if outputs.calibration == "none" else widest_interval(errors, outputs.calibration_scope)
+    levels = _GRID[abs(1.0 - 2.0 * _GRID) <= widest]
     _, quantiles = forecast_bounds(fitted, network, windows, trained, arrays, levels.tolist())
     random = np.random.default_rng(fitted.config.train.seed)
     ranks = signed.argsort(axis=0).argsort(axis=0)  # (held, H, C)

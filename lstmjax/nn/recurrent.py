@@ -12,7 +12,7 @@ from lstmjax.nn.cell import Carry, CellOptions, CellRunOptions, LSTMCell
 from lstmjax.nn.regularization import Dropout, Rate, check_rate, draw_key, is_zero
 from lstmjax.nn.sequence import Call, SequenceModule
 from lstmjax.ops import recurrence
-from lstmjax.ops.lstm import Implementation, check_options
+from lstmjax.ops.lstm import Implementation, check_options, warn_not_native
 from lstmjax.ops.precision import wide
 
 
@@ -46,7 +46,8 @@ class LSTM(SequenceModule[Carry]):
         unroll: steps in one iteration of the compiled loop; default 8 on a GPU, else 1.
         remat: keep only the states between chunks of about √T steps (or of this many), and run each chunk again in
             the backward pass: for sequences whose activations do not fit into memory.
-        implementation: "auto", "scan" (plain autodiff, which has a forward mode) or "cudnn"; see `lstmjax.ops.lstm`.
+        implementation: "auto", "native", "xla", "scan" (plain autodiff, which has a forward mode) or "cudnn"; see
+            `lstmjax.ops.lstm`.
         rngs: initial weights come from its stream "params".
         **cell_options: the options of `LSTMCell`.
 
@@ -83,6 +84,8 @@ class LSTM(SequenceModule[Carry]):
         check_options(implementation, remat, unroll)
         if implementation == "cudnn":
             self._check_cudnn()
+        if implementation == "native" and not self.cell.is_plain:
+            warn_not_native("the kernel computes the plain cell only")
 
     def run(self, x: Array, carry: Any, call: Call) -> tuple[Carry, Array]:
         """As `SequenceModule.run`."""

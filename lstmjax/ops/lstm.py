@@ -1,6 +1,8 @@
 """The LSTM over time: one function, several implementations of the repetition of `lstmjax.ops.step`."""
 
 import functools
+import os
+import warnings
 from typing import Any, Literal
 
 import jax
@@ -8,11 +10,14 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from lstmjax.ops import _backward, _cudnn, recurrence
+from lstmjax.ops import _backward, _cudnn, _library, _native, recurrence
 from lstmjax.ops.precision import wide
 from lstmjax.ops.step import Carry, LSTMWeights, lstm_step, weight_shapes
 
-Implementation = Literal["auto", "scan", "cudnn"]
+Implementation = Literal["auto", "native", "xla", "scan", "cudnn"]
+
+VARIABLE = "LSTMJAX_LSTM"
+"""The environment variable that says what "auto" stands for, read when a program is traced."""
 
 
 def lstm(
@@ -49,8 +54,10 @@ def lstm(
             so that memory grows as √T; a number sets the steps per chunk.
         dtype: of the products, e.g. `jnp.bfloat16`; default that of `x` and the weights together. The cell state c
             and all sums are float32 at least; h and the outputs are of `dtype`.
-        implementation: "auto", a backward pass written by hand; "scan", plain autodiff, which has a forward mode too;
-            "cudnn", NVIDIA's kernel.
+        implementation: "auto", the fastest of the next two that applies; "native", the kernel of `docs/cpu_kernel.md`
+            (on CPU, in float32), and where it does not apply "xla", with one warning; "xla", JAX code with a backward
+            pass written by hand; "scan", plain autodiff, which has a forward mode too; "cudnn", NVIDIA's kernel.
+            ``$LSTMJAX_LSTM`` says what "auto" stands for.
 
     Returns:
         The last state (c, h), shape (B, H) each, and the outputs, shape as `x` with H features, or None.
@@ -64,7 +71,7 @@ def lstm(
     ((1, 5, 2), (1, 2))
     """
     check_options(implementation, remat, unroll)
-    run = _IMPLEMENTATIONS[implementation]
+    run = _IMPLEMENTATIONS[_named(implementation)]
     hidden = weights.recurrent_kernel.shape[0]
     batch = recurrence.batch_size(x, time_major)
     c, h = (None, None) if carry is None else carry
@@ -101,7 +108,60 @@ def _scan(options: _backward.Options, arrays: _backward.Arrays) -> tuple[Carry, 
     )
 
 
-_IMPLEMENTATIONS: dict[str, Any] = {"auto": _backward.recurrence, "scan": _scan, "cudnn": _cudnn.cudnn}
+def _native_or_jax(
+    options: _backward.Options, arrays: _backward.Arrays, *, by_name: bool
+) -> tuple[Carry, jax.Array | None]:
+    """Runs the native kernel where it applies, else the JAX code; asked for by name it says so."""
+    reason = _native.why_not(options, arrays)
+    if reason is not None and by_name:
+        warn_not_native(reason)
+    return (_native if reason is None else _backward).recurrence(options, arrays)
+
+
+@functools.cache
+def warn_not_native(reason: str) -> None:
+    """Warns, once per reason, that the native kernel was asked for by name and does not run."""
+    warnings.warn(f'implementation="native": the JAX code runs instead: {reason}', RuntimeWarning, stacklevel=4)
+
+
+_IMPLEMENTATIONS: dict[str, Any] = {
+    "auto": functools.partial(_native_or_jax, by_name=False),
+    "native": functools.partial(_native_or_jax, by_name=True),
+    "xla": _backward.recurrence,
+    "scan": _scan,
+    "cudnn": _cudnn.cudnn,
+}
+
+
+def _named(implementation: str) -> str:
+    """Returns the implementation to run: where it is "auto", the one that `VARIABLE` names.
+
+    Raises:
+        ValueError: the variable names none.
+    """
+    if implementation != "auto":
+        return implementation
+    named = os.environ.get(VARIABLE) or "auto"
+    if named not in _IMPLEMENTATIONS:
+        raise ValueError(f"{VARIABLE} is {named!r}: expected one of {', '.join(_IMPLEMENTATIONS)}")
+    return named
+
+
+def chosen() -> tuple[str, str]:
+    """Returns what "auto" stands for on this machine, such as "native avx512" or "xla", and why.
+
+    Raises:
+        ValueError: an environment variable has an unknown value.
+    """
+    named = _named("auto")
+    if named not in ("auto", "native"):
+        return named, f"{VARIABLE} says so"
+    if jax.default_backend() != "cpu":
+        return "xla", "the native kernel runs on CPU"
+    library = _library.load()
+    if isinstance(library, str):
+        return "xla", library
+    return f"native {library.instructions}", str(library.path)
 
 
 def check_options(name: str, remat: bool | int, unroll: int | None) -> None:

@@ -307,9 +307,16 @@ def test_a_file_of_the_future_that_lacks_a_column_is_named(tmp_path, capsys):
     assert "futr.csv has no column 'flag'" in line
 
 
-def test_a_forecast_is_not_written_as_csv_into_a_parquet_file(run, tmp_path, capsys):
-    assert "give a name that ends with .csv" in mistake(["predict", run, "--out", tmp_path / "f.parquet"], capsys)
-    assert not (tmp_path / "f.parquet").exists()
+def test_a_forecast_is_written_as_parquet_where_its_name_says_so(run, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("pyarrow")
+    for name in ("f.csv", "f.parquet"):
+        main(["predict", str(run), "--out", str(tmp_path / name)])
+    found, expected = pd.read_parquet(tmp_path / "f.parquet"), pd.read_csv(tmp_path / "f.csv", parse_dates=["ds"])
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    said = mistake(["predict", run, "--out", tmp_path / "g.parquet"], capsys)
+    assert said.endswith("is parquet, which needs pyarrow: pip install 'lstmjax[parquet]'")
+    assert not (tmp_path / "g.parquet").exists()
 
 
 def test_two_tables_to_check_are_refused(csv, capsys):

@@ -1,5 +1,6 @@
 """A run that was stopped goes on to the bytes of one that was not; one that was changed is refused, in words."""
 
+import json
 import pickle
 import shutil
 
@@ -14,6 +15,7 @@ from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, SaveCheckpoint
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.resume import take_member
 from lstmjax.forecaster.resumed_options import agreed_config
+from lstmjax.forecaster.run_kind import RUN_FILE
 from lstmjax.forecaster.seeds import fit_seeds, resume_seeds
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint import CheckpointWarning
@@ -250,6 +252,24 @@ def test_other_versions_are_said(whole, table, tmp_path, monkeypatch):
     monkeypatch.setattr("lstmjax.forecaster.resume.versions", lambda: now | {"jax": "99.0"})
     with pytest.warns(CheckpointWarning, match=r"trained with jax \S+, now 99.0"):
         Forecaster().resume(tmp_path / "r", table)
+
+
+def test_another_implementation_of_the_lstm_is_said_and_agrees_within_rounding(
+    table, tmp_path, monkeypatch, stop_after
+):
+    monkeypatch.setenv("LSTMJAX_LSTM", "xla")
+    jax.clear_caches()
+    whole = Forecaster(CONFIG).fit(table)
+    stop_after(2, tmp_path / "r")
+    assert json.loads((tmp_path / "r" / RUN_FILE).read_text())["versions"]["lstm"] == "xla"
+    monkeypatch.setenv("LSTMJAX_LSTM", "scan")
+    jax.clear_caches()
+    with pytest.warns(CheckpointWarning, match=r"trained with lstm xla, now scan: from here on its numbers may differ"):
+        resumed = Forecaster().resume(tmp_path / "r", table)
+    jax.clear_caches()
+    leaves = [jax.tree.leaves(forecaster.fitted.selected.weights) for forecaster in (whole, resumed)]
+    for left, right in zip(*leaves, strict=True):
+        np.testing.assert_allclose(left, right, rtol=0, atol=1e-5)
 
 
 def test_what_is_no_run_is_refused(tmp_path, whole, table):

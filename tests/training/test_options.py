@@ -46,6 +46,7 @@ BASE = RunConfig().replace(
 
 VALUES = {
     "data.scaler_scope": ("series", "global"),
+    "model.quantiles": ((0.1, 0.5, 0.9), (0.2, 0.5, 0.8)),
     "model.head_size": (2, 3),
     "model.segment_size": (4, 2),
     "model.highway": (False, True),
@@ -63,21 +64,29 @@ VALUES = {
 }
 """Two values of each option that acts only under some values of others."""
 
-SETTINGS = {"optimizer.plateau_patience": {"optimizer.learning_rate": 3.0}}
-"""What else it takes for an option to be seen where it acts: checks without an improvement."""
+SETTINGS = {
+    "optimizer.plateau_patience": {"optimizer.learning_rate": 3.0},  # checks without an improvement
+    "model.quantiles": {"train.loss": "auto"},
+}
+"""What else it takes for an option to be seen where it acts."""
+
+HEAD_OF_LOSS = {"pinball": "quantile", "nll": "normal"}
+
+OUTPUTS = {"outputs.calibration_scope"}
+"""Those that act on outputs only: see tests/forecaster/test_intervals.py."""
 
 ACT_ALWAYS = {
     "data": """dataset path layout sep decimal futr_path time_col time_format time_zone id_col target_cols futr_exog
         hist_exog stat_exog calendar holidays weight_col freq season_length h input_size val_size calibration_size
         test_size train_end val_end calibration_end transform clip_min scaler gaps
         step_size origins""",
-    "model": """name hidden_size num_layers dropout forget_bias residual instance_norm series_embedding
+    "model": """name hidden_size head num_layers dropout forget_bias residual instance_norm series_embedding
         alias""",
     "optimizer": "name learning_rate schedule warmup_steps weight_decay clip_norm clip_value",
     "train": """max_steps batch_size val_check_steps early_stop_patience_steps val_windows max_seconds loss seed
         batch_shards chunk_steps
         save_every_seconds refit_all""",
-    "outputs": "plot_windows",
+    "outputs": "level quantiles calibration pool format plot_windows",
 }
 """All others. An option that is added goes here, or among `VALUES` and says in its field where it acts."""
 
@@ -93,7 +102,7 @@ ONLY = {name: only for name, only in fields() if only is not None}
 
 def test_every_option_says_where_it_acts():
     always = {f"{section}.{name}" for section, names in ACT_ALWAYS.items() for name in names.split()}
-    assert set(ONLY) == set(VALUES)
+    assert set(ONLY) == {*VALUES, *OUTPUTS}
     assert set(ONLY) | always == set(option_names())
     for name, only in ONLY.items():
         section = name.split(".")[0]
@@ -117,7 +126,8 @@ def conditions(name, *, acts):
         longest = max(map(len, outside.values()))
         choices = [{other: values[k % len(values)] for other, values in outside.items()} for k in range(longest)]
     for choice in choices:
-        config = BASE.replace(choice | SETTINGS.get(name, {}))
+        head = {"model.head": HEAD_OF_LOSS[loss]} if (loss := choice.get("train.loss")) in HEAD_OF_LOSS else {}
+        config = BASE.replace(choice | SETTINGS.get(name, {}) | head)
         assert (name in config.inert()) != acts
         yield config
 
@@ -184,14 +194,14 @@ def outcome(name, config, trained_on, program):
     return [program(config.replace({name: value})) for value in VALUES[name]]
 
 
-@pytest.mark.parametrize("name", sorted(ONLY))
+@pytest.mark.parametrize("name", sorted(VALUES))
 def test_where_an_option_does_not_act_nothing_differs(name, trained_on, program):
     for config in conditions(name, acts=False):
         one, other = outcome(name, config, trained_on, program)
         assert one == other
 
 
-@pytest.mark.parametrize("name", sorted(ONLY))
+@pytest.mark.parametrize("name", sorted(VALUES))
 def test_where_an_option_acts_something_differs(name, trained_on, program):
     for config in conditions(name, acts=True):
         one, other = outcome(name, config, trained_on, program)
@@ -204,8 +214,8 @@ def test_an_inert_option_says_where_it_would_act():
         "it acts only with optimizer.schedule exponential, step or plateau, and optimizer.schedule is 'constant'"
     )
     assert inert["model.instance_rows"] == (
-        "it acts only with model.instance_norm last, mean or median or model.instance_scale std, mad or mean_abs, "
-        "and model.instance_norm is 'none' and model.instance_scale is 'none'"
+        "it acts only with model.instance_norm auto, last, mean or median or model.instance_scale auto, std, mad or "
+        "mean_abs, and model.instance_norm is 'none' and model.instance_scale is 'none'"
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -54,17 +54,20 @@ def _weights(metric: str, data: Prepared, counts: Weights) -> Weights:
     if metric == SCALED_MAE:
         return 1.0 / data.scaling.y_deviation
     if metric == "wql":
-        return np.full(counts.shape, 1.0 / _mean_size(data))
+        return np.broadcast_to(counts.sum() / _total_sizes(data) / counts.shape[1], counts.shape)
     seasonal = metric == "sql" or (metric in METRICS and METRICS[metric].seasonal)
     return _by_season(metric, data, counts) if seasonal else np.ones(counts.shape)
 
 
-def _mean_size(data: Prepared) -> float:
-    """The mean absolute value of the targets of the validation windows; WQL divides by it."""
-    size = float(np.nanmean(abs(truth(data.panel, data.validation, data.spec.h))))
-    if not size > 0:
-        raise ConfigError("metric is 'wql', which divides by the targets' size, and they are all 0: choose crps")
-    return size
+def _total_sizes(data: Prepared) -> Float[np.ndarray, " C"]:
+    """The absolute values of each target of the validation windows; WQL divides by them, and is a mean over targets."""
+    sizes = np.nansum(abs(truth(data.panel, data.validation, data.spec.h)), axis=(0, 1))
+    if not (sizes > 0).all():
+        target = data.panel.schema.channels[int(np.argmin(sizes))]
+        raise ConfigError(
+            f"metric is 'wql', which divides by the size of each target, and those of {target!r} are all 0: choose crps"
+        )
+    return sizes
 
 
 def _by_season(metric: str, data: Prepared, counts: Weights) -> Weights:

@@ -14,9 +14,13 @@ from lstmjax.data.table import DataWarning
 from lstmjax.data.transform import TRANSFORMS
 from lstmjax.data.units import unscale
 from lstmjax.data.windows import Windows, gather
-from lstmjax.evaluation import metrics
+from lstmjax.errors import ConfigError
+from lstmjax.evaluation import metrics, probabilistic
+from lstmjax.nn import HEADS
 from lstmjax.sweep.population.objective import make_objective, metric_names
 from lstmjax.sweep.population.population import common_windows
+from lstmjax.training.objective import LEVELS, PROBABILISTIC
+from lstmjax.window import Forecast, Point
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +41,11 @@ def prepared(table, **options):
 def score(metric, data, forecast):
     """The objective of scaled forecasts of the validation windows, as a check computes it."""
     left_out = pytest.warns(DataWarning, match=r"MASE leaves out .* over 8 rows: 'c' \('y' repeats itself\)$")
-    with left_out if metric == "mase" else contextlib.nullcontext():
+    with left_out if metric in ("mase", "sql") else contextlib.nullcontext():
         objective = make_objective(metric, data)
     _, target = gather(data.arrays, data.validation, input_size=6, h=3)
     series = jnp.asarray(data.validation.series)
-    errors = objective.measure.errors(jnp.asarray(forecast), target.y, objective.units, series)
+    errors = objective.measure.errors(forecast, target.y, objective.units, series)
     mean = jnp.sum(jnp.where(target.mask, errors, 0.0)) / jnp.sum(target.mask)
     return float(objective.measure.finish(mean))
 
@@ -49,10 +53,19 @@ def score(metric, data, forecast):
 def by_hand(metric, data, forecast):
     """The same in float64, from the table."""
     y = truth(data.panel, data.validation, 3)
-    forecast = unscale(forecast, data.validation.series, data.scaling)
+    values = [unscale(column, data.validation.series, data.scaling) for column in np.moveaxis(forecast, -1, 0)]
+    forecast = values[0]
     series = np.asarray(data.validation.series)
     rows = zip(data.panel.offsets[:-1], data.split.train_end, strict=True)
     trained = [data.panel.y[begin : begin + count] for begin, count in rows]
+    if metric in PROBABILISTIC:
+        quantiles = np.stack(values, axis=-1)
+        errors = probabilistic.crps(y, quantiles, LEVELS)
+        if metric == "sql":
+            scale = np.stack([metrics.seasonal_scale(values, 8) for values in trained])
+            cells = [(n, c) for n in range(len(scale)) for c in range(scale.shape[1]) if scale[n, c] > 0]
+            return np.mean([np.nanmean(errors[series == n][..., c]) / scale[n, c] for n, c in cells])
+        return np.nanmean(errors) if metric == "crps" else probabilistic.wql(y, quantiles, LEVELS)
     if metric == "mase":
         scale = np.stack([metrics.seasonal_scale(values, 8) for values in trained])
         return metrics.mase(y, forecast, scale, series)
@@ -73,12 +86,40 @@ def by_hand(metric, data, forecast):
 def test_metrics_are_those_of_evaluation(table, metric, options):
     data = prepared(table, **options)
     noise = np.random.default_rng(0).normal(size=(len(data.validation.series), 3, 1)).astype(np.float32)
-    forecast = 0.3 * noise
-    assert score(metric, data, forecast) == pytest.approx(by_hand(metric, data, forecast), rel=1e-4)
+    parameters = 0.3 * noise[..., None]
+    if metric in PROBABILISTIC:
+        parameters = parameters + np.linspace(-1, 1, 9, dtype=np.float32)
+    forecast = Forecast(jnp.asarray(parameters), HEADS["quantile"](LEVELS) if metric in PROBABILISTIC else Point())
+    assert score(metric, data, forecast) == pytest.approx(by_hand(metric, data, parameters), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*empty cells")
+@pytest.mark.parametrize("metric", PROBABILISTIC)
+def test_metrics_of_distributions_are_means_over_the_targets(small, metric):
+    table = small.table(series=("a", "b"))
+    config = DataConfig(h=3, input_size=6, val_size=20, test_size=12, season_length=8, target_cols=("y", "z"))
+    table.loc[60:70, "y"] = np.nan
+    data = prepare(panel_from_table(table.assign(z=1e3 + 9 * table["y"]), config), config, with_test=True)
+    noise = np.random.default_rng(0).normal(size=(len(data.validation.series), 3, 2, 1)).astype(np.float32)
+    parameters = 0.3 * noise + np.linspace(-1, 1, 9, dtype=np.float32)
+    forecast = Forecast(jnp.asarray(parameters), HEADS["quantile"](LEVELS))
+    objective = make_objective(metric, data)
+    _, target = gather(data.arrays, data.validation, input_size=6, h=3)
+    errors = objective.measure.errors(forecast, target.y, objective.units, jnp.asarray(data.validation.series))
+    found = objective.measure.finish(jnp.sum(jnp.where(target.mask, errors, 0.0)) / jnp.sum(target.mask))
+    assert float(found) == pytest.approx(by_hand(metric, data, parameters), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*constant over the training rows", "ignore:.*MASE leaves out")
+def test_targets_of_nothing_but_zeros_have_no_wql(small):
+    config = DataConfig(h=3, input_size=6, val_size=20, test_size=12)
+    data = prepare(panel_from_table(small.table(series=("a",)).assign(y=0.0), config), config, with_test=True)
+    with pytest.raises(ConfigError, match=r"metric is 'wql', .* and those of 'y' are all 0: choose crps"):
+        make_objective("wql", data)
 
 
 def test_the_metrics_are_those_of_evaluation_and_the_transforms_are_undone_by_jax_too():
-    assert metric_names() == ["scaled_mae", *metrics.METRICS]
+    assert metric_names() == ["scaled_mae", *metrics.METRICS, *probabilistic.QUANTILE_METRICS]
     values = np.array([0.5, 2.0])
     for transform in TRANSFORMS.values():
         np.testing.assert_allclose(transform.inverse(jnp.asarray(transform.forward(values))), values, rtol=1e-6)

@@ -1,0 +1,85 @@
+// Vectors of W floats, and the nonlinearities of the LSTM on them, for one instruction set: compiled with -DWIDTH=16
+// for AVX-512, with -DWIDTH=8 for AVX2 and FMA.
+//
+// Sums of products are written as `fma`, and the compiler is told not to fuse others (-ffp-contract=off): a row has the
+// same bytes whatever rows are computed beside it.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace {
+constexpr int W = WIDTH;
+constexpr float MINUS_LOG2E = -1.44269504088896f;
+
+#if WIDTH == 16
+typedef __m512 vec;
+#define MM(name) _mm512_##name
+#else
+typedef __m256 vec;
+#define MM(name) _mm256_##name
+#endif
+
+inline vec load(const float* p) { return MM(loadu_ps)(p); }
+inline void store(float* p, vec v) { MM(storeu_ps)(p, v); }
+inline void stream(float* p, vec v) { MM(stream_ps)(p, v); }  // past the caches
+inline vec all(float a) { return MM(set1_ps)(a); }
+inline vec fma(vec a, vec b, vec c) { return MM(fmadd_ps)(a, b, c); }
+inline vec minus_fma(vec a, vec b, vec c) { return MM(fnmadd_ps)(a, b, c); }  // c - a b
+// Not beyond a bound on either side. The order of the operands lets NaN through.
+inline vec within(vec x, float low, float high) { return MM(max_ps)(all(low), MM(min_ps)(all(high), x)); }
+
+// load_some, store_some: the first n floats only, 0 < n; lanes after them are 0.
+// divide: a / b, to one rounding or so.
+// distance: x - n, where n is the integer nearest to x. scale: 2^n p, for n within the exponents of normal numbers.
+#if WIDTH == 16
+inline __mmask16 first_lanes(int64_t n) { return n >= W ? 0xffff : (1u << n) - 1; }
+inline vec load_some(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+inline void store_some(float* p, vec v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
+inline vec divide(vec a, vec b) {  // an approximate reciprocal, and a correction by the remainder
+  const vec r = _mm512_rcp14_ps(b), q = a * r;
+  return fma(minus_fma(q, b, a), r, q);
+}
+inline vec distance(vec x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline vec scale(vec p, vec n) { return _mm512_scalef_ps(p, n); }
+#else
+inline __m256i first_lanes(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n < W ? int(n) : W), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline vec load_some(const float* p, int64_t n) { return n >= W ? load(p) : _mm256_maskload_ps(p, first_lanes(n)); }
+inline void store_some(float* p, vec v, int64_t n) { n >= W ? store(p, v) : _mm256_maskstore_ps(p, first_lanes(n), v); }
+inline vec divide(vec a, vec b) { return a / b; }
+inline vec distance(vec x) { return x - _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline vec scale(vec p, vec n) {
+  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+  return p * _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+}
+#endif
+
+template <int N>
+inline vec polynomial(const float (&c)[N], vec x) {  // the highest coefficient first
+  vec sum = all(c[0]);
+  for (int k = 1; k < N; ++k) sum = fma(sum, x, all(c[k]));
+  return sum;
+}
+
+// 2^x for x within [-126, 127]: a polynomial on [-1/2, 1/2], minimax in the relative error (9e-8).
+inline vec exp2(vec x) {
+  constexpr float c[] = {0.0013264727f, 0.009671513f, 0.055507336f, 0.24022242f, 0.693147f, 1.0f};
+  const vec r = distance(x);
+  return scale(polynomial(c, r), x - r);
+}
+
+// The logistic function σ(z) = 1 / (1 + 2^x) for x = -z log2(e), a factor that the packed weights hold.
+inline vec logistic_scaled(vec x) { return divide(all(1.0f), 1.0f + exp2(within(x, -126.0f, 127.0f))); }
+
+// tanh(x) = x p(x^2) / q(x^2) on [-9, 9], beyond which it is 1 in float32: within 3e-7.
+inline vec tanh(vec x) {
+  constexpr float p[] = {1.33546552e-08f, 2.06090917e-05f, 0.00349558773f, 0.133810252f, 1.0f};
+  constexpr float q[] = {7.77655885e-07f, 0.000328563445f, 0.025876984f, 0.467143357f, 1.0f};
+  x = within(x, -9.2f, 9.2f);
+  const vec s = x * x;
+  return within(divide(x * polynomial(p, s), polynomial(q, s)), -1.0f, 1.0f);
+}
+
+}  // namespace
