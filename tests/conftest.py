@@ -1,5 +1,6 @@
 """What every test relies on: two CPU devices, shapes checked at run time, compiled programs shared, short searches."""
 
+import importlib.metadata
 import os
 import shutil
 import sys
@@ -12,6 +13,14 @@ os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for the command lines that tests star
 # Most tests run programs on a handful of numbers, and spend their time compiling them: half of it without optimisation.
 # Those that promise bytes or tolerances (`EXACT`) test what users run; with JAX_DISABLE_MOST_OPTIMIZATIONS=0 all do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Without fusion emitters jaxlib 0.10 compiles in a third of the time. Later ones have no such flag, and end a process
+# that gives them one they do not know.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_cpu_use_fusion_emitters=false"
+    if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and importlib.metadata.version("jaxlib").startswith("0.10.")
+    else "",
+)
 
 import beartype
 import beartype.roar
@@ -23,6 +32,25 @@ import pytest
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1")
+
+
+def compile_as_users_do(exactly: bool) -> None:
+    """Compiles with full optimisation from here on, or with little; what was compiled before is forgotten."""
+    jax.config.update("jax_disable_most_optimizations", not exactly)
+    jax._src.compiler.get_compile_options = (
+        exact_options if exactly and "fusion_emitters" in os.environ["XLA_FLAGS"] else usual_options
+    )
+    jax.clear_caches()
+
+
+# A flag of XLA is read once in a process. There is no public way to give all programs another value of it.
+usual_options = jax._src.compiler.get_compile_options
+
+
+def exact_options(*args: object, env_options_overrides: dict | None = None, **kwargs: object) -> object:
+    """The compile options of users: with the flag as it is by default."""
+    overrides = {"xla_cpu_use_fusion_emitters": True} | (env_options_overrides or {})
+    return usual_options(*args, env_options_overrides=overrides, **kwargs)
 
 
 def check_types(function: Callable) -> Callable:
@@ -113,8 +141,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     least = item.get_closest_marker("exact") is None
     if item.session.stash.get(LEAST, True) != least:
-        jax.config.update("jax_disable_most_optimizations", least)
-        jax.clear_caches()
+        compile_as_users_do(exactly=not least)
         item.session.stash[LEAST] = least
 
 
