@@ -3,8 +3,8 @@
 Command:  python scripts/bench_heads.py [--turns 15] [--seconds 1] [--input-size 168] [--h 24] [--json FILE]
 Runtime:  about two minutes on two cores
 
-The heads take turns, a chunk of about a second each; a ratio is the median over turns of its seconds per step over those
-of the point forecast in the same turn. Batches hold 64 windows, the networks have their default sizes.
+The heads take turns, a chunk of about a second each; a ratio is the median over turns of its seconds per step over
+those of the point forecast in the same turn. Batches hold 64 windows, the networks have their default sizes.
 """
 
 import dataclasses

@@ -104,6 +104,8 @@ APART = (
     "experiments",
     "faults",
     "forecaster",
+    "ops/test_native_build.py",
+    "ops/test_native_sanitizers.py",
     "runs",
     "scripts",
     "sweep",

@@ -46,7 +46,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         names = set(archive.namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "lstmjax").rglob("*.py")}
     assert modules <= names
-    assert {"lstmjax/py.typed", "lstmjax/data/elecdemand.csv.gz"} <= names
+    assert {"lstmjax/py.typed", "lstmjax/data/elecdemand.csv.gz", "lstmjax/ops/native/kernel.cc"} <= names
     assert {name.split("/")[0] for name in names} == {"lstmjax", f"lstmjax-{__version__}.dist-info"}
 
 
@@ -61,6 +61,19 @@ def test_the_sdist_holds_what_testing_needs_and_makes_the_same_wheel(sdist, whee
     assert not list(tree.rglob("__pycache__"))
     with zipfile.ZipFile(build("wheel", tree, folder / "again")) as again, zipfile.ZipFile(wheel) as first:
         assert sorted(again.namelist()) == sorted(first.namelist())
+
+
+def test_a_wheel_with_the_native_kernel_is_for_one_platform_and_every_python(sdist, folder):
+    tree = folder / "with-kernel"
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tree, filter="data")
+    root = tree / f"lstmjax-{__version__}"
+    (root / "lstmjax" / "ops" / "native" / "lstm-x86_64.so").write_bytes(b"a library")
+    wheel = build("wheel", root, folder / "with-kernel-wheel")
+    assert "-py3-none-linux" in wheel.name or sys.platform != "linux"
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read("lstmjax/ops/native/lstm-x86_64.so") == b"a library"
+        assert b"Root-Is-Purelib: false" in archive.read(f"lstmjax-{__version__}.dist-info/WHEEL")
 
 
 def test_the_installed_wheel_forecasts_outside_the_checkout(wheel, folder):

@@ -23,7 +23,7 @@ import jax
 from lstmjax.ops import _library
 
 FLAGS = (
-    *("-std=c++17", "-O2", "-fPIC", "-w"),
+    *("-std=c++17", "-O3", "-fPIC", "-w"),
     *("-fno-math-errno", "-fno-trapping-math"),
     "-ffp-contract=off",  # sums of products are fused where the source says so: see vectors.h
 )

@@ -160,7 +160,7 @@ cases = st.builds(
 
 @needs_kernel
 @hypothesis.given(case=cases)
-@hypothesis.settings(max_examples=25)
+@hypothesis.settings(max_examples=15)
 @hypothesis.example(case=Case(1, 1, 1, 1))
 @hypothesis.example(case=Case(1, 1, 1, 1, reverse=True, lengths=True, mask=True))
 @hypothesis.example(case=Case(67, 5, 3, 16, lengths=True))

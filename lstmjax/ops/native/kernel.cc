@@ -163,7 +163,7 @@ inline void set_h(const Layer& s, const Arrays& a, int64_t b, const float* h, fl
 int64_t forward_scratch(const Layer& s, int64_t rows) {
   return least(BLOCK, rows) * (2 * row_floats(s) + groups(s.H) * W);
 }
-void forward(const Layer& s, const Arrays& a, const float* packed, float* scratch, int64_t first, int64_t end) {
+void forward(Layer s, Arrays a, const float* packed, float* scratch, int64_t first, int64_t end) {
   const int64_t G = groups(s.H), K = features(s), stride = row_floats(s);
   const bool streamed = s.T * G * s.B * KEPT >= STREAM_FROM && reinterpret_cast<uintptr_t>(a.kept) % 64 == 0;
   // The end of a step for one row and group: from z (that of i, f and o scaled) to c' and h', and where they go.
@@ -288,7 +288,7 @@ void add_weight_gradients(const float* inputs, int64_t stride, const float* dz, 
 
 // From the last step to the first. The gradients of the gates and the inputs of some steps (`slots`) are collected, so
 // that the product of the weight gradients has DEPTH rows to sum over; dz is in memory for no longer than that.
-void backward(const Layer& s, const Arrays& a, const float* transposed, float* sums, float* scratch, int64_t first,
+void backward(Layer s, Arrays a, const float* transposed, float* sums, float* scratch, int64_t first,
               int64_t end) {
   const int64_t G = groups(s.H), K = features(s), stride = row_floats(s);
   const int64_t most_slots = slots(least(BLOCK, end - first));

@@ -28,10 +28,10 @@ struct Kernel {
   int64_t (*backward_scratch)(const Layer&, int64_t rows);
   void (*pack)(const Layer&, const Arrays&, float* packed);
   void (*transpose)(const Layer&, const Arrays&, float* transposed);
-  // Rows [first, end) of the batch, through all of time.
-  void (*forward)(const Layer&, const Arrays&, const float* packed, float* scratch, int64_t first, int64_t end);
+  // Rows [first, end) of the batch, through all of time. (By value: local copies stay in registers.)
+  void (*forward)(Layer, Arrays, const float* packed, float* scratch, int64_t first, int64_t end);
   // Adds to `sums`, which the caller has zeroed.
-  void (*backward)(const Layer&, const Arrays&, const float* transposed, float* sums, float* scratch, int64_t first,
+  void (*backward)(Layer, Arrays, const float* transposed, float* sums, float* scratch, int64_t first,
                    int64_t end);
   // The gradients of the weights: the total of the sums of some parts of the batch.
   void (*unpack)(const Layer&, const Arrays&, const float* sums, int64_t parts);

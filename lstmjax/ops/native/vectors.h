@@ -31,7 +31,7 @@ inline vec within(vec x, float low, float high) { return MM(max_ps)(all(low), MM
 
 // load_some, store_some: the first n floats only, 0 < n; lanes after them are 0.
 // divide: a / b, to one rounding or so.
-// distance: x - n, where n is the integer nearest to x. scale: 2^n p, for n within the exponents of normal numbers.
+// fraction: x - floor(x). scale: p 2^floor(x). exponent: x within the exponents of normal numbers.
 #if WIDTH == 16
 inline __mmask16 first_lanes(int64_t n) { return n >= W ? 0xffff : (1u << n) - 1; }
 inline vec load_some(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
@@ -40,8 +40,9 @@ inline vec divide(vec a, vec b) {  // an approximate reciprocal, and a correctio
   const vec r = _mm512_rcp14_ps(b), q = a * r;
   return fma(minus_fma(q, b, a), r, q);
 }
-inline vec distance(vec x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-inline vec scale(vec p, vec n) { return _mm512_scalef_ps(p, n); }
+inline vec exponent(vec x) { return _mm512_min_ps(all(127.0f), x); }  // `scale` knows what is too small
+inline vec fraction(vec x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+inline vec scale(vec p, vec x) { return _mm512_scalef_ps(p, x); }
 #else
 inline __m256i first_lanes(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n < W ? int(n) : W), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -49,10 +50,11 @@ inline __m256i first_lanes(int64_t n) {
 inline vec load_some(const float* p, int64_t n) { return n >= W ? load(p) : _mm256_maskload_ps(p, first_lanes(n)); }
 inline void store_some(float* p, vec v, int64_t n) { n >= W ? store(p, v) : _mm256_maskstore_ps(p, first_lanes(n), v); }
 inline vec divide(vec a, vec b) { return a / b; }
-inline vec distance(vec x) { return x - _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-inline vec scale(vec p, vec n) {
-  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-  return p * _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+inline vec exponent(vec x) { return within(x, -126.0f, 127.0f); }
+inline vec fraction(vec x) { return x - _mm256_floor_ps(x); }
+inline vec scale(vec p, vec x) {
+  const __m256i n = _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_floor_ps(x)), _mm256_set1_epi32(127));
+  return p * _mm256_castsi256_ps(_mm256_slli_epi32(n, 23));
 }
 #endif
 
@@ -63,15 +65,13 @@ inline vec polynomial(const float (&c)[N], vec x) {  // the highest coefficient 
   return sum;
 }
 
-// 2^x for x within [-126, 127]: a polynomial on [-1/2, 1/2], minimax in the relative error (9e-8).
-inline vec exp2(vec x) {
-  constexpr float c[] = {0.0013264727f, 0.009671513f, 0.055507336f, 0.24022242f, 0.693147f, 1.0f};
-  const vec r = distance(x);
-  return scale(polynomial(c, r), x - r);
+// The logistic function σ(z) = 1 / (1 + 2^x) for x = -z log2(e), a factor that the packed weights hold. 2^x is a
+// polynomial on [0, 1), minimax in the relative error (8e-8), times a power of 2.
+inline vec logistic_scaled(vec x) {
+  constexpr float c[] = {0.00187757669f, 0.00898933969f, 0.0558263175f, 0.240153611f, 0.693153083f, 0.99999994f};
+  x = exponent(x);
+  return divide(all(1.0f), 1.0f + scale(polynomial(c, fraction(x)), x));
 }
-
-// The logistic function σ(z) = 1 / (1 + 2^x) for x = -z log2(e), a factor that the packed weights hold.
-inline vec logistic_scaled(vec x) { return divide(all(1.0f), 1.0f + exp2(within(x, -126.0f, 127.0f))); }
 
 // tanh(x) = x p(x^2) / q(x^2) on [-9, 9], beyond which it is 1 in float32: within 3e-7.
 inline vec tanh(vec x) {
