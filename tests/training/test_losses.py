@@ -54,7 +54,8 @@ def test_huber_and_its_gradient_are_optaxs(delta):
 
 
 def test_delta_reaches_huber_and_may_be_traced():
-    loss = jax.jit(lambda delta: values("huber", np.float32([3.0]), np.float32([0.0]), delta))
+    three, zero = jnp.array([3.0]), jnp.array([0.0])
+    loss = jax.jit(lambda delta: values("huber", three, zero, delta))
     np.testing.assert_allclose(loss(2.0), [4.0])
     np.testing.assert_allclose(loss(1.0), [2.5])
 
