@@ -99,9 +99,9 @@ def test_a_transform(named, monkeypatch, tmp_path):
 def test_a_loss(named, monkeypatch):
     losses = []
 
-    def quartic(forecast, y, delta):
-        losses.append(delta)
-        return (forecast - y) ** 4
+    def quartic(forecast, target, hyper):
+        losses.append(hyper.huber_delta)
+        return (forecast.point() - target.y) ** 4
 
     monkeypatch.setitem(LOSSES, "quartic", quartic)
     named(TrainConfig, "loss", "quartic")

@@ -296,7 +296,7 @@ def test_compressed_forecasts_are_the_same_bytes_for_the_same_table(tmp_path):
     table = pd.DataFrame({"y": [0.1, 1e9 + 1e-6]})
     contents = []
     for _ in range(2):
-        directory.write_test_forecasts(table)
+        directory.write_test_forecasts(table, "csv")
         contents.append((directory.path / "test_forecasts.csv.gz").read_bytes())
     assert contents[0] == contents[1]
     assert pd.read_csv(directory.path / "test_forecasts.csv.gz").equals(table)
