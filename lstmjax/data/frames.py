@@ -36,9 +36,9 @@ def forecast_frame(
     frame[schema.time_col] = panel.timestamps(series, origin + step)
     if cutoff:
         frame["cutoff"] = panel.timestamps(series, origin - 1)
-    for name, values in columns.items():
-        frame[name] = values.transpose(0, 2, 1).reshape(-1)  # (W, H, C) -> (W, C, H) -> rows
-    return frame
+    # (W, H, C) -> (W, C, H) -> rows
+    flat = {name: values.transpose(0, 2, 1).reshape(-1) for name, values in columns.items()}
+    return pd.concat([frame, pd.DataFrame(flat)], axis=1)  # at once: many quantiles are many columns
 
 
 def truth(panel: Panel, windows: Windows, h: int) -> Float[np.ndarray, "W H C"]:

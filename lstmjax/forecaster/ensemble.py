@@ -144,16 +144,19 @@ class Ensemble:
 
     def _mixed(self, table: pd.DataFrame, tables: Sequence[pd.DataFrame], asked: Asked) -> pd.DataFrame:
         """The table with the quantiles of the mixture of the members' distributions, of which each has a grid."""
-        table = table.copy()
-        for model in _models(table, _GRID):
-            grid = list(_GRID.columns(model))
-            points = np.concatenate([one[grid].to_numpy() for one in tables], axis=1)
-            mixed = np.quantile(points, asked.probabilities, axis=1, method="hazen")
-            after = list(table.columns).index(grid[0])
-            table = table.drop(columns=grid)
-            for name, values in reversed(asked.values(model, mixed.T).items()):
-                table.insert(after, name, values)
-        return table
+        grids = {model: list(_GRID.columns(model)) for model in _models(table, _GRID)}
+        first = {grid[0]: model for model, grid in grids.items()}
+        replaced = {name for grid in grids.values() for name in grid}
+        columns: dict[Any, Any] = {}
+        for name in table.columns:
+            if name in first:
+                model = first[name]
+                points = np.concatenate([one[grids[model]].to_numpy() for one in tables], axis=1)
+                mixed = np.quantile(points, asked.probabilities, axis=1, method="hazen")
+                columns |= asked.values(model, mixed.T)
+            elif name not in replaced:
+                columns[name] = table[name]
+        return pd.DataFrame(columns)
 
     @property
     def _pool(self) -> str:

@@ -103,7 +103,7 @@ def forecast_function(forecaster: Forecaster) -> Callable[[dict[str, Array]], Fl
     place_of = {level: 1 + place for place, level in enumerate(asked.probabilities)}
     order = jnp.array([0, *(place_of[level] for level in asked.columns("").values())])
 
-    def forecast(given: dict[str, Array]) -> Float[Array, "B H C"]:
+    def forecast(given: dict[str, Array]) -> Float[Array, "B H C *K"]:
         y, series = given["y"], given["series"]
         known = ~jnp.isnan(y)
         values = transform.forward(jnp.where(known, y, 1.0))
