@@ -1,4 +1,4 @@
-"""What a head costs: a training step with nine quantiles, or a distribution of real numbers, beside one with a point forecast.
+"""What a head costs: a training step with nine quantiles, or with a distribution, beside one with a point forecast.
 
 Command:  python scripts/bench_heads.py [--turns 15] [--seconds 1] [--input-size 168] [--h 24] [--json FILE]
 Runtime:  about two minutes on two cores
