@@ -4,6 +4,7 @@ Figures are made without pyplot: no window opens and no global state changes. `s
 and the same bytes for the same figure.
 """
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +105,7 @@ def _row_of_legend(labels: Sequence[str], columns: int) -> int:
     """About how many letters wide a legend is, which is filled column by column; a line takes as much as eight."""
     rows, longer = divmod(len(labels), columns)
     sizes = [rows + (column < longer) for column in range(columns)]
-    ends = np.cumsum(sizes)
+    ends = itertools.accumulate(sizes)
     return sum(8 + max(map(len, labels[end - size : end]), default=0) for end, size in zip(ends, sizes, strict=True))
 
 
