@@ -58,6 +58,8 @@ def _log_prob(k: Float[Array, "*S"], mean: Float[Array, "*S"], dispersion: Float
 def negative_binomial_cdf(k: ArrayLike, mean: ArrayLike, dispersion: ArrayLike) -> Array:
     """The probability of a count of at most ``k``: to about 1e-5 in float32, 1e-9 in float64.
 
+    Above a dispersion of 100 it is to 1e-4 in float32 (with jaxlib 0.12; 0.10 keeps 1e-5).
+
     With p = 1 / (1 + α m) it is the incomplete beta function I_p(r, k + 1).
     """
     k, mean, dispersion = floats(k, mean, dispersion)

@@ -73,7 +73,10 @@ def test_distribution_functions_are_scipys(family, dtype):
     ours = np.asarray(function(family, "cdf")(*arguments))
     assert ours.min() >= 0
     assert ours.max() <= 1
-    np.testing.assert_allclose(ours, scipys(family, "cdf", *arguments), atol=1e-5 if dtype is np.float32 else 1e-9)
+    tolerance = np.full(ours.shape, 1e-5 if dtype is np.float32 else 1e-9)
+    if family == "negative_binomial" and dtype is np.float32:
+        tolerance = np.where(np.asarray(arguments[2]) > 100, 1e-4, tolerance)  # as its docstring says
+    assert (abs(ours - scipys(family, "cdf", *arguments)) <= tolerance).all()
 
 
 @pytest.mark.parametrize("df", [2.0, 3.5, 30.0, 1e6])
@@ -200,8 +203,9 @@ def test_samples_of_continuous_distributions_pass_kolmogorov_and_smirnov():
     student = distributions.student_t_sample(jax.random.key(5), 20_000, loc, scale, df)
     assert normal.shape == student.shape == (20_000, 3)
     for i in range(3):
-        assert scipy.stats.kstest(np.asarray(normal[:, i]), "norm", (loc[i], scale[i])).pvalue > 1e-3
-        assert scipy.stats.kstest(np.asarray(student[:, i]), "t", (df[i], loc[i], scale[i])).pvalue > 1e-3
+        true_normal, true_student = scipy.stats.norm(loc[i], scale[i]), scipy.stats.t(df[i], loc[i], scale[i])
+        assert scipy.stats.kstest(np.asarray(normal[:, i]), true_normal.cdf).pvalue > 1e-3
+        assert scipy.stats.kstest(np.asarray(student[:, i]), true_student.cdf).pvalue > 1e-3
 
 
 def test_samples_of_counts_have_their_probabilities():
