@@ -208,6 +208,15 @@ def test_the_exported_function_has_the_bounds(tmp_path, quantile, calibration):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+def test_the_scope_acts_only_where_errors_calibrate(quantile):
+    def bounds(**options):
+        return quantile.with_outputs(lstmjax.config.OutputsConfig(**options)).predict(level=[80])
+
+    assert bounds(calibration_scope="series").equals(bounds(calibration_scope="pooled"))
+    scopes = [bounds(calibration="conformal", calibration_scope=scope) for scope in ("series", "pooled")]
+    assert not scopes[0].equals(scopes[1])
+
+
 def test_refusals_say_how_to_get_intervals(point):
     plain = Forecaster(CONFIG)
     with pytest.raises(ConfigError, match=r"outputs\.level cannot be given: .*model\.head quantile.*calibration conf"):
@@ -215,6 +224,8 @@ def test_refusals_say_how_to_get_intervals(point):
     with pytest.raises(ConfigError, match="which moves the quantiles of a head, and a point forecast has none"):
         Forecaster(CONFIG.replace({"outputs.calibration": "cqr"})).fit(TABLE)
     plain.fit(TABLE)
+    with pytest.raises(ConfigError, match="a point forecast has none: choose conformal, or another model.head"):
+        plain.with_outputs(lstmjax.config.OutputsConfig(calibration="cqr"))
     with pytest.raises(ConfigError, match="a point forecast has no distribution"):
         plain.predict(level=[80])
     with pytest.raises(ConfigError, match="kept no held-out errors"):
