@@ -2,9 +2,9 @@
 
 Command:  python experiments/probabilistic.py [--heads quantile ...] [--json FILE] [any option of RunConfig]
 Runtime:  ten minutes on two cores
-Score:    six blocks: CRPS 0.136 to 0.147 GW by head, calibrated (seasonal naive 0.245); 80% intervals hold 77 to 79%, 95%
-          intervals 93 to 94%; the sum over two days lies in 80% of its paths in 71 to 77% of the cases, with independent
-          draws in 10 to 16%. Results: `results/probabilistic.json` (one seed; the defaults, nothing was chosen)
+Score:    six blocks: CRPS 0.136 to 0.147 GW by head, calibrated (seasonal naive 0.245); 80% intervals hold 77 to 79%,
+          95% intervals 93 to 94%; the sum over two days lies in the 80% interval of its paths in 71 to 77% of cases,
+          of independent draws in 10 to 16%. Results: `results/probabilistic.json` (one seed; the defaults)
 Source:   fpp2::elecdemand, 17,520 half-hours of 2014 (Hyndman & Athanasopoulos, Forecasting: Principles and Practice)
 
 Six blocks of two weeks, spread over the year, are forecast from every half-hour. Each block has a forecaster of its
