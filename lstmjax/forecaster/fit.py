@@ -154,6 +154,7 @@ def fit_members(
         panel = panel_from_table(df, data, futr=futr_df, known=Known.as_text(categories))
         prepared = prepare(panel, data, with_test=False, categories=categories)
     config = resolved_config(config, prepared, network, len(seeds))
+    require_outputs(config, prepared, network)
     if config.train.refit_all:
         warnings.warn(
             "train.refit_all has no effect here: it belongs to lstmjax train and lstmjax.runs.run.train_run; fit with "
@@ -185,6 +186,7 @@ def resume_members(
     with old_run(directory, config, df, futr_df, **asked) as (config, prepared, store):
         seeds = [config.train.seed] if seeds is None else seeds
         resolved = resolved_config(config, prepared, network, len(seeds))
+        require_outputs(resolved, prepared, network)
         asked = {"store": store, "callbacks": callbacks, "loss": loss}
         members = _warned(train_members(resolved, network, prepared, seeds, **asked))
         return _calibrated(members, network, prepared, store)
@@ -208,6 +210,24 @@ def _warned(members: list[Fitted]) -> list[Fitted]:
             of = f"seed {member.config.train.seed}: " if len(members) > 1 else ""
             warnings.warn(f"{of}{member.summary['failure']}", TrainingWarning, stacklevel=5)
     return members
+
+
+def require_outputs(config: RunConfig, prepared: Prepared, network: UserNetwork | None) -> None:
+    """Refuses intervals that cannot be given: before training, not after it.
+
+    A refit holds no rows out, and takes the errors of the selected weights: it is not asked.
+
+    Args:
+        config: from `resolved_config`.
+        prepared: what is trained on.
+        network: a network of the user's own; None for that of ``config.model``.
+
+    Raises:
+        ConfigError: the head has none, and they are not calibrated.
+        DataError: too few windows are held out for a level.
+    """
+    require_intervals(head_of(network, config, prepared.spec), config.outputs)
+    require_errors(prepared, config.outputs)
 
 
 def resolved_config(
@@ -235,10 +255,7 @@ def resolved_config(
     windows = max(1, len(prepared.train.series))
     sizes = with_sizes(config.model.chosen, prepared.spec, windows) if network is None else config.model
     config = dataclasses.replace(config, data=prepared.config, model=sizes)
-    head = head_of(network, config, prepared.spec)
-    require_intervals(head, config.outputs)
-    require_errors(prepared, config.outputs)
-    if head.counts:
+    if head_of(network, config, prepared.spec).counts:
         require_counts(prepared.panel, prepared.scaling.scaler, prepared.scaling.transform)
     _, first = functional(network_for(network, config, prepared.spec))
     _, shards = resolve_batch(config.train, windows, members, widest=widest(first))

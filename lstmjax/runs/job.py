@@ -12,7 +12,7 @@ from lstmjax.data.rows import Known
 from lstmjax.data.source import load_source
 from lstmjax.data.summary import header
 from lstmjax.forecaster.checkpoints import panel_digest
-from lstmjax.forecaster.fit import resolved_config
+from lstmjax.forecaster.fit import require_outputs, resolved_config
 from lstmjax.forecaster.network import UserNetwork
 from lstmjax.runs.table_file import require_format
 from lstmjax.training.losses import OwnLoss
@@ -80,8 +80,10 @@ def make_job(
     panel = source.panel(config.data, known=Known.as_text(categories))
     prepared = prepare(panel, config.data, with_test=True, categories=categories)
     members = 1 if seeds is None else seeds
+    resolved = resolved_config(config, prepared, network, members)
+    require_outputs(resolved, prepared, network)
     return Job(
-        config=resolved_config(config, prepared, network, members),
+        config=resolved,
         network=network,
         loss=loss,
         prepared=prepared,

@@ -14,6 +14,7 @@ from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.evaluation.calibration import conformal_quantile
 from lstmjax.forecaster.export import export
+from lstmjax.runs.run import train_run
 from lstmjax.window import Point
 
 BOUNDS = ["lstm-lo-95", "lstm-lo-80", "lstm-hi-80", "lstm-hi-95"]
@@ -206,6 +207,18 @@ def test_the_exported_function_has_the_bounds(tmp_path, quantile, calibration):
     found = np.asarray(function.call({"y": last, "series": np.arange(2, dtype=np.int32)}))
     expected = forecaster.predict()[described["forecasts"]].to_numpy().reshape(2, 4, 1, 4)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_refit_takes_the_offsets_of_the_selected_weights(tmp_path):
+    TABLE.to_csv(tmp_path / "table.csv", index=False)
+    options = {"data.path": str(tmp_path / "table.csv"), "train.refit_all": True, "outputs.level": (80,)}
+    forecaster = train_run(CALIBRATED.replace(options), tmp_path / "run", say=lambda line: None).forecaster
+    fitted, forecast = forecaster.fitted, pd.read_csv(tmp_path / "run" / "forecast.csv")
+    assert fitted.refit is not None
+    width = (forecast["lstm-hi-80"] - forecast["lstm"]).to_numpy().reshape(2, 4, 1)
+    offset = conformal_quantile(abs(fitted.errors.signed(Point())), 0.8)  # (H, C), in the selected weights' units
+    np.testing.assert_allclose(width, offset * fitted.selected.scaling.y_scale[:, None], rtol=2e-4)
+    pd.testing.assert_frame_equal(Forecaster.load(tmp_path / "run").predict(), forecaster.predict())
 
 
 def test_the_scope_acts_only_where_errors_calibrate(quantile):
