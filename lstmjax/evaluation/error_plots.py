@@ -2,9 +2,8 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from lstmjax.evaluation.figure import ACCENT, GREY, OTHERS, blank_figure, legend, plain
+from lstmjax.evaluation.figure import ACCENT, GREY, OTHERS, blank_figure, legend, plain, time_axis
 
 _FEW = 16  # up to this many points, each is marked
 
@@ -28,10 +27,12 @@ def error_by(metrics: pd.DataFrame, label: str, *, metric: str = "mae", unit: st
     if not len(metrics):
         raise ValueError("metrics is empty: expected at least one group")
     figure, (axis,) = blank_figure(1, height=2.8)
+    times = pd.Index(metrics["key"].unique()).sort_values()
+    place = dict(zip(times, time_axis(axis, times), strict=True))
     for number, (model, rows) in enumerate(metrics.groupby("model", sort=False)):
         rows = rows.sort_values("key")
         axis.plot(
-            rows["key"].to_numpy(),
+            [place[key] for key in rows["key"]],
             rows[metric].to_numpy(float),
             color=OTHERS[(number - 1) % len(OTHERS)] if number else ACCENT,
             linewidth=1.5,
@@ -39,12 +40,11 @@ def error_by(metrics: pd.DataFrame, label: str, *, metric: str = "mae", unit: st
             markersize=3.5,
             label=plain(str(model).replace("_", " ")),
         )
-    if pd.api.types.is_integer_dtype(metrics["key"]):
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    else:
-        figure.autofmt_xdate(rotation=0, ha="center")
     axis.set_ylim(bottom=0)
     axis.margins(x=0.01)
+    if isinstance(times, pd.DatetimeIndex):
+        first, last = times[0].year, times[-1].year
+        label += f" ({first})" if first == last else f" ({first}–{last})"
     axis.set_xlabel(label, color=GREY)
     axis.set_ylabel(metric.upper() + (f" ({plain(unit, limit=24)})" if unit else ""), color=GREY)
     legend(figure, [axis])
