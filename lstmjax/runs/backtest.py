@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstmjax.config import BacktestConfig, RunConfig, option_names, rules
+from lstmjax.config import BacktestConfig, RunConfig, rules
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.data.summary import span
 from lstmjax.errors import ConfigError, Interrupted
@@ -28,7 +28,7 @@ from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, check_network
 from lstmjax.forecaster.own_loss import check_loss
 from lstmjax.forecaster.resume import check_data, check_seeds, trained_names
-from lstmjax.forecaster.resumed_options import agreed_config
+from lstmjax.forecaster.resumed_options import flat
 from lstmjax.forecaster.run_kind import check_kind, read_description
 from lstmjax.forecaster.saved import read_config
 from lstmjax.runs.decoration import Tracker, decoration, heard
@@ -154,17 +154,17 @@ def resume_backtest(
 
 
 def _same_config(stored: RunConfig, given: RunConfig, directory: Path | str) -> RunConfig:
-    """The options to resume with; a backtest is not given more steps."""
-    agreed = agreed_config(stored, given, directory)
-    for name in option_names():
-        section, option = name.split(".")
-        then, now = (getattr(getattr(config, section), option) for config in (stored, agreed))
-        if rules(name).resume == "more" and then != now:
-            raise ConfigError(
-                f"{directory}: a backtest is resumed with its own options: {name} was {then!r}, now {now!r}: leave it "
-                "out, or start a new backtest"
-            )
-    return agreed
+    """The options to resume with: only those may differ that nothing that is trained depends on."""
+    then, now = flat(stored), flat(given)
+    changes = {name: value for name, value in now.items() if value != then[name]}
+    refused = [name for name in changes if rules(name).resume != "free"]
+    if refused:
+        told = ", ".join(f"{name} (was {then[name]!r}, now {now[name]!r})" for name in refused)
+        raise ConfigError(
+            f"{directory}: a backtest is resumed with its own options, but these differ: {told}: leave them out, or "
+            "start a new backtest"
+        )
+    return stored.replace(changes)
 
 
 def _make_job(config: RunConfig, settings: BacktestConfig, network: UserNetwork | None, loss: OwnLoss | None) -> _Job:
