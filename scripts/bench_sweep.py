@@ -1,6 +1,6 @@
 """How fast a population is trained: against the same models one after the other, plain `vmap`, PyTorch, neuralforecast.
 
-Command:  python scripts/bench_sweep.py [--json FILE]     (with the peers: pip install "lstmjax[bench]" neuralforecast)
+Command:  python scripts/bench_sweep.py [--json FILE]     (with the peers: pip install "lstmjax[bench]")
 Runtime:  about four minutes on two cores. Run nothing beside it.
 
 A member is one LSTM layer over windows of T steps and I features, and a dense layer from its last state to a horizon
