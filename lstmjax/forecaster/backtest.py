@@ -4,11 +4,12 @@ The models of the cutoffs, the refits, are members of one population: they share
 windows and statistics of its own. No model, nor anything that it is trained with, depends on a row after its cutoff.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,11 +102,13 @@ def make_plan(
     rows = cutoff_rows(panel, config.data, **given)
     numbers = range(0, len(rows), settings.refit) if settings.refit else [0]
     refits: list[Refit] = []
+    said: set[str] = set()
     bases: dict[Any, list[Refit]] = {}
     for number in numbers:
         like = refits[0] if refits and settings.warm_start else None
         try:
-            refit = _make_refit(config, panel, rows[number], number, settings, len(numbers), network, loss, like)
+            with _each_once(said):
+                refit = _make_refit(config, panel, rows[number], number, settings, len(numbers), network, loss, like)
         except DataError as error:
             raise DataError(f"before cutoff {number + 1} of {len(rows)}: {error}") from None
         same = bases.setdefault(number if settings.warm_start else _compiled_in(refit), [])
@@ -115,6 +118,22 @@ def make_plan(
         each[first : first + MOST_TOGETHER] for each in bases.values() for first in range(0, len(each), MOST_TOGETHER)
     ]
     return Plan(config, panel, settings, rows, populations)
+
+
+@contextlib.contextmanager
+def _each_once(said: set[str]) -> Iterator[None]:
+    """Passes warnings on that were not said before: each cutoff has the same data up to it.
+
+    Args:
+        said: what was said; new messages are added.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        if str(warning.message) not in said:
+            said.add(str(warning.message))
+            warnings.warn(warning.message, warning.category, stacklevel=4)
 
 
 def _make_refit(
@@ -287,7 +306,7 @@ def _first_rows(windows: Windows, series: int) -> Int64[np.ndarray, " N"]:
 
 
 def _check_names(baselines: Mapping[str, OwnBaseline], plan: Plan, asked: Asked) -> None:
-    """Refuses baselines with the name of another column.
+    """Refuses baselines that cannot be called, or have the name of another column.
 
     Raises:
         ConfigError: names it.
@@ -296,7 +315,11 @@ def _check_names(baselines: Mapping[str, OwnBaseline], plan: Plan, asked: Asked)
     models = (alias, *BASELINES)
     taken = {schema.id_col, schema.time_col, "target", "cutoff", "y", *models}
     taken |= {name for model in models for name in asked.columns(model)}
-    for name in baselines:
+    if not isinstance(baselines, Mapping):
+        raise ConfigError(f"baselines is {type(baselines).__name__}: expected functions (history, h) by their names")
+    for name, baseline in baselines.items():
+        if not callable(baseline):
+            raise ConfigError(f"the baseline {name!r} is {type(baseline).__name__}: expected a function (history, h)")
         if not isinstance(name, str) or not name or name in taken:
             raise ConfigError(f"a baseline is named {name!r}, as another column of the result is: give it another name")
 

@@ -400,7 +400,9 @@ class Forecaster:
             DataError: the table cannot be used, or has too few rows for so many windows.
             ConfigError: an option does not fit.
         """
-        settings = BacktestConfig(n_windows, step_size, int(refit), warm_start, train_size)
+        settings = BacktestConfig(
+            n_windows, step_size, int(refit) if isinstance(refit, bool) else refit, warm_start, train_size
+        )
         outputs = self.config.outputs
         asked = Asked.of(outputs.level if level is None else level, outputs.quantiles)
         panel = panel_from_table(df, self.config.data, futr=futr_df)

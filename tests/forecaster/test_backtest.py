@@ -10,6 +10,7 @@ import lstmjax
 from lstmjax import Forecaster, RunConfig
 from lstmjax.config import BacktestConfig
 from lstmjax.data.build import panel_from_table
+from lstmjax.data.table import DataWarning
 from lstmjax.errors import ConfigError, ConfigWarning, DataError
 from lstmjax.evaluation.metrics import METRICS
 from lstmjax.forecaster import backtest
@@ -317,6 +318,12 @@ def test_what_cannot_be_is_refused_before_training(monkeypatch, options, config,
     monkeypatch.setattr(backtest, "train_refits", lambda *_, **__: pytest.fail("it trains"))
     with pytest.raises(error, match=message):
         validate(PLAIN, SMALL.replace(config), **options)
+
+
+def test_what_is_said_of_every_cutoff_is_said_once():
+    with pytest.warns(DataWarning) as caught:
+        validate(PLAIN.assign(y=5.0), SMALL, refit=True)
+    assert len(caught) == len({str(warning.message) for warning in caught}) > 0
 
 
 def test_the_forecaster_and_its_options_stay_as_they_are():
