@@ -85,7 +85,7 @@ def test_for_every_traced_option_a_member_is_what_it_would_be_alone(panel, small
         (population,), _ = make_populations(small.base, panel, small.space, [trial], seeds=1, metric="scaled_mae")
         alone = training.train(
             population.network,
-            population.data,
+            population.folds[0],
             population.config.optimizer,
             population.config.train,
             hyperparameters=[population.members[0].numbers],
@@ -224,12 +224,12 @@ def test_the_need_is_that_of_the_compiled_programs(whole, panel, small, compilat
     before = len(compilations)
     config, hyperparameters = population.config, [population.members[0].numbers] * 2
     needed = training.training_bytes(
-        population.network, population.data, config.optimizer, config.train, hyperparameters, mapping="map"
+        population.network, population.folds[0], config.optimizer, config.train, hyperparameters, mapping="map"
     )
     assert len(compilations) == before
     state, panel_arrays = (
         sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-        for tree in (population.template(), population.data.arrays)
+        for tree in (population.template(), population.folds[0].arrays)
     )
     # On each of two devices a member's state before and after, and the panel once.
     assert 2 * state + panel_arrays < needed < 2 * state + panel_arrays + 100_000
