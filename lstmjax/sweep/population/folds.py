@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +35,9 @@ class Folds:
     """Rows between the ends of two folds. Default: the validation rows, so that no row is validated on twice."""
 
     @property
-    def described(self) -> dict[str, int | None]:
+    def described(self) -> dict[str, Any]:
         """What tells a search with folds from others; nothing without folds."""
-        return {} if self.count == 1 else {"folds": self.count, "fold_step": self.step}
+        return {} if self.count == 1 else {"folds": dataclasses.asdict(self)}
 
     def rows(self, prepared: Prepared) -> int:
         """Rows between the ends of two folds.
@@ -144,8 +145,8 @@ def _splits(whole: Prepared, folds: Folds) -> list[Split]:
         if not len(windows.series):
             raise ConfigError(
                 f"sweep.folds is {folds.count}, with {rows} rows between the ends of two folds (sweep.fold_step): fold "
-                f"{number} would have no rows to train on; give at most {number} folds, a smaller sweep.fold_step, or "
-                "more rows"
+                f"{number} would have no rows to train on; give at most {number} fold{'s' * (number > 1)}, a smaller "
+                "sweep.fold_step, or more rows"
             )
         splits.append(split)
     return splits

@@ -26,7 +26,7 @@ from lstmjax.sweep.study.storage import Storage
 DESCRIPTION = "lstmjax"
 """Name of the study's attribute that says what it searches, and how."""
 
-_OPTIONAL = {"network", "folds", "fold_step"}
+_OPTIONAL = {"network", "folds"}
 """Parts of a description that only some sweeps have."""
 
 # Attributes of trials that only this file reads.
