@@ -15,6 +15,7 @@ from typing import Any
 
 from lstmjax.config import RunConfig
 from lstmjax.data.prepare import Prepared
+from lstmjax.data.scaling_checks import require_counts
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError, ConfigError, ConfigWarning
 from lstmjax.forecaster.checkpoints import panel_digest
@@ -114,7 +115,7 @@ def _describe(
 
 
 def _require_outputs(base: RunConfig, space: Space, prepared: Prepared, network: NetworkMaker | None) -> None:
-    """Refuses intervals that the winner could not give: before the search, not after it."""
+    """Refuses intervals that the winner could not give, and a head that does not fit the data: before the search."""
     searched = dict(space.parameters).get("model.head")
     for head in [base.model.head] if searched is None else searched.points or ():
         config = dataclasses.replace(base, model=dataclasses.replace(base.model, head=head))
@@ -122,6 +123,8 @@ def _require_outputs(base: RunConfig, space: Space, prepared: Prepared, network:
             require_intervals(head_of(network, config, prepared.spec), base.outputs)
         except ConfigError as error:
             raise ConfigError(str(error) if searched is None else f"model.head {head!r} is searched: {error}") from None
+    if searched is None and head_of(network, base, prepared.spec).counts:
+        require_counts(prepared.panel, base.chosen.data.scaler, base.data.transform)
     require_errors(prepared, base.outputs)
 
 

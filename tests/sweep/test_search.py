@@ -320,6 +320,12 @@ def test_an_invalid_option_is_one_line_and_leaves_nothing(flags, expected, space
     assert not (tmp_path / "r").exists()
 
 
+def test_a_head_of_counts_needs_counts(space, csv, tmp_path, capsys):
+    asked = command(space, csv, tmp_path / "r", "--model.head=negative_binomial")
+    assert "the head forecasts counts, whole numbers from 0 on" in mistake(asked, capsys)
+    assert not (tmp_path / "r").exists()
+
+
 def test_heads_that_are_searched_must_all_give_the_intervals(csv, tmp_path, capsys, trained):
     (tmp_path / "s.toml").write_text('"model.head" = { type = "choice", values = ["normal", "point"] }\n' + SPACE)
     asked = command(tmp_path / "s.toml", csv, tmp_path / "r", "--outputs.level", "80")

@@ -14,9 +14,11 @@ from lstmjax import models
 from lstmjax.config import DataConfig, RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
+from lstmjax.data.scaling_checks import require_counts
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.forecaster.checkpoints import state_template, training_summary
 from lstmjax.forecaster.fitted import Fitted, Trained
+from lstmjax.forecaster.network import head_of
 from lstmjax.models.sizes import with_sizes
 from lstmjax.models.user_network import NetworkMaker, OwnBuilder, check_own_network, own_name
 from lstmjax.sweep.population.folds import ONE_FOLD, Folds, training_data
@@ -216,6 +218,8 @@ def make_populations(
     for config, members in members_of.items():
         try:
             prepared, data = prepared_as(config.data)
+            if head_of(network, config, prepared.spec).counts:
+                require_counts(panel, prepared.scaling.scaler, prepared.scaling.transform)
             spec, model = prepared.spec, with_sizes(config.model, prepared.spec, len(prepared.train.series))
             builder = models.Builder(spec, model) if network is None else OwnBuilder(network, spec)
             functional(builder)  # raises where options contradict each other

@@ -147,6 +147,14 @@ def test_groups_are_ranked_together_and_what_does_not_fit_fails(panel, small):
     assert outcomes[1].fitted[0].config.model.hidden_size == 2
 
 
+def test_a_head_of_counts_fails_where_there_are_none(panel, small):
+    space = Space.from_dict({"model.head": {"type": "choice", "values": ["point", "negative_binomial"]}})
+    trials = [Trial(0, {"model.head": "negative_binomial"})]
+    (outcome,) = small.train(panel, trials, space=space, base=small.base.replace({"train.loss": "auto"}))
+    assert outcome.state == "FAIL"
+    assert "the head forecasts counts, whole numbers from 0 on" in outcome.reason
+
+
 def test_seeds_are_members_of_their_trial(whole, panel, small):
     trials = small.trials_at(RATES[:3])
     outcomes = small.train(panel, trials, seeds=2, halving=Halving(3, rungs=1))
