@@ -189,7 +189,7 @@ def sample_paths(
     place = np.clip((uniform - levels[0]) / (levels[1] - levels[0]), 0, len(levels) - 1)
     below = np.floor(place).astype(int)
     low, high = (_picked(quantiles, index) for index in (below, np.minimum(below + 1, len(levels) - 1)))
-    return low if head.counts else low + (place - below) * (high - low)
+    return np.rint(low) if head.counts else low + (place - below) * (high - low)  # calibrated bounds are no counts
 
 
 _GRID = np.arange(1, 200) / 200.0

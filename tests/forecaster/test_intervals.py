@@ -1,5 +1,6 @@
 """Intervals and sample paths of a trained forecaster, from fit to file and back."""
 
+import dataclasses
 import json
 
 import jax.export
@@ -13,6 +14,8 @@ from lstmjax.data.table import DataWarning
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.evaluation.calibration import conformal_quantile
+from lstmjax.evaluation.intervals import Asked
+from lstmjax.forecaster.ensemble import mixed_quantiles
 from lstmjax.forecaster.export import export
 from lstmjax.runs.run import train_run
 from lstmjax.window import Point
@@ -193,6 +196,54 @@ def test_an_ensemble_averages_quantiles_or_mixes_distributions():
         got = linear[["lstm-lo-80", "lstm-hi-80"]].to_numpy()[row]
         np.testing.assert_allclose(got, expected, atol=0.03 * scale[:, row].max())
     assert len(mixed.evaluate(TABLE, level=[80])) == len(members[0].evaluate(TABLE))
+
+
+def mixture(members):
+    return Ensemble(
+        [member.with_outputs(dataclasses.replace(member.config.outputs, pool="linear")) for member in members]
+    )
+
+
+@pytest.mark.parametrize("level", [80, 97, 99, 99.8])
+def test_a_mixture_of_one_is_that_one(quantile, level):
+    """However far out: a mixture of normal distributions has tails too."""
+    normal = Forecaster(CONFIG.replace({"model.head": "normal"})).fit(TABLE)
+    for one in (quantile, normal):
+        expected, found = one.predict(level=[level]), mixture([one, one]).predict(level=[level])
+        for name in (f"lstm-lo-{level}", f"lstm-hi-{level}"):
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
+
+
+def test_a_mixture_needs_no_more_held_out_windows_than_its_levels():
+    """20 of them are enough for 80%, and too few for the quantiles 0.01 and 0.99."""
+    few = CALIBRATED.replace({"data.val_size": 23, "outputs.level": (80.0,), "outputs.calibration_scope": "series"})
+    members = lstmjax.fit_seeds(few, TABLE, seeds=[0, 1])
+    found, each = mixture(members).predict(), [member.predict() for member in members]
+    for name in ("lstm-lo-80", "lstm-hi-80"):
+        both = np.stack([table[name] for table in each])
+        assert (found[name] >= both.min(axis=0)).all()
+        assert (found[name] <= both.max(axis=0)).all()
+    with pytest.raises(DataError, match="interval of 99% needs 99 held-out windows"):
+        mixture(members).predict(level=[99])
+
+
+def test_a_mixture_of_forecasts_far_apart_lies_at_both():
+    """A tenth of the mixture is a fifth of the lower one: bounds of a mean of quantiles would lie between the two."""
+    rows = np.arange(400.0)
+    grid = Asked(quantiles=(0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95))
+    tables = [pd.DataFrame(grid.values("lstm", at + np.tile(grid.quantiles, (400, 1)))) for at in (0.0, 10.0)]
+    found = mixed_quantiles([table.to_numpy() for table in tables], grid.quantiles, (0.1, 0.3, 0.9))
+    np.testing.assert_allclose(found, np.tile([0.2, 0.6, 10.8], (len(rows), 1)), atol=1e-9)
+
+
+def test_paths_of_counts_are_counts():
+    counts = series().assign(y=np.random.default_rng(0).poisson(5, 260).astype(float))
+    for calibration in ("none", "conformal", "cqr"):
+        config = CONFIG.replace({"model.head": "negative_binomial", "outputs.calibration": calibration})
+        paths = Forecaster(config).fit(counts).predict(num_samples=50)["lstm"]
+        assert (paths % 1 == 0).all()
+        assert paths.min() >= 0
+        assert paths.nunique() > 3
 
 
 @pytest.mark.parametrize("calibration", ["none", "cqr"])
