@@ -15,6 +15,7 @@ from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.evaluation.calibration import conformal_quantile
 from lstmjax.evaluation.intervals import Asked
+from lstmjax.forecaster import intervals
 from lstmjax.forecaster.ensemble import mixed_quantiles
 from lstmjax.forecaster.export import export
 from lstmjax.runs.run import train_run
@@ -234,6 +235,36 @@ def test_a_mixture_of_forecasts_far_apart_lies_at_both():
     tables = [pd.DataFrame(grid.values("lstm", at + np.tile(grid.quantiles, (400, 1)))) for at in (0.0, 10.0)]
     found = mixed_quantiles([table.to_numpy() for table in tables], grid.quantiles, (0.1, 0.3, 0.9))
     np.testing.assert_allclose(found, np.tile([0.2, 0.6, 10.8], (len(rows), 1)), atol=1e-9)
+
+
+def test_a_series_without_held_out_truths_has_the_pooled_errors():
+    """It has rows there, but all of them are empty except the last step of the last window."""
+    late = series(name="b", level=100.0, spread=20.0, seed=1)
+    all_missing = late.assign(y=late["y"].where((late.index < 160) | (late.index >= 220)))
+    one_left = late.assign(y=late["y"].where((late.index < 160) | (late.index >= 219)))
+    by_series = CALIBRATED.replace({"outputs.calibration_scope": "series"})
+    with pytest.warns(DataWarning, match="empty cells"):
+        whole = Forecaster(by_series).fit(pd.concat([series(), all_missing]))
+    with pytest.warns(DataWarning, match="empty cells"):
+        partly = Forecaster(by_series).fit(pd.concat([series(), one_left]))
+    pooled = whole.with_outputs(CALIBRATED.outputs)
+    found, expected = (one.predict(level=[80]).query("unique_id == 'b'") for one in (whole, pooled))
+    pd.testing.assert_frame_equal(found, expected)
+    assert len(whole.predict(num_samples=2)) == 2 * 2 * 4
+    for asked in ({"num_samples": 2}, {"level": [80]}):
+        with pytest.raises(DataError, match="held-out windows? .*outputs.calibration_scope pooled"):
+            partly.predict(**asked)
+
+
+def test_errors_that_are_too_many_to_keep_are_kept_of_every_series(monkeypatch):
+    """80 of 160 windows, of which each series needs 19 for the level that was asked for before training."""
+    monkeypatch.setattr(intervals, "MOST_BYTES", 1)
+    monkeypatch.setattr(intervals, "_FEWEST", 10)
+    config = {"outputs.level": (95.0,), "outputs.calibration_scope": "series", "data.val_size": 43}
+    table = pd.concat([series(name=str(number), seed=number) for number in range(4)])
+    forecaster = Forecaster(CALIBRATED.replace(config)).fit(table)
+    assert np.bincount(forecaster.fitted.errors.series).tolist() == [19] * 4
+    assert "lstm-lo-95" in forecaster.predict()
 
 
 def test_paths_of_counts_are_counts():
