@@ -1,6 +1,7 @@
 """Intervals of a trained forecaster: from its head, or set by held-out errors."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -190,8 +191,8 @@ def sample_paths(
     References:
         Clark et al., `The Schaake Shuffle <https://doi.org/10.1175/1525-7541(2004)005%3C0243:TSSAMF%3E2.0.CO;2>`_, 2004
     """
-    if count < 1:
-        raise ConfigError(f"num_samples is {count}: expected at least 1")
+    if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+        raise ConfigError(f"num_samples is {count!r}: expected at least 1, a whole number")
     errors, head = _errors(fitted), head_of(network, fitted.config, fitted.spec)
     signed = errors.signed(head)
     signed = signed[np.isfinite(signed).all(axis=(1, 2))]

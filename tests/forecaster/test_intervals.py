@@ -329,6 +329,8 @@ def test_refusals_say_how_to_get_intervals(point):
         point.predict(level=[80], num_samples=3)
     with pytest.raises(ConfigError, match="num_samples is 0: expected at least 1"):
         point.predict(num_samples=0)
+    with pytest.raises(ConfigError, match="num_samples is True: expected at least 1, a whole number"):
+        point.predict(num_samples=True)
     with pytest.raises(ConfigError, match=r"outputs\.level names 80 twice"):
         point.predict(level=[80, 80])
 
