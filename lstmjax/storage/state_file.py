@@ -54,7 +54,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         CheckpointError: there is no such file, it does not verify, or it was written by a newer lstmjax.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         description = json.loads(arrays.pop(_DESCRIPTION).tobytes())
         version, digests = description["format_version"], description["sha256"]

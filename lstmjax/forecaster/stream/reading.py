@@ -13,6 +13,7 @@ from lstmjax.data.categories import encoded
 from lstmjax.data.cells import require_columns, row_label
 from lstmjax.data.frame_kinds import as_pandas
 from lstmjax.data.identity import as_ids, as_labels, id_text, series_of_rows
+from lstmjax.data.panel import Panel
 from lstmjax.data.rows import Known, column_groups, covariates_of, for_each_series, prepared_table, read_cells
 from lstmjax.errors import DataError
 from lstmjax.forecaster.fitted import Fitted
@@ -43,7 +44,7 @@ class Incoming(NamedTuple):
     source: str
     """Where they are from, for messages."""
 
-    def name(self, row: int) -> str:
+    def name(self, row: int | np.integer) -> str:
         """Names a row as users know it."""
         return f"{self.source}: row {self.names[row]}"
 
@@ -175,10 +176,12 @@ class RowReader:
         groups = column_groups(self._data)
         hist, futr, stat = (cells[:, groups[name]] for name in ("hist", "futr", "stat"))
         if self._scaling.categories:
-            schema = dataclasses.replace(self._tail.schema, categories=categories)
-            wide = encoded(
-                dataclasses.replace(self._tail, hist=hist, futr=futr, stat=stat, schema=schema), self._scaling.categories
-            )
+            schema, count = dataclasses.replace(self._tail.schema, categories=categories), len(cells)
+            each = np.arange(count)  # a panel in which every row is a series
+            names = as_labels(each.tolist())
+            rows = {"y": cells[:, groups["y"]], "hist": hist, "futr": futr, "stat": stat, "weight": np.empty((count, 0))}
+            panel = Panel(schema, as_ids(names), each, np.arange(count + 1), each + 1, labels=names, **rows)
+            wide = encoded(panel, self._scaling.categories)
             hist, futr, stat = wide.hist, wide.futr, wide.stat
         return np.concatenate([cells[:, groups["y"]], hist, futr], axis=1), stat
 

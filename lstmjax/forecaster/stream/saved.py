@@ -1,4 +1,4 @@
-"""A stream on disk: one file in its folder, with all that it needs beside the trained forecaster."""
+"""A stream on disk: a file in its folder, with what it needs beside the trained forecaster."""
 
 import dataclasses
 import hashlib
@@ -25,6 +25,9 @@ from lstmjax.storage import state_file
 FILE = "stream.npz"
 """The file, in the folder of a state."""
 
+HELD_OUT = "held_out.npz"
+"""The errors of held-out rows, beside it."""
+
 _NESTED = {"rolling": Rolling, "alarm": Alarm, "experts": Adaptive}
 
 
@@ -42,8 +45,6 @@ def save(stream: Stream, directory: Path | str, extra: Mapping[str, Any]) -> Non
     for name, value in stream._scoring._asdict().items():
         parts = value._asdict() if name in _NESTED else {"": value}
         arrays |= {f"scoring/{name}/{part}".rstrip("/"): leaf for part, leaf in parts.items()}
-    if stream._held is not None:
-        arrays |= {"held/signed": stream._held.signed, "held/series": stream._held.series}
     metadata = {
         "policies": stream.policies._asdict(),
         "levels": stream.levels,
@@ -52,11 +53,21 @@ def save(stream: Stream, directory: Path | str, extra: Mapping[str, Any]) -> Non
         "ids": stream._ids,
         "form": dataclasses.asdict(stream._form),
         "categories": stream._reader.categories,
-        "consecutive": stream._held is not None and stream._held.consecutive,
+        "held_out": stream._held is not None,
         "forecaster": digest_of(stream._fitted),
         "extra": dict(extra),
     }
+    _save_held(stream, Path(directory))
     state_file.save(Path(directory) / FILE, arrays, metadata)
+
+
+def _save_held(stream: Stream, directory: Path) -> None:
+    """Writes the errors of held-out rows, which do not change, once."""
+    if stream._held is None or directory == stream._held_saved_in:
+        return
+    signed, series, consecutive = stream._held
+    state_file.save(directory / HELD_OUT, {"signed": signed, "series": series}, {"consecutive": consecutive})
+    stream._held_saved_in = directory
 
 
 def load(directory: Path | str, fitted: Fitted, network: UserNetwork | None) -> tuple[Stream, dict[str, Any]]:
@@ -78,7 +89,10 @@ def load(directory: Path | str, fitted: Fitted, network: UserNetwork | None) -> 
     flat = group("scoring/")
     nested: dict[str, Any] = {name: kind(**group(f"scoring/{name}/")) for name, kind in _NESTED.items()}
     plain = {name: array for name, array in flat.items() if "/" not in name}
-    held = group("held/")
+    held = None
+    if metadata["held_out"]:
+        errors, described = state_file.load(path.with_name(HELD_OUT))
+        held = HeldOut(errors["signed"], errors["series"], described["consecutive"])
     stream = Stream(
         fitted,
         network,
@@ -88,10 +102,10 @@ def load(directory: Path | str, fitted: Fitted, network: UserNetwork | None) -> 
         dataclasses.replace(fitted.tail.form, **metadata["form"]),
         StreamState(**group("state/"), carry=layers),
         Scoring(**plain, **nested),
-        HeldOut(**held, consecutive=metadata["consecutive"]) if held else None,
+        held,
     )
     stream.levels, stream.counts = tuple(metadata["levels"]), metadata["counts"]
-    stream._reader.categories = metadata["categories"]
+    stream._reader.categories, stream._held_saved_in = metadata["categories"], Path(directory)
     return stream, metadata["extra"]
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.frames import forecast_frame
+from lstmjax.data.frequency import as_index
 from lstmjax.data.identity import Labels, as_ids, as_labels
 from lstmjax.data.panel import Form, Panel
 from lstmjax.data.transform import TRANSFORMS
@@ -77,6 +78,7 @@ class Stream:
         held: HeldOut | None,
     ) -> None:
         self._fitted, self._network, self._held = fitted, network, held
+        self._held_saved_in: Path | None = None
         self.policies = policies
         self.levels: tuple[float, ...] = ()
         self.counts = {verdict.name.lower(): 0 for verdict in Verdict}
@@ -96,8 +98,22 @@ class Stream:
         self._reader = RowReader(fitted)
 
     @classmethod
-    def begin(cls, fitted: Fitted, network: UserNetwork | None, panel: Panel, policies: Policies) -> Self:
+    def begin(
+        cls,
+        fitted: Fitted,
+        network: UserNetwork | None,
+        panel: Panel,
+        policies: Policies,
+        history: Panel | None = None,
+    ) -> Self:
         """A stream that begins after the last row of a panel; see `Forecaster.stream`.
+
+        Args:
+            fitted: a trained forecaster.
+            network: a network of the user's own; None for that of its config.
+            panel: the rows that it begins with.
+            policies: see `Policies`.
+            history: earlier rows, for the errors to begin with where the forecaster has kept none. Default: the panel.
 
         Raises:
             ConfigError: the network cannot be kept as its state.
@@ -113,7 +129,7 @@ class Stream:
         future = int((panel.lengths - panel.observed).max(initial=0))
         sizes = sizes_of(fitted, None, future)
         state = StreamState.of(panel, scaling, sizes, data.input_size)
-        held = held_out(fitted, network, panel)
+        held = held_out(fitted, network, panel if history is None else history)
         scoring = Scoring.begin(state.number, data.h, sizes.targets, held)
         stream = cls(fitted, network, policies, panel.ids, panel.labels, panel.form, state, scoring, held)
         if policies.mode == "stateful":
@@ -157,10 +173,21 @@ class Stream:
         Raises:
             DataError: a row cannot be used; nothing has changed then.
         """
-        only = self._ids[0] if len(self._ids) == 1 else None
-        one = isinstance(rows, Mapping)
-        self.take(self._reader.one(rows, only=only) if one else self._reader.table(rows, only=only))
+        self.take(self.read(rows))
         return self
+
+    def read(self, rows: Any, label: Any = 1, source: str = "the rows") -> Incoming:
+        """Reads rows for `take`.
+
+        Args:
+            rows: as in `update`.
+            label: the number of a single row, for messages.
+            source: where they are from, for messages.
+        """
+        only = self._ids[0] if len(self._ids) == 1 else None
+        if isinstance(rows, Mapping):
+            return self._reader.one(rows, label, source, only)
+        return self._reader.table(rows, source, only)
 
     def take(self, incoming: Incoming) -> Int[np.ndarray, " R"]:
         """`update` with rows that were read already.
@@ -217,11 +244,8 @@ class Stream:
         return in_kind(forecast_frame(self._named_panel(), windows, columns, cutoff=False), self._form.frame)
 
     def forecast_arrays(self, series: Int[np.ndarray, " S"], level: Sequence[float] = ()) -> LiveForecast:
-        """`forecast` as arrays; bounds are of all `levels`."""
-        for one in level:
-            if one not in self.levels:
-                self._scoring = self._scoring.with_level(one, self._state.number, self._held)
-                self.levels = (*self.levels, one)
+        """`forecast` as arrays; bounds are of all `levels`. Whether the known future is there is not asked."""
+        self.track(level)
         state = self._state
         if self.policies.mode == "window":
             scaled = self._programs.forecast(self._maker.cut(state, series, self._lookback, self._h))
@@ -239,6 +263,17 @@ class Stream:
         origin, naive = state.newest[series] + 1, state.last[series]
         self._scoring.remember(series, origin, found.point, spread * scale, naive, radii)
         return found
+
+    def track(self, level: Sequence[float]) -> None:
+        """Follows intervals of more levels from here on.
+
+        Raises:
+            DataError: there are too few held-out errors to begin with.
+        """
+        for one in level:
+            if one not in self.levels:
+                self._scoring = self._scoring.with_level(one, self._state.number, self._held)
+                self.levels = (*self.levels, one)
 
     def can_forecast(self, series: Int[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
         """Whether the known-future covariates of the horizon are there."""
@@ -293,6 +328,16 @@ class Stream:
             KeyError: there is none.
         """
         return self._place[name]
+
+    def label(self, series: int) -> Any:
+        """The identifier of a series as the table has it."""
+        return self._labels[series]
+
+    def time_text(self, time: int) -> str | int:
+        """A time of the frequency's clock as text, or as the whole number that it is."""
+        schema = self._tail.schema
+        found = as_index(np.array([time]), schema.frequency, schema.time_zone)[0]
+        return int(found) if schema.frequency.integer else str(found)
 
     def save(self, directory: Path | str) -> None:
         """Writes the state, whole or not at all; equal states have equal bytes.
