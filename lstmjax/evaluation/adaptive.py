@@ -64,9 +64,7 @@ def pinball(beta: np.ndarray, theta: np.ndarray, alpha: float) -> np.ndarray:
     return alpha * (beta - theta) - np.minimum(0.0, beta - theta)
 
 
-def follow(
-    experts: Adaptive, beta: Float[np.ndarray, "*S"], known: Bool[np.ndarray, "*S"], alpha: float
-) -> Adaptive:
+def follow(experts: Adaptive, beta: Float[np.ndarray, "*S"], known: Bool[np.ndarray, "*S"], alpha: float) -> Adaptive:
     """The experts after a truth.
 
     Args:
@@ -95,7 +93,7 @@ def coverable(
         new: that of the truth.
         count: how many scores there are.
 
-    >>> coverable(np.array([1.0, 2.0, 3.0, 4.0]), np.array(2.5), np.array(4)).item()  # the third of 4 is needed: 1 - 2/5
+    >>> coverable(np.array([1.0, 2.0, 3.0, 4.0]), np.array(2.5), np.array(4)).item()
     0.6
     """
     below = (scores < new[..., None]).sum(axis=-1)

@@ -17,7 +17,7 @@ class Rolling(NamedTuple):
 
     part: Int[np.ndarray, "N B"]
     """The number of each part, row // size; -1 for an empty one."""
-    count: Float[np.ndarray, "N B H C"]
+    truths: Float[np.ndarray, "N B H C"]
     """Truths that were compared."""
     absolute: Float[np.ndarray, "N B 3 H C"]
     """Sums of absolute errors, by `MODELS`."""
@@ -67,7 +67,7 @@ class Rolling(NamedTuple):
                 sums[series[which], where] = 0.0
         known = ~np.isnan(errors)
         found = np.where(known, errors, 0.0)
-        self.count[series, slot] += known[:, 0]
+        self.truths[series, slot] += known[:, 0]
         self.absolute[series, slot] += abs(found)
         self.squared[series, slot] += found**2
         self.compared[series, slot] += known[:, 1:]
@@ -85,7 +85,7 @@ class Rolling(NamedTuple):
         """
         found = {}
         for place, model in enumerate(MODELS):
-            count = self.count if place == 0 else self.compared[:, :, place - 1]
+            count = self.truths if place == 0 else self.compared[:, :, place - 1]
             n = count.sum(axis=axes)
             mse, mae = (_mean(sums[:, :, place].sum(axis=axes), n) for sums in (self.squared, self.absolute))
             found[model] = {"mse": mse, "rmse": np.sqrt(mse), "mae": mae, "n": n}
@@ -98,8 +98,12 @@ class Rolling(NamedTuple):
 
     def with_level(self) -> Self:
         """With room for one more level."""
-        inside, judged = (np.concatenate([a, np.zeros_like(a[:, :, :1])], axis=2) if a.shape[2] else
-                          np.zeros((*a.shape[:2], 1, *a.shape[3:])) for a in (self.inside, self.judged))
+        inside, judged = (
+            np.concatenate([a, np.zeros_like(a[:, :, :1])], axis=2)
+            if a.shape[2]
+            else np.zeros((*a.shape[:2], 1, *a.shape[3:]))
+            for a in (self.inside, self.judged)
+        )
         return self._replace(inside=inside, judged=judged)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lstmjax.data.identity import stored_label
 from lstmjax.data.source import load_source
-from lstmjax.errors import CheckpointError, ConfigError, DataError, Interrupted, LstmjaxError, one_line
+from lstmjax.errors import ConfigError, DataError, Interrupted, LstmjaxError, one_line
 from lstmjax.evaluation.intervals import Asked, level_name
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.fitted import Fitted
@@ -222,7 +222,9 @@ def _lines(path: Path | None, session: Session, stopped: Callable[[], bool]) -> 
             yield from lines.feed(block)
             if not block:
                 if path.stat().st_size < file.tell():
-                    raise DataError(f"{path} became shorter than what was read of it: was it replaced? begin a new state")
+                    raise DataError(
+                        f"{path} became shorter than what was read of it: was it replaced? begin a new state"
+                    )
                 session.save()
                 time.sleep(POLL_SECONDS)
 

@@ -111,7 +111,9 @@ class Output:
         try:
             size = path.stat().st_size if path.exists() else 0
             if length is None and size:
-                raise ConfigError(f"{path} holds something already: name another file, or give the --state it belongs to")
+                raise ConfigError(
+                    f"{path} holds something already: name another file, or give the --state it belongs to"
+                )
             if size < self.length:
                 raise CheckpointError(
                     f"{path} has {size} bytes, and the state says {self.length}: give the file that belongs to it, or "

@@ -24,7 +24,9 @@ class View:
     def __init__(self, session: Any, wanted: bool, console: Any = None) -> None:
         self._session, self._shown_at = session, 0.0
         console = StderrConsole() if console is None else console
-        self._live = Live(console=console, auto_refresh=False, transient=True) if wanted and console.is_terminal else None
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True) if wanted and console.is_terminal else None
+        )
 
     def __enter__(self) -> Self:
         if self._live is not None:

@@ -1,5 +1,7 @@
 """The recurrent state of a stateful stream: what every row, missing steps included, adds to it."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Int
 
@@ -80,12 +82,13 @@ def encoded_panel(programs: Programs, fitted: Fitted, panel: Panel) -> Carry:
     for first in range(0, int(panel.observed.max(initial=0)), MOST_STEPS):
         lengths = np.clip(panel.observed - first, 0, MOST_STEPS).astype(np.int32)
         carry = programs.encode(carry, _rows(arrays, panel, first), lengths)
-    return tuple(tuple(np.array(leaf) for leaf in layer) for layer in carry)
+    return tuple((np.array(c), np.array(h)) for c, h in carry)
 
 
 def _rows(arrays: PanelArrays, panel: Panel, first: int) -> WindowBatch:
     """The next rows of every series as a lookback; rows beyond its end are those of another, and do not count."""
     rows = np.minimum(panel.offsets[:-1, None] + first + np.arange(MOST_STEPS), len(panel.y) - 1)
-    groups = (arrays.y, arrays.y_mask, arrays.hist, arrays.hist_mask, arrays.futr, arrays.futr_mask)
-    y, y_mask, hist, hist_mask, futr, futr_mask = (np.asarray(group)[rows] for group in groups)
-    return WindowBatch(y, y_mask, hist, hist_mask, futr, futr_mask, np.asarray(arrays.stat))
+    groups: Any = (arrays.y, arrays.y_mask, arrays.hist, arrays.hist_mask, arrays.futr, arrays.futr_mask)
+    stat: Any = [np.asarray(arrays.stat)]
+    cut: Any = [np.asarray(group)[rows] for group in (*groups,)]
+    return WindowBatch(*cut, *stat)

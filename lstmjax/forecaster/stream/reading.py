@@ -81,7 +81,9 @@ class RowReader:
             *((self._data.id_col,) if with_id else ()), self._data.time_col, *self._columns, *self._data.stat_exog
         )  # fmt: skip
 
-    def one(self, row: Mapping[str, Any], label: Any = 1, source: str = "the rows", only: str | None = None) -> Incoming:
+    def one(
+        self, row: Mapping[str, Any], label: Any = 1, source: str = "the rows", only: str | None = None
+    ) -> Incoming:
         """Reads one row: text, numbers, or None by the name of the column.
 
         Args:
@@ -93,9 +95,15 @@ class RowReader:
         Raises:
             DataError: one line naming the row and the column that cannot be used.
         """
+        data = self._data
+        for column in (data.time_col, *self._columns):
+            if column not in row:
+                raise DataError(f"{source}: row {label} has no column {column!r}: it has {', '.join(map(str, row))}")
         found = self._fast(row, label, source, only) if self._plain else None
         if found is not None:
             return found
+        if row.get(data.id_col) == "":
+            row = {**row, data.id_col: None}
         table = pd.DataFrame({name: pd.Series([cell], dtype=object, index=[label]) for name, cell in row.items()})
         return self.table(table, source, only)
 
@@ -179,7 +187,13 @@ class RowReader:
             schema, count = dataclasses.replace(self._tail.schema, categories=categories), len(cells)
             each = np.arange(count)  # a panel in which every row is a series
             names = as_labels(each.tolist())
-            rows = {"y": cells[:, groups["y"]], "hist": hist, "futr": futr, "stat": stat, "weight": np.empty((count, 0))}
+            rows: dict[str, Any] = {
+                "y": cells[:, groups["y"]],
+                "hist": hist,
+                "futr": futr,
+                "stat": stat,
+                "weight": np.empty((count, 0)),
+            }
             panel = Panel(schema, as_ids(names), each, np.arange(count + 1), each + 1, labels=names, **rows)
             wide = encoded(panel, self._scaling.categories)
             hist, futr, stat = wide.hist, wide.futr, wide.stat

@@ -88,7 +88,7 @@ def load(directory: Path | str, fitted: Fitted, network: UserNetwork | None) -> 
     layers = tuple((carry[f"{number}/c"], carry[f"{number}/h"]) for number in range(len(carry) // 2))
     flat = group("scoring/")
     nested: dict[str, Any] = {name: kind(**group(f"scoring/{name}/")) for name, kind in _NESTED.items()}
-    plain = {name: array for name, array in flat.items() if "/" not in name}
+    plain: dict[str, Any] = {name: array for name, array in flat.items() if "/" not in name}
     held = None
     if metadata["held_out"]:
         errors, described = state_file.load(path.with_name(HELD_OUT))

@@ -37,8 +37,8 @@ class Scoring(NamedTuple):
     usual: Float[np.ndarray, "H C"]
     """The mean absolute error on held-out rows, in units of the spread; NaN: unknown."""
     scores: Float[np.ndarray, "N H C M"]
-    """The last absolute errors, in units of the spread; NaN beyond ``count``. M is 0 where there are no levels."""
-    count: Int[np.ndarray, "N H C"]
+    """The last absolute errors, in units of the spread; NaN beyond ``filled``. M is 0 where there are no levels."""
+    filled: Int[np.ndarray, "N H C"]
     place: Int[np.ndarray, "N H C"]
     """Where the next of them goes."""
     experts: Adaptive
@@ -64,10 +64,10 @@ class Scoring(NamedTuple):
             naive=np.full((n, h, targets), np.nan),
             radius=np.full((n, h, 0, *steps), np.nan, np.float32),
             rolling=Rolling.begin(n, h, targets, 0),
-            alarm=Alarm(*alarms.T, np.zeros(n)),
+            alarm=Alarm(alarms[:, 0], alarms[:, 1], alarms[:, 2], np.zeros(n)),
             usual=np.full(steps, np.nan) if held is None else held.usual,
             scores=np.full((n, *steps, 0), np.nan, np.float32),
-            count=np.zeros((n, *steps), np.int64),
+            filled=np.zeros((n, *steps), np.int64),
             place=np.zeros((n, *steps), np.int64),
             experts=Adaptive.begin(0.5, (n, 0, *steps)),
         )
@@ -83,37 +83,41 @@ class Scoring(NamedTuple):
         Raises:
             DataError: there are no held-out errors, or too few for the level.
         """
-        n, h, c = self.count.shape
+        n, h, c = self.filled.shape
         changed = self
         if not self.scores.shape[-1]:
             changed = self._with_scores(numbers, held)
-        needed, fewest = windows_needed(level / 100), int(changed.count.min()) if n else 0
+        needed, fewest = windows_needed(level / 100), int(changed.filled.min()) if n else 0
         if fewest < needed:
             raise DataError(
                 f"an interval of {level:g}% needs the errors of {needed} held-out windows to begin with, and there are "
-                f"{fewest}: train with outputs.calibration conformal and rows in data.calibration_size or data.val_size, "
-                "or begin the stream with a longer table"
+                f"{fewest}: train with outputs.calibration conformal and rows in data.calibration_size or "
+                "data.val_size, or begin the stream with a longer table"
             )
-        alphas, weights = (np.concatenate(pair, axis=1) for pair in zip(
-            changed.experts, Adaptive.begin(1 - level / 100, (n, 1, h, c)), strict=True))
+        alphas, weights = (
+            np.concatenate(pair, axis=1)
+            for pair in zip(changed.experts, Adaptive.begin(1 - level / 100, (n, 1, h, c)), strict=True)
+        )
         radii = np.concatenate([self.radius, np.full((n, h, 1, h, c), np.nan, np.float32)], axis=2)
         return changed._replace(experts=Adaptive(alphas, weights), radius=radii, rolling=self.rolling.with_level())
 
     def _with_scores(self, numbers: Int[np.ndarray, " N"], held: HeldOut | None) -> Self:
-        n, h, c = self.count.shape
+        n, h, c = self.filled.shape
         scores = np.full((n, h, c, MOST_SCORES), np.nan, np.float32)
         if held is not None:
             each = {number: held.scores(number, MOST_SCORES) for number in np.unique(numbers).tolist()}
             for row, number in enumerate(numbers.tolist()):
                 scores[row] = each[number]
         count = (~np.isnan(scores)).sum(axis=-1)
-        return self._replace(scores=scores, count=count, place=count % MOST_SCORES)
+        return self._replace(scores=scores, filled=count, place=count % MOST_SCORES)
 
     def with_series(self, more: Self) -> Self:
         """With new series, from `begin` and `with_level` for them."""
         import jax
 
-        joined: Any = jax.tree.map(lambda a, b: np.concatenate([a, b]), self._replace(usual=self.origin), more._replace(usual=more.origin))
+        joined: Any = jax.tree.map(
+            lambda a, b: np.concatenate([a, b]), self._replace(usual=self.origin), more._replace(usual=more.origin)
+        )
         return joined._replace(usual=self.usual)
 
     def radii(self, series: Int[np.ndarray, " W"]) -> Float[np.ndarray, "W K H C"]:
@@ -122,7 +126,7 @@ class Scoring(NamedTuple):
         if not alpha.shape[1]:
             return alpha
         ordered = np.sort(self.scores[series], axis=-1)  # (W, H, C, M), NaN last
-        found = [radius(ordered, alpha[:, level], self.count[series]) for level in range(alpha.shape[1])]
+        found = [radius(ordered, alpha[:, level], self.filled[series]) for level in range(alpha.shape[1])]
         return np.stack(found, axis=1)
 
     def remember(
@@ -194,7 +198,7 @@ class Scoring(NamedTuple):
     def _adapt(
         self, alphas: tuple[float, ...], series: np.ndarray, scores: np.ndarray, scored: Bool[np.ndarray, "W H C"]
     ) -> None:
-        beta = coverable(self.scores[series], scores.astype(np.float32), self.count[series])
+        beta = coverable(self.scores[series], scores.astype(np.float32), self.filled[series])
         for level, alpha in enumerate(alphas):
             before = Adaptive(*(leaf[series, level] for leaf in self.experts))
             after = follow(before, np.where(scored, beta, 0.0), scored, alpha)
@@ -203,7 +207,7 @@ class Scoring(NamedTuple):
         at = (series[where[0]], *where[1:])
         self.scores[(*at, self.place[at])] = scores[where]
         self.place[at] = (self.place[at] + 1) % self.scores.shape[-1]
-        self.count[at] = np.minimum(self.count[at] + 1, self.scores.shape[-1])
+        self.filled[at] = np.minimum(self.filled[at] + 1, self.scores.shape[-1])
 
 
 EXPERTS = len(STEP_SIZES)

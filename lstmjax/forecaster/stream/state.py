@@ -76,7 +76,9 @@ class StreamState(NamedTuple):
         kept = (row > (newest - sizes.past)[series]) & (row <= (newest + sizes.ahead)[series])
         ring = np.full((len(numbers), sizes.ring, cells.shape[1]), np.nan)
         ring[series[kept], row[kept] % sizes.ring] = cells[kept]
-        center, spread = (np.array(np.broadcast_to(a, (len(numbers), sizes.targets))) for a in scaling.of_targets(numbers))
+        center, spread = (
+            np.array(np.broadcast_to(a, (len(numbers), sizes.targets))) for a in scaling.of_targets(numbers)
+        )
         trained = scaling.series >= 0
         return cls(
             start=panel.start.astype(np.int64),
@@ -112,7 +114,9 @@ class StreamState(NamedTuple):
             self.cells[series[which], (rows[which] + sizes.ahead - within) % sizes.ring] = np.nan
         self.newest[series] = rows
 
-    def write(self, series: Int[np.ndarray, " W"], rows: Int[np.ndarray, " W"], cells: Float[np.ndarray, "W F"]) -> None:
+    def write(
+        self, series: Int[np.ndarray, " W"], rows: Int[np.ndarray, " W"], cells: Float[np.ndarray, "W F"]
+    ) -> None:
         """Writes rows that have a slot, in place; an empty cell does not erase what was known."""
         slots = rows % self.cells.shape[1]
         self.cells[series, slots] = np.where(np.isnan(cells), self.cells[series, slots], cells)

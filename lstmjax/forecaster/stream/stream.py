@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from lstmjax.data.transform import TRANSFORMS
 from lstmjax.data.units import in_units
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
-from lstmjax.evaluation.intervals import Asked, level_name, lower_name, upper_name
+from lstmjax.evaluation.intervals import level_name, lower_name, upper_name
 from lstmjax.evaluation.online import MODELS
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork
@@ -118,11 +118,9 @@ class Stream:
         Raises:
             ConfigError: the network cannot be kept as its state.
         """
-        for name, value, allowed in zip(
-            ("mode", "late", "new_series"), policies, (Mode, Late, NewSeries), strict=True
-        ):
-            if value not in allowed.__args__:
-                raise ConfigError(f"{name} is {value!r}: expected {' or '.join(allowed.__args__)}")
+        for name, value, allowed in zip(("mode", "late", "new_series"), policies, (Mode, Late, NewSeries), strict=True):
+            if value not in get_args(allowed):
+                raise ConfigError(f"{name} is {value!r}: expected {' or '.join(get_args(allowed))}")
         if policies.mode == "stateful":
             require_stateful(fitted.config, network)
         data, scaling = fitted.config.data, aligned(fitted, fitted.forecasting, panel).scaling
@@ -258,7 +256,9 @@ class Stream:
         units: list[Any] = [in_units(values, center, scale, self._scaling.transform, self._scaling.clip_min)]
         for sign in (-1.0, 1.0):
             bound = values[:, None] + sign * radii * spread[:, None]
-            units.append(in_units(bound, center[:, None], scale[:, None], self._scaling.transform, self._scaling.clip_min))
+            units.append(
+                in_units(bound, center[:, None], scale[:, None], self._scaling.transform, self._scaling.clip_min)
+            )
         found = LiveForecast(series, *units)
         origin, naive = state.newest[series] + 1, state.last[series]
         self._scoring.remember(series, origin, found.point, spread * scale, naive, radii)
@@ -277,7 +277,7 @@ class Stream:
 
     def can_forecast(self, series: Int[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
         """Whether the known-future covariates of the horizon are there."""
-        return self._future_given(series).all(axis=1)
+        return np.asarray(self._future_given(series).all(axis=1))
 
     def metrics(self, by: Literal["series", "horizon"] | None = None) -> pd.DataFrame:
         """The scores of the forecasts whose truth came, beside naive and seasonal naive on the same rows.
@@ -308,13 +308,11 @@ class Stream:
     def metrics_of(self, series: int) -> dict[str, float]:
         """The rolling ``mae``, ``coverage-80`` by level, and ``n`` of one series; NaN where nothing was scored."""
         rolling = self._scoring.rolling
-        count = rolling.count[series].sum()
+        count = rolling.truths[series].sum()
         found = {"mae": rolling.absolute[series, :, 0].sum() / count if count else np.nan}
         for place, level in enumerate(self.levels):
             judged = rolling.judged[series, :, place].sum()
-            found[level_name("coverage", level)] = (
-                rolling.inside[series, :, place].sum() / judged if judged else np.nan
-            )
+            found[level_name("coverage", level)] = rolling.inside[series, :, place].sum() / judged if judged else np.nan
         return {name: float(value) for name, value in found.items()} | {"n": int(count)}
 
     def rings(self, series: int) -> bool:
@@ -350,7 +348,7 @@ class Stream:
         save(self, directory, {})
 
     @classmethod
-    def load(cls, directory: Path | str, forecaster: Any) -> Self:
+    def load(cls, directory: Path | str, forecaster: Any) -> "Stream":
         """The stream that `save` wrote.
 
         Args:
@@ -458,8 +456,8 @@ class Stream:
             at = self._named_panel().timestamp(series[row], newest[row])
             raise DataError(
                 f"{incoming.name(row)}, column {schema.time_col!r}: the row is late: series {self._ids[series[row]]!r} "
-                f"has rows up to {at} already, and says otherwise (late skip leaves such rows out, late correct corrects "
-                "them)"
+                f"has rows up to {at} already, and says otherwise (late skip leaves such rows out, late correct "
+                "corrects them)"
             )
         ahead = rows - newest
         far = (verdict == Verdict.FUTURE) & (ahead > self._sizes.ahead)

@@ -1,7 +1,9 @@
 """From the ring of a stream to scaled windows, as `lstmjax.data.scaling.scale` and `gather` make them of a panel."""
 
+from typing import Any
+
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Float, Int
 
 from lstmjax.data.calendar import time_features
 from lstmjax.data.frequency import as_index
@@ -53,8 +55,8 @@ class WindowMaker:
         if self._has_calendar:
             futr = np.concatenate([futr, self._calendar(state.start[series], rows)], axis=-1)
         futr, futr_mask = _masked(futr)
-        stat = (state.stat[series] - self._scaling.stat_center) / self._scaling.stat_scale
-        number = state.number[series].astype(np.int32)
+        stat: Any = (state.stat[series] - self._scaling.stat_center) / self._scaling.stat_scale
+        number: Any = state.number[series].astype(np.int32)
         return WindowBatch(y, y_mask, hist, hist_mask, futr, futr_mask, stat.astype(np.float32), number)
 
     def _calendar(self, start: Int[np.ndarray, " W"], rows: Int[np.ndarray, "W T"]) -> Float[np.ndarray, "W T Fc"]:
@@ -84,6 +86,6 @@ class WindowMaker:
         return self._blocks[key]
 
 
-def _masked(values: np.ndarray) -> tuple[Float32[np.ndarray, "..."], Bool[np.ndarray, "..."]]:
+def _masked(values: np.ndarray) -> tuple[Any, Any]:
     mask = ~np.isnan(values)
     return np.where(mask, values, 0.0).astype(np.float32), mask

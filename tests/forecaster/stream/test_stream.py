@@ -156,7 +156,9 @@ def test_late_rows_are_errors_that_change_nothing(trained):
     stream = trained("plain").stream(early(table())).update(rows_of(None, 5))
     before = jax.tree.map(np.copy, stream.state)
     late = pd.concat([later(table(names=("b", "new"))).iloc[:4], rows_of(None, 2).assign(y=7.0)])
-    with pytest.raises(DataError, match=r"row 60, column 'ds': the row is late: series 'a' has rows up to 2024-03-03 16"):
+    with pytest.raises(
+        DataError, match=r"row 60, column 'ds': the row is late: series 'a' has rows up to 2024-03-03 16"
+    ):
         stream.update(late)
     assert stream.ids == ["a", "b"]
     jax.tree.map(np.testing.assert_array_equal, before, stream.state)
@@ -167,17 +169,13 @@ def test_late_rows_are_skipped_or_correct_the_ring(trained):
     late = rows.iloc[[2]].assign(y=7.0)
     skipping = forecaster.stream(early(table()), late="skip").update(rows).update(late)
     assert skipping.counts["late"] == 1
-    np.testing.assert_array_equal(
-        skipping.state.cells, forecaster.stream(early(table())).update(rows).state.cells
-    )
+    np.testing.assert_array_equal(skipping.state.cells, forecaster.stream(early(table())).update(rows).state.cells)
     correcting = forecaster.stream(early(table()), late="correct").update(rows).update(late)
     assert correcting.counts["correction"] == 1
     right = rows.assign(y=rows["y"].where(rows.index != late.index[0], 7.0))
     together = forecaster.stream(early(table()), late="correct").update(pd.concat([rows, late]))
     for stream in (correcting, together):
-        np.testing.assert_array_equal(
-            stream.state.cells, forecaster.stream(early(table())).update(right).state.cells
-        )
+        np.testing.assert_array_equal(stream.state.cells, forecaster.stream(early(table())).update(right).state.cells)
 
 
 def test_late_rows_cannot_correct_a_recurrent_state(trained):
@@ -307,7 +305,9 @@ def test_a_state_that_is_absent_damaged_or_of_another_forecaster(trained, tmp_pa
     for place in (10, len(whole) // 2, len(whole) - 40):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         try:
-            alike(Stream.load(tmp_path, trained("plain")), stream)  # a bit that means nothing, such as a time of the zip
+            alike(
+                Stream.load(tmp_path, trained("plain")), stream
+            )  # a bit that means nothing, such as a time of the zip
         except CheckpointError as error:
             assert "damaged" in str(error)  # noqa: PT017
     file.write_bytes(whole[: len(whole) // 3])
