@@ -86,24 +86,22 @@ class Rolling(NamedTuple):
         found = {}
         for place, model in enumerate(MODELS):
             count = self.truths if place == 0 else self.compared[:, :, place - 1]
-            n = count.sum(axis=axes)
-            mse, mae = (_mean(sums[:, :, place].sum(axis=axes), n) for sums in (self.squared, self.absolute))
+            n = np.asarray(count.sum(axis=axes))
+            mse, mae = (
+                _mean(np.asarray(sums[:, :, place].sum(axis=axes)), n) for sums in (self.squared, self.absolute)
+            )
             found[model] = {"mse": mse, "rmse": np.sqrt(mse), "mae": mae, "n": n}
         return found
 
     def coverage(self, level: int, axes: tuple[int, ...]) -> np.ndarray:
         """The fraction of truths inside the intervals of a level; axes as in `means`."""
-        inside, judged = (sums[:, :, level].sum(axis=axes) for sums in (self.inside, self.judged))
+        inside, judged = (np.asarray(sums[:, :, level].sum(axis=axes)) for sums in (self.inside, self.judged))
         return _mean(inside, judged)
 
     def with_level(self) -> Self:
         """With room for one more level."""
-        inside, judged = (
-            np.concatenate([a, np.zeros_like(a[:, :, :1])], axis=2)
-            if a.shape[2]
-            else np.zeros((*a.shape[:2], 1, *a.shape[3:]))
-            for a in (self.inside, self.judged)
-        )
+        one = np.zeros((*self.inside.shape[:2], 1, *self.inside.shape[3:]))
+        inside, judged = (np.concatenate([sums, one], axis=2) for sums in (self.inside, self.judged))
         return self._replace(inside=inside, judged=judged)
 
 
