@@ -15,7 +15,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 STEP_SIZES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128)
 """The step sizes g of the experts, those of the paper's experiments."""
@@ -64,57 +64,64 @@ def pinball(beta: np.ndarray, theta: np.ndarray, alpha: float) -> np.ndarray:
     return alpha * (beta - theta) - np.minimum(0.0, beta - theta)
 
 
-def follow(experts: Adaptive, beta: Float[np.ndarray, "*S"], known: Bool[np.ndarray, "*S"], alpha: float) -> Adaptive:
-    """The experts after a truth.
+def follow(
+    experts: Adaptive,
+    issued: Float[np.ndarray, "*S E"],
+    beta: Float[np.ndarray, "*S"],
+    alpha: float,
+    delay: Int[np.ndarray, "..."] | int = 1,
+) -> Adaptive:
+    """The experts after truths.
+
+    The truth of a forecast h rows ahead comes h rows after its interval was issued. So an expert is judged by what it
+    took then, not by what it has learned since, which the neighbours of this very truth taught it; and its step is h
+    times smaller, since h truths come before it sees what the first of its corrections did.
 
     Args:
-        experts: those before it.
-        beta: the largest fraction outside with which the interval would still have held the truth, see `coverable`.
-        known: where there is a truth; elsewhere nothing changes.
+        experts: those now.
+        issued: their ``alphas`` when the intervals were issued.
+        beta: the largest fraction outside with which each interval would have held the truth, see `coverable`; NaN
+            where there is none: nothing changes there.
         alpha: the nominal fraction outside.
+        delay: rows between the interval and its truth, at least 1, of a shape that fits ``beta``. With 1 and
+            ``issued = experts.alphas`` this is the paper's algorithm.
     """
-    beta = beta[..., None]
-    grown = experts.weights * np.exp(-learning_rate(alpha) * pinball(beta, experts.alphas, alpha))
+    known, beta = ~np.isnan(beta)[..., None], np.nan_to_num(beta)[..., None]
+    grown = experts.weights * np.exp(-learning_rate(alpha) * pinball(beta, issued, alpha))
     total, share = grown.sum(axis=-1, keepdims=True), 1 / (2 * INTERVAL)
     weights = (1 - share) * grown / total + share / len(STEP_SIZES)
-    outside = experts.alphas > beta
-    alphas = experts.alphas + np.asarray(STEP_SIZES) * (alpha - outside)
-    known = known[..., None]
+    steps = np.asarray(STEP_SIZES) / np.asarray(delay)[..., None]
+    alphas = experts.alphas + steps * (alpha - (issued > beta))
     return Adaptive(np.where(known, alphas, experts.alphas), np.where(known, weights, experts.weights))
 
 
-def coverable(
-    scores: Float[np.ndarray, "*S M"], new: Float[np.ndarray, "*S"], count: Int[np.ndarray, "*S"]
-) -> Float[np.ndarray, "*S"]:
+def coverable(scores: Float[np.ndarray, "*S M"], new: Float[np.ndarray, "*S"]) -> Float[np.ndarray, "*S"]:
     """The largest fraction outside with which a conformal interval still holds a new score; 0 where none does.
 
     Args:
-        scores: the absolute errors that set the interval; NaN beyond ``count``.
-        new: that of the truth.
-        count: how many scores there are.
+        scores: the absolute errors that set the interval, in any order; NaN where there is none.
+        new: that of the truth; the result is NaN where it is.
 
-    >>> coverable(np.array([1.0, 2.0, 3.0, 4.0]), np.array(2.5), np.array(4)).item()
+    >>> coverable(np.array([1.0, 2.0, 3.0, 4.0]), np.array(2.5)).item()
     0.6
     """
-    below = (scores < new[..., None]).sum(axis=-1)
-    return np.where(below < count, 1.0 - below / (count + 1.0), 0.0)
+    count, below = (~np.isnan(scores)).sum(axis=-1), (scores < new[..., None]).sum(axis=-1)
+    return np.where(np.isnan(new), np.nan, np.where(below < count, 1.0 - below / (count + 1.0), 0.0))
 
 
-def radius(
-    ordered: Float[np.ndarray, "*S M"], alpha: Float[np.ndarray, "*S"], count: Int[np.ndarray, "*S"]
-) -> Float[np.ndarray, "*S"]:
+def radius(ordered: Float[np.ndarray, "*S M"], alpha: Float[np.ndarray, "*S"]) -> Float[np.ndarray, "*S"]:
     """The conformal quantile of scores: the k-th smallest of n, k = ceil((n + 1) (1 - alpha)), at most the largest.
 
     Where the exact interval would be infinite, it is that of the largest score: new, larger ones join soon.
 
     Args:
-        ordered: the scores, ascending; NaN at the end.
+        ordered: the scores, at least one, ascending; NaN at the end.
         alpha: the fraction outside, of any size.
-        count: how many scores there are, at least 1.
 
-    >>> radius(np.array([1.0, 2.0, 3.0, 4.0]), np.array(0.4), np.array(4)).item()
+    >>> radius(np.array([1.0, 2.0, 3.0, 4.0]), np.array(0.4)).item()
     3.0
     """
+    count = (~np.isnan(ordered)).sum(axis=-1)
     place = np.ceil(np.round((count + 1) * (1.0 - alpha), 9)).astype(int)
     at = np.clip(place, 1, np.maximum(count, 1)) - 1
     found = np.take_along_axis(ordered, at[..., None], axis=-1)[..., 0]

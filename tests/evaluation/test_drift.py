@@ -17,7 +17,7 @@ def test_the_sum_is_that_of_page():
 def test_it_would_not_have_rung_on_the_held_out_rows_and_rings_after_a_shift():
     random = np.random.default_rng(1)
     errors = abs(random.normal(size=1500))
-    held, before, after = errors[:500], errors[500:1000], errors[1000:] * 3
+    held, before, after = errors[:500], errors[500:1000], errors[1000:] * 6
     mean, deviation, threshold = calibrated([held])
     assert (mean, deviation) == (held.mean(), held.std())
 
@@ -32,19 +32,19 @@ def test_it_would_not_have_rung_on_the_held_out_rows_and_rings_after_a_shift():
     assert not any(rung(held))
     assert not any(rung(before))
     shifted = rung(after)
-    assert any(shifted[:20])
-    assert all(shifted[50:])
+    assert any(shifted[:40])
+    assert all(shifted[100:])
     recovered = rung([*after, *before])
     assert not any(recovered[-300:])  # and stops when the errors are usual again
 
 
 def test_the_threshold_is_what_the_held_out_rows_reached_and_a_margin():
-    quiet, burst = np.tile([1.0, 1.2], 100), np.concatenate([np.ones(50), np.full(10, 2.0), np.ones(50)])
+    quiet, burst = np.tile([1.0, 1.2], 100), np.concatenate([np.ones(50), np.full(20, 2.0), np.ones(50)])
     assert calibrated([quiet])[2] == LEAST_THRESHOLD
     mean, deviation, threshold = calibrated([burst])
-    assert np.isclose(threshold, MARGIN * 10 * ((2.0 - mean) / deviation - SLACK))
+    assert np.isclose(threshold, MARGIN * 20 * ((2.0 - mean) / deviation - SLACK))
     # Each series begins anew.
-    assert calibrated([burst[:55], burst[55:]])[2] < threshold
+    assert calibrated([burst[:60], burst[60:]])[2] < threshold
 
 
 def test_missing_errors_and_too_few():

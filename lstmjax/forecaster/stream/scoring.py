@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from lstmjax.errors import DataError
 from lstmjax.evaluation.adaptive import STEP_SIZES, Adaptive, coverable, follow, radius
@@ -37,10 +37,15 @@ class Scoring(NamedTuple):
     usual: Float[np.ndarray, "H C"]
     """The mean absolute error on held-out rows, in units of the spread; NaN: unknown."""
     scores: Float[np.ndarray, "N H C M"]
-    """The last absolute errors, in units of the spread; NaN beyond ``filled``. M is 0 where there are no levels."""
-    filled: Int[np.ndarray, "N H C"]
+    """The last absolute errors, in units of the spread; NaN: none. M is 0 where there are no levels."""
     place: Int[np.ndarray, "N H C"]
     """Where the next of them goes."""
+    came: Int[np.ndarray, "N H C"]
+    """How many of them came from the stream."""
+    came_before: Int[np.ndarray, "N H H C"]
+    """The same when each forecast was made."""
+    issued: Float[np.ndarray, "N H K H C E"]
+    """The experts' alphas when each forecast was made."""
     experts: Adaptive
     """Of the intervals: arrays (N, K, H, C, E)."""
 
@@ -67,8 +72,10 @@ class Scoring(NamedTuple):
             alarm=Alarm(alarms[:, 0], alarms[:, 1], alarms[:, 2], np.zeros(n)),
             usual=np.full(steps, np.nan) if held is None else held.usual,
             scores=np.full((n, *steps, 0), np.nan, np.float32),
-            filled=np.zeros((n, *steps), np.int64),
             place=np.zeros((n, *steps), np.int64),
+            came=np.zeros((n, *steps), np.int64),
+            came_before=np.zeros((n, h, *steps), np.int64),
+            issued=np.zeros((n, h, 0, *steps, len(STEP_SIZES)), np.float32),
             experts=Adaptive.begin(0.5, (n, 0, *steps)),
         )
 
@@ -83,33 +90,33 @@ class Scoring(NamedTuple):
         Raises:
             DataError: there are no held-out errors, or too few for the level.
         """
-        n, h, c = self.filled.shape
+        n, h, c = self.place.shape
         changed = self
         if not self.scores.shape[-1]:
             changed = self._with_scores(numbers, held)
-        needed, fewest = windows_needed(level / 100), int(changed.filled.min()) if n else 0
+        needed, fewest = windows_needed(level / 100), int((~np.isnan(changed.scores)).sum(axis=-1).min(initial=1 << 30))
         if fewest < needed:
             raise DataError(
                 f"an interval of {level:g}% needs the errors of {needed} held-out windows to begin with, and there are "
                 f"{fewest}: train with outputs.calibration conformal and rows in data.calibration_size or "
                 "data.val_size, or begin the stream with a longer table"
             )
-        alphas, weights = (
-            np.concatenate(pair, axis=1)
-            for pair in zip(changed.experts, Adaptive.begin(1 - level / 100, (n, 1, h, c)), strict=True)
-        )
+        pairs = zip(changed.experts, Adaptive.begin(1 - level / 100, (n, 1, h, c)), strict=True)
+        alphas, weights = (np.concatenate(pair, axis=1) for pair in pairs)
         radii = np.concatenate([self.radius, np.full((n, h, 1, h, c), np.nan, np.float32)], axis=2)
-        return changed._replace(experts=Adaptive(alphas, weights), radius=radii, rolling=self.rolling.with_level())
+        issued = np.concatenate([self.issued, np.zeros((n, h, 1, h, c, len(STEP_SIZES)), np.float32)], axis=2)
+        return changed._replace(
+            experts=Adaptive(alphas, weights), radius=radii, issued=issued, rolling=self.rolling.with_level()
+        )
 
     def _with_scores(self, numbers: Int[np.ndarray, " N"], held: HeldOut | None) -> Self:
-        n, h, c = self.filled.shape
+        n, h, c = self.place.shape
         scores = np.full((n, h, c, MOST_SCORES), np.nan, np.float32)
         if held is not None:
             each = {number: held.scores(number, MOST_SCORES) for number in np.unique(numbers).tolist()}
             for row, number in enumerate(numbers.tolist()):
                 scores[row] = each[number]
-        count = (~np.isnan(scores)).sum(axis=-1)
-        return self._replace(scores=scores, filled=count, place=count % MOST_SCORES)
+        return self._replace(scores=scores, place=(~np.isnan(scores)).sum(axis=-1) % MOST_SCORES)
 
     def with_series(self, more: Self) -> Self:
         """With new series, from `begin` and `with_level` for them."""
@@ -126,7 +133,7 @@ class Scoring(NamedTuple):
         if not alpha.shape[1]:
             return alpha
         ordered = np.sort(self.scores[series], axis=-1)  # (W, H, C, M), NaN last
-        found = [radius(ordered, alpha[:, level], self.filled[series]) for level in range(alpha.shape[1])]
+        found = [radius(ordered, alpha[:, level]) for level in range(alpha.shape[1])]
         return np.stack(found, axis=1)
 
     def remember(
@@ -143,6 +150,8 @@ class Scoring(NamedTuple):
         self.origin[series, slot] = origin
         self.point[series, slot], self.spread[series, slot] = point, spread
         self.naive[series, slot], self.radius[series, slot] = naive, radii
+        self.issued[series, slot] = self.experts.alphas[series]
+        self.came_before[series, slot] = self.came[series]
 
     def score(
         self,
@@ -180,12 +189,12 @@ class Scoring(NamedTuple):
         errors = np.stack([y[:, None] - one for one in (point, naive, seasonal)], axis=1)  # (W, 3, H, C)
         scores = abs(transformed[:, None] - forward(point)) / self.spread[at, slot, steps]
         radii = np.moveaxis(self.radius[at, slot, :, steps], 2, 1)  # (W, H, K, C) -> (W, K, H, C)
-        scored = ~np.isnan(scores)
-        inside = np.where(scored[:, None] & ~np.isnan(radii), scores[:, None] <= radii, np.nan)
+        inside = np.where(~np.isnan(scores[:, None]) & ~np.isnan(radii), scores[:, None] <= radii, np.nan)
         self.rolling.add(size, series, row, errors, inside)
         self._ring_alarm(series, scores)
         if self.scores.shape[-1]:
-            self._adapt(alphas, series, scores, scored)
+            issued = np.moveaxis(self.issued[at, slot, :, steps], 2, 1)  # (W, K, H, C, E)
+            self._adapt(alphas, series, scores, issued, self.came_before[at, slot, steps])
 
     def _ring_alarm(self, series: np.ndarray, scores: Float[np.ndarray, "W H C"]) -> None:
         relative = scores / self.usual
@@ -196,18 +205,26 @@ class Scoring(NamedTuple):
         alarm.total[series] = cusum(alarm.total[series], z, alarm.threshold[series])
 
     def _adapt(
-        self, alphas: tuple[float, ...], series: np.ndarray, scores: np.ndarray, scored: Bool[np.ndarray, "W H C"]
+        self,
+        alphas: tuple[float, ...],
+        series: np.ndarray,
+        scores: Float[np.ndarray, "W H C"],
+        issued: Float[np.ndarray, "W K H C E"],
+        came_before: Int[np.ndarray, "W H C"],
     ) -> None:
-        beta = coverable(self.scores[series], scores.astype(np.float32), self.filled[series])
+        """Lets the experts follow new errors, and these join those that set the intervals."""
+        most = self.scores.shape[-1]
+        # Errors that came after an interval was made do not judge it.
+        age = (self.place[series][..., None] - 1 - np.arange(most)) % most
+        later = age < (self.came[series] - came_before)[..., None]
+        beta = coverable(np.where(later, np.nan, self.scores[series]), scores.astype(np.float32))
+        delay = 1 + np.arange(scores.shape[1])[:, None]  # (H, 1)
         for level, alpha in enumerate(alphas):
             before = Adaptive(*(leaf[series, level] for leaf in self.experts))
-            after = follow(before, np.where(scored, beta, 0.0), scored, alpha)
+            after = follow(before, issued[:, level], beta, alpha, delay)
             self.experts.alphas[series, level], self.experts.weights[series, level] = after
-        where = np.nonzero(scored)
+        where = np.nonzero(~np.isnan(scores))
         at = (series[where[0]], *where[1:])
         self.scores[(*at, self.place[at])] = scores[where]
-        self.place[at] = (self.place[at] + 1) % self.scores.shape[-1]
-        self.filled[at] = np.minimum(self.filled[at] + 1, self.scores.shape[-1])
-
-
-EXPERTS = len(STEP_SIZES)
+        self.place[at] = (self.place[at] + 1) % most
+        self.came[at] += 1
