@@ -1,6 +1,6 @@
 """How fast a population is trained: against the same models one after the other, plain `vmap`, PyTorch, neuralforecast.
 
-Command:  python scripts/bench_sweep.py [--json FILE]     (with the peers: pip install "lstmjax[bench]" neuralforecast)
+Command:  python scripts/bench_sweep.py [--json FILE]     (with the peers: pip install "lstmjax[bench]")
 Runtime:  about four minutes on two cores. Run nothing beside it.
 
 A member is one LSTM layer over windows of T steps and I features, and a dense layer from its last state to a horizon
@@ -309,8 +309,8 @@ def block_memory(shape: Shape, members: int = 64, population: int = 16) -> dict[
     trials = [Trial(number, {"optimizer.learning_rate": 1e-3}) for number in range(members)]
     (group,), _ = make_populations(base, panel, space, trials, seeds=1, metric="scaled_mae")
     states = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(group.template()))
-    data = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(group.data))
-    arguments = (group.network, group.data, group.config.optimizer, group.config.train)
+    data = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(group.folds[0]))
+    arguments = (group.network, group.folds[0], group.config.optimizer, group.config.train)
     together = jax.device_count() * training_bytes(*arguments, [group.members[0].numbers] * population)
     activations = together - jax.device_count() * data - 2 * states * population // members
     grown = resident_growth(lambda: train_block(base, panel, space, trials, population=population))

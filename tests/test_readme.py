@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -29,3 +31,11 @@ def test_readme_runs(tmp_path):
     (tmp_path / "README.md").write_text(program)
     run = subprocess.run([sys.executable, "README.md"], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_the_page_on_backtesting_runs(tmp_path):
+    pytest.importorskip("statsforecast")
+    (tmp_path / "page.py").write_text(script((README.parent / "docs" / "backtesting.md").read_text()))
+    run = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert [line.split()[0] for line in run.stdout.splitlines()] == ["lstm", "AutoETS", "seasonal_naive"]

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from lstmjax.cli.commands import Check, Evaluate, Export, NewData, Predict, Stream, Sweep, Train
+from lstmjax.cli.commands import Backtest, Check, Evaluate, Export, NewData, Predict, Stream, Sweep, Train
 from lstmjax.cli.parse import parse
 from lstmjax.config import OutputsConfig, RunConfig, controllers
 from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError, one_line
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command = _parse(arguments)
         if isinstance(command, Train):
             check_typed(arguments, inert=command.options.inert())
+        if isinstance(command, Backtest):
+            check_typed(arguments, inert=command.options.inert() | _NOT_IN_BACKTESTS)
         _COMMANDS[type(command)](command)
 
 
@@ -126,6 +128,35 @@ def train(command: Train) -> None:
         else:
             asked |= {"overwrite": command.overwrite, "finetune_from": command.finetune_from}
             train_run(command.options, directory, **asked)
+
+
+_NOT_IN_BACKTESTS = {
+    "data.test_size": "what comes after a cutoff of a backtest is its test",
+    "train.refit_all": "no model of a backtest sees a row after its cutoff",
+    "outputs.plot_windows": "a backtest has pictures of its errors",
+}
+"""Options that have no effect in a backtest, and why."""
+
+
+def backtest(command: Backtest) -> None:
+    """``lstmjax backtest``."""
+    directory = command.resume or command.run_dir
+
+    def farewell() -> str:
+        if directory is None or not (directory / "config.json").exists():
+            return "nothing had begun"
+        return f"resume with: lstmjax backtest --resume {shlex.quote(str(directory))}"
+
+    with _until_a_signal(farewell) as signals:
+        from lstmjax.runs.backtest import backtest_run, resume_backtest
+        from lstmjax.runs.directory import default_path
+
+        directory = directory or default_path()
+        if command.resume is not None:
+            resume_backtest(command.resume, command.options, signals=signals)
+        else:
+            asked: dict[str, Any] = {"overwrite": command.overwrite, "signals": signals}
+            backtest_run(command.options, directory, command.settings, **asked)
 
 
 def sweep(command: Sweep) -> None:
@@ -253,6 +284,7 @@ def export(command: Export) -> None:
 
 _COMMANDS: dict[type, Callable[[Any], None]] = {
     Train: train,
+    Backtest: backtest,
     Sweep: sweep,
     Evaluate: evaluate,
     Predict: predict,
@@ -262,11 +294,12 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
 }
 
 
-def _parse(arguments: list[str]) -> Train | Sweep | Evaluate | Predict | Stream | Export | Check:
+def _parse(arguments: list[str]) -> Train | Backtest | Sweep | Evaluate | Predict | Stream | Export | Check:
     options = _defaults(arguments)
     searching = Sweep(SweepConfig(), options)
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=Train(options))]
+        | Annotated[Backtest, tyro.conf.subcommand("backtest", default=Backtest(options))]
         | Annotated[Sweep, tyro.conf.subcommand("sweep", default=searching)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from lstmjax.config import DataConfig, OutputsConfig, RunConfig
+from lstmjax.config import BacktestConfig, DataConfig, OutputsConfig, RunConfig
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.config import SweepConfig
 
@@ -38,6 +38,64 @@ class Train:
         if self.resume is not None and (self.finetune_from is not None or self.overwrite):
             other = "--overwrite" if self.overwrite else "--finetune-from"
             raise ConfigError(f"--resume continues a run, {other} begins one: give one of the two")
+
+
+@dataclasses.dataclass(frozen=True)
+class Backtest:
+    """Train on the rows before each of several cutoffs, forecast what came after, and compare it with the truth.
+
+    The models of all cutoffs are trained together; what each of them sees ends at its cutoff.
+    """
+
+    options: Annotated[RunConfig, tyro.conf.arg(name="")]
+    """data.test_size has no effect: what comes after a cutoff is its test."""
+    n_windows: int | None = None
+    """Windows per series, the last of which ends at its last observation. Default: 4."""
+    step_size: int | None = None
+    """Rows between two windows. Default: data.h, or the next number that data.origins allows."""
+    refit: str | None = None
+    """no: train before the first cutoff only; yes: before every cutoff; 3: before every third. Default: no."""
+    warm: bool = False
+    """Begin each training with the weights of the one before, instead of weights drawn anew."""
+    train_size: int | None = None
+    """Rows of each series to train on, the last ones before those held out for validation. Default: all."""
+    run_dir: Path | None = None
+    """Where to leave the backtest. Default: runs/ and the time."""
+    config: Path | None = None
+    """A JSON file with options, such as the config.json of a run; flags win over it."""
+    overwrite: bool = False
+    """Replace a backtest that is in the run directory."""
+    resume: Path | None = None
+    """Resume the backtest in this directory, to the same bytes as if it had not been interrupted."""
+
+    def __post_init__(self) -> None:
+        given = {
+            "--n-windows": self.n_windows,
+            "--step-size": self.step_size,
+            "--refit": self.refit,
+            "--warm": self.warm,
+            "--train-size": self.train_size,
+            "--run-dir": self.run_dir,
+            "--overwrite": self.overwrite,
+        }
+        typed = [flag for flag, value in given.items() if value not in (None, False)]
+        if self.resume is not None and typed:
+            raise ConfigError(f"--resume continues a backtest as it was begun: leave {', '.join(typed)} out")
+        if self.refit is not None and self.refit not in ("no", "yes") and not self.refit.isdecimal():
+            raise ConfigError(f"--refit is {self.refit!r}: expected no, yes, or a number of cutoffs such as 3")
+        _ = self.settings
+
+    @property
+    def settings(self) -> BacktestConfig:
+        """The cutoffs, and what is trained."""
+        refit = self.refit or "no"
+        return BacktestConfig(
+            n_windows=BacktestConfig.n_windows if self.n_windows is None else self.n_windows,
+            step_size=self.step_size,
+            refit={"no": 0, "yes": 1}[refit] if refit in ("no", "yes") else int(refit),
+            warm_start=self.warm,
+            train_size=self.train_size,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ def train_windows(
     """
     last = split.train_end - h
     first = np.minimum(input_size, np.maximum(1, last))
-    windows = _enumerate(first, last, step_size)
+    windows = every_origin(first, last, step_size)
     if grid is not None:
         windows = _with_padded(grid.keep(windows), grid, last)
     seen = _with_target_in(~np.isnan(panel.y).all(axis=1), panel, windows, h)
@@ -41,7 +41,7 @@ def _with_padded(windows: Windows, grid: Grid, last: Int64[np.ndarray, " N"]) ->
     """Adds the last window on the grid of each series that has none whose lookback lies in it."""
     without = np.ones(len(last), bool)
     without[windows.series] = False
-    others = grid.keep(_enumerate(np.ones_like(last), np.where(without, last, 0), 1))
+    others = grid.keep(every_origin(np.ones_like(last), np.where(without, last, 0)))
     ends = np.flatnonzero(np.diff(others.series, append=-1))
     both = [np.concatenate([column, more[ends]]) for column, more in zip(windows, others, strict=True)]
     order = np.argsort(both[0], kind="stable")
@@ -71,17 +71,17 @@ def _with_target_in(rows: Bool[np.ndarray, " R"], panel: Panel, windows: Windows
 
 def validation_windows(split: Split, *, h: int) -> Windows:
     """Lists every window whose targets all lie in validation rows; the lookback may reach into training rows."""
-    return _enumerate(split.train_end, split.val_end - h, 1)
+    return every_origin(split.train_end, split.val_end - h)
 
 
 def calibration_windows(split: Split, *, h: int) -> Windows:
     """Lists every window whose targets all lie in calibration rows; the lookback may reach into earlier rows."""
-    return _enumerate(split.val_end, split.calibration_end - h, 1)
+    return every_origin(split.val_end, split.calibration_end - h)
 
 
 def test_windows(split: Split, *, h: int) -> Windows:
     """Lists every window whose targets all lie in test rows; the lookback may reach into earlier rows."""
-    return _enumerate(split.calibration_end, split.test_end - h, 1)
+    return every_origin(split.calibration_end, split.test_end - h)
 
 
 test_windows.__test__ = False  # type: ignore[attr-defined]  # for pytest: it is not a test
@@ -92,7 +92,7 @@ def forecast_windows(panel: Panel) -> Windows:
     return Windows(np.arange(len(panel.ids), dtype=np.int32), panel.observed.astype(np.int32))
 
 
-def _enumerate(first: np.ndarray, last: np.ndarray, step: int) -> Windows:
+def every_origin(first: np.ndarray, last: np.ndarray, step: int = 1) -> Windows:
     """Lists the origins first, first + step, ... up to and including last, of each series."""
     counts = np.maximum(0, (last - first) // step + 1)
     series = np.repeat(np.arange(len(first)), counts)

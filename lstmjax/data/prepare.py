@@ -38,7 +38,15 @@ class Prepared(NamedTuple):
     spec: WindowSpec
 
 
-def prepare(panel: Panel, config: DataConfig, *, with_test: bool, categories: Categories | None = None) -> Prepared:
+def prepare(
+    panel: Panel,
+    config: DataConfig,
+    *,
+    with_test: bool,
+    categories: Categories | None = None,
+    split: Split | None = None,
+    grid: Grid | None = None,
+) -> Prepared:
     """Splits, scales and windows a panel.
 
     Args:
@@ -47,6 +55,8 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool, categories: Ca
         with_test: whether to hold out test rows where ``config`` does not say how many.
         categories: of the covariates of text, where weights that were trained with them are trained on. Default: those
             of the training rows.
+        split: another split than that of ``config``.
+        grid: where forecasts may begin. Default: as ``config.origins`` says for this panel.
 
     Returns:
         The data, scaled by statistics of the training rows only.
@@ -59,9 +69,10 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool, categories: Ca
         DataWarning: some series have no training window; they are named. Or there are validation rows, but none with a
             target that counts: nothing is validated.
     """
-    grid = Grid.of(panel, config)
+    grid = Grid.of(panel, config) if grid is None else grid
     grid.check()
-    split, val_size, test_size = split_panel(panel, config, with_test=with_test, period=grid.period)
+    if split is None:
+        split, _, _ = split_panel(panel, config, with_test=with_test, period=grid.period)
     train = train_windows(panel, split, grid, input_size=config.input_size, h=config.h, step_size=config.step_size)
     _check_training_windows(train, panel, config, split)
     held = _held_out(split, config, grid)
@@ -77,7 +88,7 @@ def prepare(panel: Panel, config: DataConfig, *, with_test: bool, categories: Ca
     inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
     inferred |= {"time_format": config.time_format or panel.form.time_format, "scaler": scaling.scaler}
     if config.train_end is None:
-        inferred |= {"val_size": val_size, "test_size": test_size}
+        inferred |= {"val_size": split.sizes["validation"], "test_size": split.sizes["test"]}
     resolved = dataclasses.replace(config, **inferred)
     return Prepared(
         config=resolved,

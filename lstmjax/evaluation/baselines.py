@@ -3,13 +3,18 @@
 They use all rows before the cut-off, not only a network's lookback: a season may be longer than the lookback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtri
 
+from lstmjax.errors import ConfigError
 from lstmjax.evaluation.past import residual_deviations
+
+OwnBaseline = Callable[[np.ndarray, int], np.ndarray]
+"""A baseline of the user's own: ``(history, h) -> forecast``, of float64 arrays of shape (T,) and (h,) in the table's
+units. The history is all rows of one series and target before a cutoff, NaN where missing."""
 
 
 def naive(
@@ -72,6 +77,49 @@ def seasonal_naive(
 
 BASELINES = {"naive": naive, "seasonal_naive": seasonal_naive}
 """Baselines by the names of their columns in a table of forecasts."""
+
+
+def own_baseline(
+    name: str,
+    baseline: OwnBaseline,
+    y: Float[np.ndarray, "R C"],
+    offsets: Int[np.ndarray, " bounds"],
+    series: Int[np.ndarray, " W"],
+    origin: Int[np.ndarray, " W"],
+    *,
+    h: int,
+) -> Float[np.ndarray, "W H C"]:
+    """Forecasts by a baseline of the user's own.
+
+    Args:
+        name: of the baseline.
+        baseline: see `OwnBaseline`; it is called once per window and target.
+        y: as in `naive`.
+        offsets: as in `naive`.
+        series: as in `naive`.
+        origin: as in `naive`.
+        h: as in `naive`.
+
+    Raises:
+        ConfigError: it does not return ``h`` numbers.
+    """
+    found = np.empty((len(series), h, y.shape[1]))
+    for window, (begin, rows) in enumerate(zip(offsets[series].tolist(), origin.tolist(), strict=True)):
+        for channel in range(y.shape[1]):
+            history = y[begin : begin + rows, channel].copy()  # whatever it does with it
+            given = baseline(history, h)
+            try:
+                forecast = np.asarray(given, float)
+            except (TypeError, ValueError):
+                forecast = np.empty(0)
+            if forecast.shape != (h,):
+                shape = getattr(given, "shape", None)
+                returned = type(given).__name__ if shape is None else f"an array of shape {tuple(shape)}"
+                raise ConfigError(
+                    f"the baseline {name!r} returned {returned} for a history of {rows} rows: expected {h} numbers"
+                )
+            found[window, :, channel] = forecast
+    return found
 
 
 def baseline_quantiles(

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator
@@ -26,6 +28,7 @@ ACCENT = "#d1495b"
 OTHERS = ("#7f9bb3", "#c2a14d", "#8fae8b", "#a78bb0")
 """Colours of baselines, and of others beside the first."""
 _WIDTH = 9.0  # inches
+_TIMES = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]  # labels of ticks at years, months, days, ...
 
 
 def blank_figure(panels: int, *, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
@@ -69,6 +72,22 @@ def shades(count: int) -> list[str]:
     """
     light = np.linspace(0.78, 0.48, count)[:, None]
     return [to_hex(color) for color in np.array(to_rgb(ACCENT)) * (1 - light) + light]
+
+
+def time_axis(axis: Axes, times: pd.Index) -> np.ndarray:
+    """Turns times into matplotlib's numbers, and sets the labels of the axis: on the wall clock of a time zone."""
+    if not isinstance(times, pd.DatetimeIndex):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        return times.to_numpy()
+    locator = AutoDateLocator(tz=times.tz, minticks=4, maxticks=12)
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(
+        ConciseDateFormatter(
+            locator, tz=times.tz, formats=_TIMES, zero_formats=["", *_TIMES[1:3], *_TIMES[2:5]], show_offset=False
+        )
+    )
+    plain = times.tz_convert("UTC").tz_localize(None) if times.tz is not None else times
+    return date2num(plain.to_numpy())
 
 
 def legend(figure: Figure, axes: Sequence[Axes], title: str = "", more: Sequence[Patch] = ()) -> None:

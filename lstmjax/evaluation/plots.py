@@ -9,16 +9,24 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
-from lstmjax.evaluation.figure import ACCENT, GREY, INK, OTHERS, blank_figure, legend, plain, shades, ticks_at
+from lstmjax.evaluation.figure import (
+    ACCENT,
+    GREY,
+    INK,
+    OTHERS,
+    blank_figure,
+    legend,
+    plain,
+    shades,
+    ticks_at,
+    time_axis,
+)
 from lstmjax.evaluation.figure import save as save
 
 _HORIZON = "#f6f2ea"
-_TIMES = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]  # labels of ticks at years, months, days, ...
 _FEW = 16  # up to this many steps, points are marked: a line through one point is invisible
 _MOST = 48  # panels in a picture
 
@@ -154,7 +162,7 @@ def learning_curves(
 
 
 def _draw_window(axis: Axes, window: ForecastWindow, model: str) -> None:
-    history_time, time = _numbers(axis, window.history_time), _numbers(axis, window.time)
+    history_time, time = time_axis(axis, window.history_time), time_axis(axis, window.time)
     markers = _markers(len(time))
     known_time, known = history_time, window.history
     if window.truth is not None:
@@ -175,22 +183,6 @@ def _draw_window(axis: Axes, window: ForecastWindow, model: str) -> None:
     axis.margins(x=0.005)
     axis.set_title(plain(window.title, limit=80), loc="left", fontsize=10, color=INK)
     axis.set_title(_years(window), loc="right", fontsize=9, color=GREY)
-
-
-def _numbers(axis: Axes, times: pd.Index) -> np.ndarray:
-    """Turns times into matplotlib's numbers, and sets the labels of the axis: on the wall clock of a time zone."""
-    if not isinstance(times, pd.DatetimeIndex):
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return times.to_numpy()
-    locator = AutoDateLocator(tz=times.tz, minticks=4, maxticks=12)
-    axis.xaxis.set_major_locator(locator)
-    axis.xaxis.set_major_formatter(
-        ConciseDateFormatter(
-            locator, tz=times.tz, formats=_TIMES, zero_formats=["", *_TIMES[1:3], *_TIMES[2:5]], show_offset=False
-        )
-    )
-    plain = times.tz_convert("UTC").tz_localize(None) if times.tz is not None else times
-    return date2num(plain.to_numpy())
 
 
 def _years(window: ForecastWindow) -> str:

@@ -44,7 +44,7 @@ def metrics_by_group(
         by: the group of each row. Default: all rows are one.
         id_col: name of the id column.
         own: metrics besides those of `METRICS`, by name.
-        asked: intervals and quantiles of which the table has columns for each model.
+        asked: intervals and quantiles; of a model of which the table has none of their columns, the metrics are NaN.
 
     Returns:
         One row per group and model: ``key`` (the group, where ``by`` is given), ``model``, ``mse``, ``rmse``,
@@ -56,7 +56,7 @@ def metrics_by_group(
         ConfigError: an own metric has the name of another column, or returns no number.
     """
     keys = [id_col, "target"] if "target" in forecasts.columns else [id_col]
-    bounds = [name for model in models for name in asked.columns(model)]
+    bounds = [name for model in models if has_bounds(forecasts, model, asked) for name in asked.columns(model)]
     _check_columns("forecasts", forecasts, [*keys, "y", *models, *bounds])
     _check_columns("scales", scales, [*keys, "scale"])
     own = _checked(own or {}, metric_names(asked))
@@ -106,12 +106,25 @@ def metric_names(asked: Asked) -> list[str]:
     return [*METRICS, *(QUANTILE_METRICS if asked else ()), *of_levels]
 
 
+def has_bounds(forecasts: pd.DataFrame, model: str, asked: Asked) -> bool:
+    """Whether a table of forecasts has columns of a model's quantiles and intervals.
+
+    Args:
+        forecasts: the table.
+        model: name of the model's column.
+        asked: the intervals and quantiles.
+    """
+    return any(name in forecasts.columns for name in asked.columns(model))
+
+
 def _of_bounds(
     counted: pd.DataFrame, model: str, y: np.ndarray, groups: Groups, asked: Asked
 ) -> dict[str, Float[np.ndarray, " G"]]:
-    """The metrics of a model's quantiles and intervals by group."""
+    """The metrics of a model's quantiles and intervals by group; NaN where it has none."""
     if not asked:
         return {}
+    if not has_bounds(counted, model, asked):
+        return {name: np.full(len(groups.size), np.nan) for name in metric_names(asked)[len(METRICS) :]}
     found = {
         probability: counted[name].to_numpy(float)  # two columns of one probability are alike
         for name, probability in asked.columns(model).items()

@@ -16,11 +16,11 @@ from lstmjax.data.scaling import Scaling
 from lstmjax.data.table import DataWarning, first_few
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError
-from lstmjax.evaluation.baselines import BASELINES, baseline_quantiles
+from lstmjax.evaluation.baselines import BASELINES, OwnBaseline, baseline_quantiles, own_baseline
 from lstmjax.evaluation.intervals import NOTHING, Asked
 from lstmjax.evaluation.metrics import METRICS, OwnMetric, seasonal_scale
 from lstmjax.evaluation.probabilistic import frequencies
-from lstmjax.evaluation.table import metric_names, metrics_by_group, table_metrics
+from lstmjax.evaluation.table import has_bounds, metric_names, metrics_by_group, table_metrics
 
 MIXED = 10.0
 """Factor between the deviations of two targets above which their units differ."""
@@ -85,8 +85,8 @@ class Evaluation:
         """The metrics of the model and the baselines, as `lstmjax.evaluation.table.metrics_by_group` has them.
 
         Args:
-            what: ``series``, ``target`` or ``horizon`` (the step, from 1 on), one row for each and every model: several
-                targets are pooled but by target. Default: one row per model.
+            what: ``series``, ``target``, ``horizon`` (the step, from 1 on) or ``cutoff`` (a time), one row for each and
+                every model: several targets are pooled but by target. Default: one row per model.
             own: metrics of your own besides.
 
         Raises:
@@ -97,6 +97,7 @@ class Evaluation:
             "series": lambda: self.table[id_col],
             "target": lambda: pd.Series(np.tile(np.repeat(np.array(self.panel.schema.channels, object), h), count)),
             "horizon": lambda: pd.Series(np.tile(np.arange(1, h + 1), count * channels)),
+            "cutoff": lambda: self.table["cutoff"],
         }
         if what is not None and what not in groups:
             raise ConfigError(f"metrics by {what!r} are not known: expected one of {', '.join(groups)}")
@@ -106,7 +107,7 @@ class Evaluation:
     def frequencies(self) -> dict[str, Float[np.ndarray, " K"]]:
         """The fraction of truths at or below each quantile of ``asked.probabilities``, by the name of each model."""
         found = {}
-        for model in self.models:
+        for model in (name for name in self.models if has_bounds(self.table, name, self.asked)):
             column = {probability: name for name, probability in self.asked.columns(model).items()}
             bounds = self.table[[column[probability] for probability in self.asked.probabilities]]
             found[model] = frequencies(self.table["y"].to_numpy(float), bounds.to_numpy(float))
@@ -142,6 +143,7 @@ def evaluate(
     season_length: int,
     asked: Asked = NOTHING,
     quantiles: Float[np.ndarray, "W H C K"] | None = None,
+    baselines: Mapping[str, OwnBaseline] | None = None,
 ) -> Evaluation:
     """Compares the forecasts of a model with the truth, next to the baselines.
 
@@ -155,9 +157,11 @@ def evaluate(
         season_length: rows in one season, for seasonal naive and MASE.
         asked: the intervals and quantiles; the baselines have them from their residuals before each cut-off.
         quantiles: the model's quantiles at ``asked.probabilities``, in the table's units.
+        baselines: those of the user's own besides, by the name of their column; they have no intervals.
 
     Raises:
         ValueError: intervals are asked for, and the model's quantiles are missing.
+        ConfigError: an own baseline does not return the horizon's forecasts.
     """
     if asked and quantiles is None:
         raise ValueError("quantiles is None: expected the model's quantiles at asked.probabilities")
@@ -174,6 +178,8 @@ def evaluate(
             given: dict[str, Any] = {"season_length": season_length, "probabilities": asked.probabilities}
             own = quantiles if name == model else baseline_quantiles(name, values, *where, **given)
             columns |= asked.values(name, own)
+    for name, own_one in (baselines or {}).items():
+        forecasts[name] = columns[name] = own_baseline(name, own_one, *where, h=h)
     table = forecast_frame(panel, windows, columns, cutoff=True)
     return Evaluation(table, list(forecasts), y, forecasts, series, panel, first_row, scaling, season_length, asked)
 

@@ -81,39 +81,12 @@ def train_members(
         ConfigError: the start weights do not fit the network.
         Exception: what a callback raised; the state is saved.
     """
-    made = network_for(network, config, prepared.spec)
-    if start is None and store is not None and store.stored is None:
-        start = stored_start(store.directory, made)  # of a run that was killed before its first state was saved
-    if start is not None:
-        check_start(start, made)
-    source = made if start is None else functional(made)[0].merge(start)
     held = evenly_spaced(prepared.validation, val_windows(config.train))
     data = TrainingData(prepared.arrays, prepared.train, held, prepared.spec, loss=loss)
-    if config.train.max_seconds is not None:
-        callbacks = [*callbacks, TimeLimit(config.train.max_seconds)]
     frame = Fitted.of(config, network_name(network, config), prepared, Trained.of(prepared), own_loss_name(loss))
-
-    def run(until: int | None, **options: object) -> TrainResult:
-        return train(source, data, config.optimizer, config.train, seeds=seeds, until=until, **options)  # type: ignore[arg-type]
-
-    if store is None:
-        result = run(until, callbacks=callbacks)
-        seconds = result.seconds
-    else:
-        arrays, metadata = frame.to_arrays(weights=False)
-        metadata |= {"seeds": list(seeds), "data_sha256": store.data_sha256}
-        state = None
-        if store.stored is not None:
-            check_network(store.stored.metadata["network"], network, config, store.directory)
-            state = stored_state(store.stored, made, config.optimizer, config.train)
-        with contextlib.closing(SaveCheckpoints(store, arrays, metadata, config.train.save_every_seconds)) as saving:
-            if start is not None and state is None:
-                # A run that is resumed before its first check must not draw its weights from the seed.
-                save_start(store.directory, start, prepared.scaling.categories)
-                state = run(0, callbacks=[saving]).state
-            # Saved last: what is saved is in the log, and was seen by all callbacks.
-            result = run(until, state=state, callbacks=[MetricsLogs(store), *callbacks, saving])
-        seconds = store.seconds + (result.seconds if result.state.step.max() > store.step else 0.0)
+    contents = frame.to_arrays(weights=False)
+    asked: dict[str, Any] = {"until": until, "start": start, "store": store, "contents": contents}
+    result, seconds = train_stored(config, network, data, seeds, callbacks=callbacks, **asked)
     return [
         frame.replace(
             config=config.replace({"train.seed": seed}),
@@ -125,6 +98,66 @@ def train_members(
         )
         for member, seed in enumerate(seeds)
     ]
+
+
+def train_stored(
+    config: RunConfig,
+    network: UserNetwork | None,
+    data: TrainingData | Sequence[TrainingData],
+    seeds: Sequence[int],
+    *,
+    contents: tuple[dict[str, Any], dict[str, Any]],
+    until: int | None = None,
+    start: Weights | None = None,
+    store: Store | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[TrainResult, float]:
+    """Trains one population, and keeps its state on disk; arguments and errors are as in `train_members`.
+
+    Args:
+        config: see there.
+        network: see there.
+        data: the same for all members, or one for each.
+        seeds: one per member.
+        contents: what checkpoints hold beside the state: arrays by name, and metadata with ``network`` and ``scaling``;
+            from `Fitted.to_arrays`.
+        until: see there.
+        start: see there.
+        store: see there.
+        callbacks: see there.
+
+    Returns:
+        What training left; and its seconds, over all processes.
+    """
+    made = network_for(network, config, (data if isinstance(data, TrainingData) else data[0]).spec)
+    if start is None and store is not None and store.stored is None:
+        start = stored_start(store.directory, made)  # of a run that was killed before its first state was saved
+    if start is not None:
+        check_start(start, made)
+    source = made if start is None else functional(made)[0].merge(start)
+    if config.train.max_seconds is not None:
+        callbacks = [*callbacks, TimeLimit(config.train.max_seconds)]
+
+    def run(until: int | None, **options: object) -> TrainResult:
+        return train(source, data, config.optimizer, config.train, seeds=seeds, until=until, **options)  # type: ignore[arg-type]
+
+    if store is None:
+        result = run(until, callbacks=callbacks)
+        return result, result.seconds
+    arrays, metadata = contents
+    metadata = metadata | {"seeds": list(seeds), "data_sha256": store.data_sha256}
+    state = None
+    if store.stored is not None:
+        check_network(store.stored.metadata["network"], network, config, store.directory)
+        state = stored_state(store.stored, made, config.optimizer, config.train)
+    with contextlib.closing(SaveCheckpoints(store, arrays, metadata, config.train.save_every_seconds)) as saving:
+        if start is not None and state is None:
+            # A run that is resumed before its first check must not draw its weights from the seed.
+            save_start(store.directory, start, metadata["scaling"]["categories"])
+            state = run(0, callbacks=[saving]).state
+        # Saved last: what is saved is in the log, and was seen by all callbacks.
+        result = run(until, state=state, callbacks=[MetricsLogs(store), *callbacks, saving])
+    return result, store.seconds + (result.seconds if result.state.step.max() > store.step else 0.0)
 
 
 def fit_members(

@@ -10,7 +10,8 @@ import pandas as pd
 from flax import nnx
 from jaxtyping import Float
 
-from lstmjax.config import OutputsConfig, RunConfig
+from lstmjax.config import BacktestConfig, OutputsConfig, RunConfig
+from lstmjax.data.build import panel_from_table
 from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
@@ -18,8 +19,11 @@ from lstmjax.data.scaling import scale
 from lstmjax.data.summary import summarize
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.evaluation.baselines import OwnBaseline
+from lstmjax.evaluation.intervals import Asked
 from lstmjax.evaluation.metrics import OwnMetric
 from lstmjax.evaluation.windows import Evaluation
+from lstmjax.forecaster.backtest import cross_validate
 from lstmjax.forecaster.finetune import in_trained_order
 from lstmjax.forecaster.fit import fit_members, resume_members
 from lstmjax.forecaster.fitted import Fitted
@@ -386,6 +390,60 @@ class Forecaster:
         """
         trained = aligned(self.fitted, self.fitted.selected, panel)
         return sample_paths(self.fitted, self.network, windows, trained, scale(panel, trained.scaling), num_samples)
+
+    def cross_validation(
+        self,
+        df: Any,
+        n_windows: int = 4,
+        step_size: int | None = None,
+        refit: bool | int = False,
+        warm_start: bool = False,
+        train_size: int | None = None,
+        level: Sequence[float] | None = None,
+        baselines: Mapping[str, OwnBaseline] | None = None,
+        *,
+        futr_df: Any = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Any:
+        """Backtests: trains on the rows before each of several cutoffs, and forecasts the ``h`` rows after it.
+
+        Weights, statistics, early stopping and calibration of a cutoff depend on rows before it only. The models of
+        all cutoffs are trained together, as one population. The forecaster itself stays as it is.
+
+        Args:
+            df: the table.
+            n_windows: windows per series, counted from the end of each; a shorter series has as many as it has room
+                for.
+            step_size: rows between two windows. Default: ``h``, or the next number that ``data.origins`` allows.
+            refit: True trains a model before every cutoff, 3 before every third, False only before the first.
+            warm_start: begin each training with the weights of the one before, instead of weights drawn anew.
+            train_size: rows of each series to train on, the last ones before the ``data.calibration_size`` and
+                ``data.val_size`` rows that are held out before each cutoff. Default: all.
+            level: as in `predict`.
+            baselines: other forecasts to compare with, by the name of their column: functions ``(history, h)`` of the
+                rows of one series before a cutoff (a NumPy array of float64, NaN where missing) that return ``h``
+                numbers.
+            futr_df: as in `fit`; not needed, as the windows lie within the table.
+            callbacks: as in `fit`; their arrays hold the numbers of all members of a population.
+
+        Returns:
+            One row per window and horizon step, by series, then cutoff: the id column, ``target`` if there are
+            several, the time column, ``cutoff`` (the time of the last row seen), ``y``, the forecast, ``naive`` and
+            ``seasonal_naive`` with their bounds, the own baselines.
+
+        Raises:
+            DataError: the table cannot be used, or has too few rows for so many windows.
+            ConfigError: an option does not fit.
+        """
+        settings = BacktestConfig(
+            n_windows, step_size, int(refit) if isinstance(refit, bool) else refit, warm_start, train_size
+        )
+        outputs = self.config.outputs
+        asked = Asked.of(outputs.level if level is None else level, outputs.quantiles)
+        panel = panel_from_table(df, self.config.data, futr=futr_df)
+        options: dict[str, Any] = {"network": self.network, "loss": self.loss, "asked": asked}
+        found = cross_validate(self.config, panel, settings, baselines=baselines, callbacks=callbacks, **options)
+        return in_kind(found.table, panel.form.frame, df)
 
     def panel(self, df: Any, futr_df: Any = None, *, source: str = "the table") -> Panel:
         """A new table as a panel, checked against the training data.

@@ -19,7 +19,7 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
     Raises:
         ConfigError: an option differs and may not; names all that do.
     """
-    then, now = _flat(stored), _flat(given)
+    then, now = flat(stored), flat(given)
     changes = {
         name: value
         for name, value in now.items()
@@ -51,5 +51,6 @@ def without_free(config: RunConfig) -> RunConfig:
     return config.replace({name: option_fields()[name].default for name in free})
 
 
-def _flat(config: RunConfig) -> dict[str, Any]:
+def flat(config: RunConfig) -> dict[str, Any]:
+    """The values of all options by dotted name."""
     return {name: getattr(getattr(config, name.split(".")[0]), name.split(".")[1]) for name in option_names()}

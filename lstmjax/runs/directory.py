@@ -47,9 +47,20 @@ from lstmjax.storage.metrics_log import MetricsLog
 METRICS_BY = ("series", "target", "horizon")
 """Of what there is a table of metrics."""
 
-_TABLES = ("test_forecasts.csv.gz", *(f"metrics_by_{what}.csv" for what in METRICS_BY), "forecast.csv")
+BACKTEST_BY = (*METRICS_BY, "cutoff")
+"""Of what a backtest has a table of metrics."""
 
-_PARQUET = ("test_forecasts.parquet", "forecast.parquet")
+REFITS = "refits"
+"""Folder, within a backtest's, of the training before each cutoff."""
+
+_TABLES = (
+    "test_forecasts.csv.gz",
+    "backtest.csv.gz",
+    *(f"metrics_by_{what}.csv" for what in BACKTEST_BY),
+    "forecast.csv",
+)
+
+_PARQUET = ("test_forecasts.parquet", "backtest.parquet", "forecast.parquet")
 
 _WRITTEN = (
     CONFIG_FILE,
@@ -64,6 +75,9 @@ _WRITTEN = (
     "plots/forecast.png",
     "plots/calibration.png",
     "plots/by_horizon.png",
+    "plots/error_by_horizon.png",
+    "plots/error_by_cutoff.png",
+    REFITS,
     CHECKPOINTS,
     START,
     REFIT,
@@ -129,7 +143,7 @@ class RunDirectory:
         overwrite: bool = False,
         nested: bool = False,
         finetuned_from: Path | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Mapping[str, Any] | None = None,
     ) -> Self:
         """Makes the folder and says in it what is run.
 
@@ -142,7 +156,8 @@ class RunDirectory:
             overwrite: whether to replace a run of the same kind that is there; files that no run writes are left.
             nested: whether the folder is that of a seed, in a run's that is held and was checked.
             finetuned_from: the run whose weights this one starts with.
-            names: of the network and of a loss of the user's own, from `lstmjax.forecaster.resume.trained_names`.
+            names: of the network and of a loss of the user's own, from `lstmjax.forecaster.resume.trained_names`; and
+                what else run.json says.
 
         Raises:
             CheckpointError: the folder holds something already, is in use, or cannot be written.
@@ -205,7 +220,7 @@ class RunDirectory:
         data_digest: str,
         seeds: Sequence[int] = (),
         finetuned_from: Path | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Mapping[str, Any] | None = None,
     ) -> None:
         """Writes run.json, then config.json: a folder that has it can be resumed. Arguments as in `create`."""
         described: dict[str, Any] = {"kind": kind, **({"seeds": list(seeds)} if seeds else {})}
@@ -245,8 +260,12 @@ class RunDirectory:
         """Writes test_forecasts.csv.gz, or test_forecasts.parquet; equal tables give equal bytes."""
         replace_table(table, self.path, "test_forecasts.csv.gz", form)
 
+    def write_backtest(self, table: pd.DataFrame, form: TableFormat) -> None:
+        """Writes backtest.csv.gz, or backtest.parquet; equal tables give equal bytes."""
+        replace_table(table, self.path, "backtest.csv.gz", form)
+
     def write_metrics_by(self, what: str, table: pd.DataFrame) -> None:
-        """Writes a table of metrics, one of `METRICS_BY`."""
+        """Writes a table of metrics, one of `BACKTEST_BY`."""
         self._write(f"metrics_by_{what}.csv", table.to_csv(index=False))
 
     def write_forecast(self, table: pd.DataFrame, form: TableFormat) -> None:

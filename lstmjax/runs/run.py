@@ -34,8 +34,9 @@ from lstmjax.runs.outputs import Outputs, outputs_written, write_outputs
 from lstmjax.runs.resumable import checkpoint_to_resume
 from lstmjax.runs.seeds import write_seeds
 from lstmjax.runs.signals import Signals
+from lstmjax.runs.stop_at_signal import StopAtSignal
 from lstmjax.storage import checkpoint
-from lstmjax.training import Callback, ProgressDisplay, Status, Weights
+from lstmjax.training import Callback, ProgressDisplay, Weights
 from lstmjax.training.losses import OwnLoss
 
 
@@ -229,7 +230,7 @@ def _carry_out(
         for member in members:  # a refit of an earlier end is not that of this one
             (member.path / REFIT / CONFIG_FILE).unlink(missing_ok=True)
     with ProgressDisplay() as display:
-        called = [_StopAtSignal(signals), display, *map(Tracker, callbacks)]
+        called = [StopAtSignal(signals), display, *map(Tracker, callbacks)]
         asked: dict[str, Any] = {"start": start, "store": store, "callbacks": called, "loss": job.loss}
         fitted = train_members(job.config, job.network, job.prepared, job.seeds, **asked)
     if signals.requested():
@@ -254,19 +255,6 @@ def _write_all(
         metrics, table = write_seeds(run, job, outputs, members, say)
     say(f"run directory: {run.path}")
     return Run(run.path, forecasters, job.prepared.panel, metrics, table)
-
-
-class _StopAtSignal(Callback):
-    """Ends training when a signal has come; from the first chunk on a signal waits until the steps are saved."""
-
-    def __init__(self, signals: Signals) -> None:
-        self._signals = signals
-
-    def on_chunk(self, status: Status) -> None:
-        self._signals.arm()
-
-    def should_stop(self) -> bool:
-        return self._signals.requested()
 
 
 def _only_remarks(say: Callable[[str], None], seed: int) -> Callable[[str], None]:

@@ -30,7 +30,12 @@ class SweepConfig:
     hyperband: bool = False
     """Divide each population among Hyperband's brackets, each of which prunes later than the one before."""
     seeds: int = option(1, low=1)
-    """Members per setting: its value is their mean."""
+    """Members per setting (and fold): its value is their mean."""
+    folds: int = option(1, low=1)
+    """Splits that each setting is trained on: its value is the mean over them. Fold 0 is the split of a run; in each
+    further fold training and validation end fold_step rows earlier. The test rows belong to none."""
+    fold_step: int | None = option(None, low=1)
+    """Rows by which a fold ends before the one before it. Default: the validation rows (data.val_size)."""
     metric: str = "scaled_mae"
     """What settings are ranked by on the validation rows; the default is the mean absolute error in units of the
     training rows' deviation."""
@@ -46,3 +51,5 @@ class SweepConfig:
         check_fields(self, "sweep")
         if self.hyperband and self.halving is None:
             raise ConfigError("sweep.hyperband needs sweep.halving: e.g. 3, to keep the best of every three settings")
+        if self.fold_step is not None and self.folds == 1:
+            raise ConfigError(f"sweep.fold_step is {self.fold_step}, and there is one fold: give sweep.folds, e.g. 3")

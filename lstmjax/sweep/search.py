@@ -24,6 +24,7 @@ from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.models.user_network import NetworkMaker
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.sweep.population.block import train_block
+from lstmjax.sweep.population.folds import Folds
 from lstmjax.sweep.population.halving import Halving
 from lstmjax.sweep.population.trial import Outcome
 from lstmjax.sweep.report.outputs import TABLE_FILE, write_report, write_trials
@@ -150,7 +151,8 @@ def _train(
         sweep.space,
         block.trials,
         seeds=settings.seeds,
-        population=settings.population * settings.seeds,
+        population=settings.population * settings.seeds * settings.folds,
+        folds=Folds(settings.folds, settings.fold_step),
         halving=None if settings.halving is None else Halving(settings.halving, hyperband=settings.hyperband),
         metric=settings.metric,
         mapping=settings.mapping,

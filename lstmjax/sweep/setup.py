@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.config import RunConfig
-from lstmjax.data.prepare import prepare
+from lstmjax.data.prepare import Prepared
+from lstmjax.data.scaling_checks import require_counts
 from lstmjax.data.source import load_source, with_dataset_settings
-from lstmjax.errors import CheckpointError, ConfigWarning
+from lstmjax.errors import CheckpointError, ConfigError, ConfigWarning
 from lstmjax.forecaster.checkpoints import panel_digest
+from lstmjax.forecaster.intervals import require_errors, require_intervals
+from lstmjax.forecaster.network import head_of
 from lstmjax.forecaster.resumed_options import without_free
 from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import absolute_paths
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.config import COORDINATOR, SweepConfig
+from lstmjax.sweep.population.folds import Folds, training_data
 from lstmjax.sweep.population.objective import check_metric
 from lstmjax.sweep.population.population import check_network
 from lstmjax.sweep.space.space import Space
@@ -31,6 +35,7 @@ from lstmjax.sweep.study.storage import Storage
 from lstmjax.sweep.study.study import Plan
 from lstmjax.sweep.study.suggest import make_suggest, number_of_trials
 from lstmjax.sweep.study.sweep import Sweep
+from lstmjax.training import val_windows
 
 SWEEP_FILE = "sweep.json"
 
@@ -68,9 +73,14 @@ def set_up(
     total = number_of_trials(settings, space)
     base = dataclasses.replace(base, data=absolute_paths(with_dataset_settings(base.data)))
     panel = load_source(base.data).panel(base.data)
-    prepared = prepare(panel, base.data, with_test=True)
+    folds = Folds(settings.folds, settings.fold_step)
+    held: dict[str, Any] = {"longest": space.longest_lookback(base), "val_windows": val_windows(base.train)}
+    prepared, _ = training_data(panel, base.data, folds, metric=settings.metric, **held)
     if network is not None:
         check_own_network(network, prepared.spec)
+    _require_outputs(base, space, prepared, network)
+    if folds.count > 1:
+        settings = dataclasses.replace(settings, fold_step=folds.rows(prepared))
     digest, directory = panel_digest(panel), Path(run_dir)
     description = _describe(space, base, settings, network, digest)
     with contextlib.ExitStack() as stack:
@@ -99,8 +109,23 @@ def _describe(
         "options": options,
         "data_sha256": data_digest,
         **{name: getattr(settings, name) for name in searched},
+        **Folds(settings.folds, settings.fold_step).described,
         **({} if network is None else {"network": own_name(network)}),
     }
+
+
+def _require_outputs(base: RunConfig, space: Space, prepared: Prepared, network: NetworkMaker | None) -> None:
+    """Refuses intervals that the winner could not give, and a head that does not fit the data: before the search."""
+    searched = dict(space.parameters).get("model.head")
+    for head in [base.model.head] if searched is None else searched.points or ():
+        config = dataclasses.replace(base, model=dataclasses.replace(base.model, head=head))
+        try:
+            require_intervals(head_of(network, config, prepared.spec), base.outputs)
+        except ConfigError as error:
+            raise ConfigError(str(error) if searched is None else f"model.head {head!r} is searched: {error}") from None
+    if searched is None and head_of(network, base, prepared.spec).counts:
+        require_counts(prepared.panel, base.chosen.data.scaler, base.data.transform)
+    require_errors(prepared, base.outputs)
 
 
 def _make_directory(directory: Path, base: RunConfig, data_digest: str, description: Mapping[str, Any]) -> str:

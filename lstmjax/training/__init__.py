@@ -1,6 +1,8 @@
 """Training: from windows and a network to trained weights, for one member or a population, in compiled programs."""
 
 from lstmjax.training.callback import Callback as Callback
+from lstmjax.training.data import Assigned as Assigned
+from lstmjax.training.data import MembersData as MembersData
 from lstmjax.training.data import TrainingData as TrainingData
 from lstmjax.training.data import evenly_spaced as evenly_spaced
 from lstmjax.training.data import val_windows as val_windows

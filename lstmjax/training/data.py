@@ -35,6 +35,23 @@ class TrainingData(NamedTuple):
     """A loss of the user's own, instead of ``train.loss``."""
 
 
+class Assigned(NamedTuple):
+    """What the members of a population are trained on, where several have the same.
+
+    All of ``each`` is laid out on the device, whichever members are trained: so a program that was compiled for some
+    members serves others.
+    """
+
+    each: Sequence[TrainingData]
+    """What is trained on, such as one for each fold."""
+    of_member: Sequence[int]
+    """For each member its place in ``each``."""
+
+
+MembersData = TrainingData | Sequence[TrainingData] | Assigned
+"""What members are trained on: the same for all; one for each; or of a few the one assigned to each."""
+
+
 def val_windows(config: TrainConfig) -> int:
     """How many windows a validation check looks at; 0: all.
 
@@ -75,16 +92,20 @@ class Layout(NamedTuple):
     """What each member sees, with a leading axis of members; None where they do not differ."""
 
 
-def member_windows(data: TrainingData | Sequence[TrainingData], members: int) -> list[TrainingData]:
+def assigned(data: MembersData, members: int) -> Assigned:
     """The data of each member.
 
     Raises:
         DataError: a member has no window to train on.
         ValueError: the members' data have no panel in common, or some are validated and others not.
     """
-    each = [data] * members if isinstance(data, TrainingData) else list(data)
-    if len(each) != members:
-        raise ValueError(f"data must hold one for each of {members} members, got {len(each)}")
+    if isinstance(data, TrainingData):
+        data = Assigned([data], [0] * members)
+    elif not isinstance(data, Assigned):
+        data = Assigned(list(data), range(len(data)))
+    if len(data.of_member) != members:
+        raise ValueError(f"data must hold one for each of {members} members, got {len(data.of_member)}")
+    each = data.each
     if any(len(one.train.series) == 0 for one in each):
         raise DataError("no window to train on: give more rows, or a smaller data.input_size or data.h")
     first = each[0]
@@ -96,19 +117,19 @@ def member_windows(data: TrainingData | Sequence[TrainingData], members: int) ->
         raise ValueError("the members' data must have one loss in common")
     if len({one.objective.measure if one.objective else None for one in each}) > 1:
         raise ValueError("the members' data must have one objective in common")
-    return each
+    return data
 
 
-def lay_out(data: Sequence[TrainingData], block_size: int) -> Layout:
+def lay_out(data: Assigned, block_size: int) -> Layout:
     """Puts the members' data side by side.
 
     Args:
-        data: of each member, from `member_windows`.
+        data: from `assigned`.
         block_size: windows that validation looks at together.
     """
-    train, first_window = _joined([one.train for one in data])
-    filled = {id(one.validation): fill_blocks(one.validation, block_size) for one in data}
-    validation, first_held = _joined([filled[id(one.validation)][0] for one in data])
+    train, first_window = _joined([one.train for one in data.each])
+    filled = {id(one.validation): fill_blocks(one.validation, block_size) for one in data.each}
+    validation, first_held = _joined([filled[id(one.validation)][0] for one in data.each])
     distinct = {id(windows): counts for windows, counts in filled.values()}
     each = [
         MemberData(
@@ -119,15 +140,15 @@ def lay_out(data: Sequence[TrainingData], block_size: int) -> Layout:
             rescaling=one.rescaling,
             units=None if one.objective is None else one.objective.units,
         )
-        for one, window, held in zip(data, first_window, first_held, strict=True)
+        for one, window, held in zip(data.each, first_window, first_held, strict=True)
     ]
-    alike = all(one is data[0] for one in data)
+    alike = all(one is data.each[0] for one in data.each)
     return Layout(
-        train=train,
+        train=_rounded_up(train),
         validation=validation,
         counts=np.concatenate(list(distinct.values())),
         shared=each[0] if alike else None,
-        by_member=None if alike else _stack(each),
+        by_member=None if alike else _stack([each[place] for place in data.of_member]),
     )
 
 
@@ -142,6 +163,17 @@ def fill_blocks(windows: Windows, block_size: int) -> tuple[Windows, np.ndarray]
     rows = np.arange(-(-count // block_size) * block_size)
     chosen = np.minimum(rows, count - 1)
     return Windows(*(np.asarray(column)[chosen] for column in windows)), rows < count
+
+
+def _rounded_up(windows: Windows) -> Windows:
+    """The table of windows, an eighth longer at most, so that tables of about one length share compiled programs.
+
+    No member sees the rows that are added.
+    """
+    count = len(windows.series)
+    unit = max(1, 1 << max(0, count.bit_length() - 4))
+    rows = np.minimum(np.arange(-(-count // unit) * unit), count - 1)
+    return Windows(*(np.asarray(column)[rows] for column in windows))
 
 
 def _joined(each: Sequence[Windows]) -> tuple[Windows, list[int]]:

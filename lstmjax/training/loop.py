@@ -14,7 +14,7 @@ import numpy as np
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.training.callback import Callback, Callbacks
-from lstmjax.training.data import TrainingData
+from lstmjax.training.data import MembersData
 from lstmjax.training.functional import Initializer, Network, Weights, functional, widest
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.plan import Plan, fill_members, make_plan
@@ -30,7 +30,7 @@ CHUNK_SECONDS = 2.0
 
 def train(
     network: Network,
-    data: TrainingData | Sequence[TrainingData],
+    data: MembersData,
     optimizer: OptimizerConfig,
     config: TrainConfig,
     *,
@@ -50,7 +50,7 @@ def train(
         network: a function from a key to a new network, or a network that has its weights already (then every
             member begins with them).
         data: what to train on: the same for all members, or one for each, with windows and statistics of its own and
-            the panel in common.
+            the panel in common; `Assigned` where several members have the same.
         optimizer: how gradients become updates.
         config: how long, on what, and when to stop.
         seeds: one per member. Default: ``config.seed``, one member.
@@ -119,7 +119,7 @@ def train(
 
 def make_train(
     network: Network,
-    data: TrainingData,
+    data: MembersData,
     optimizer: OptimizerConfig,
     config: TrainConfig,
     *,
@@ -129,7 +129,7 @@ def make_train(
 
     Args:
         network: see `train`.
-        data: what all members are trained on.
+        data: what the members are trained on, as for `train`.
         optimizer: of it, what is compiled in: the names, and whether gradients are clipped.
         config: how long to train, and of it what is compiled in: the loss, the batch size and its shards.
         mapping: see `parallel.over_members`.

@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
-from lstmjax.training.data import TrainingData
+from lstmjax.training.data import MembersData
 from lstmjax.training.functional import Network, functional, widest
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.loop import first_weights
@@ -20,7 +20,7 @@ from lstmjax.training.population import initializer
 
 def training_bytes(
     network: Network,
-    data: TrainingData | Sequence[TrainingData],
+    data: MembersData,
     optimizer: OptimizerConfig,
     config: TrainConfig,
     hyperparameters: Sequence[Hyperparameters],

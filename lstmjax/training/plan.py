@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
-from lstmjax.training.data import TrainingData, lay_out, member_windows
+from lstmjax.training.data import MembersData, assigned, lay_out
 from lstmjax.training.functional import Functional
 from lstmjax.training.hyperparameters import Hyperparameters, stack
 from lstmjax.training.population import Members, Programs, programs
@@ -55,7 +55,7 @@ class Plan:
 
 def make_plan(
     network: Functional,
-    data: TrainingData | Sequence[TrainingData],
+    data: MembersData,
     optimizer: OptimizerConfig,
     config: TrainConfig,
     hyperparameters: Sequence[Hyperparameters],
@@ -67,7 +67,7 @@ def make_plan(
 
     Args:
         network: the network without its arrays.
-        data: what to train on; the same for all members, or one for each.
+        data: what to train on.
         optimizer: of it, what is compiled in: the names, and whether gradients are clipped.
         config: of it, what is compiled in: the loss, the batch size and its shards.
         hyperparameters: one for each member.
@@ -80,8 +80,8 @@ def make_plan(
         ValueError: the members' data cannot be trained on together.
     """
     members = len(hyperparameters)
-    each = member_windows(data, members)
-    first = each[0]
+    data = assigned(data, members)
+    each, first = data.each, data.each[0]
     sizes = {resolve_batch(config, len(one.train.series), members, widest=widest) for one in each}
     if len(sizes) > 1:
         raise ValueError(f"the members' data must call for batches of one size, got {sorted(sizes)}")
@@ -103,7 +103,7 @@ def make_plan(
         block_size=-(-min(VALIDATION_BLOCK, held) // shards) * shards,
         objective=None if first.objective is None else first.objective.measure,
     )
-    layout = lay_out(each, setting.block_size)
+    layout = lay_out(data, setting.block_size)
     tables = (first.arrays, layout.train, layout.validation, layout.counts, layout.shared)
     arrays, train, validation, counts, shared = parallel.place_shared(tables, mesh)
 

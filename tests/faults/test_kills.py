@@ -1,5 +1,6 @@
 """Runs that are killed, and runs that are asked to end: both go on to the same bytes."""
 
+import json
 import signal
 import time
 
@@ -96,3 +97,36 @@ def test_two_processes_on_one_run(start, options, after, tmp_path):
     assert f"in use by process {first.pid} " in second.error()
     first.signal(signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL
+
+
+BACKTEST = ["--n-windows=3", "--step-size=3", "--data.test-size=0", "--train.max-steps=24"]
+
+
+@pytest.mark.parametrize("refits", [["--refit=yes"], ["--refit=yes", "--warm"]])
+def test_a_backtest_killed_at_three_moments(start, options, refits, tmp_path):
+    """In one population of three models, or in three of one that begin with the weights of the one before."""
+    options = ["backtest", *options[1:], *BACKTEST, *refits]
+    whole, directory = tmp_path / "whole", tmp_path / "killed"
+    undisturbed = start(*options, "--run-dir", whole)
+    assert undisturbed.wait() == 0, undisturbed.stderr
+    command = start(*options, "--run-dir", directory)
+    for checks, seconds in ((3, 0.01), (16, 0.0), (31, 0.02)):
+        deadline = time.monotonic() + 60
+        while sum(log.read_bytes().count(b"\n") for log in directory.glob("refits/*/metrics.jsonl")) < checks:
+            assert time.monotonic() < deadline, command.stderr
+        time.sleep(seconds)
+        command.signal(signal.SIGKILL)
+        assert command.wait() == -signal.SIGKILL
+        assert not (directory / "metrics.json").exists()
+        command = start("backtest", f"--resume={directory}")
+    assert command.wait() == 0, command.stderr
+    by = [f"metrics_by_{what}.csv" for what in ("series", "target", "horizon", "cutoff")]
+    for name in ("backtest.csv.gz", "config.json", *by):
+        assert (directory / name).read_bytes() == (whole / name).read_bytes(), name
+    logs = [sorted(folder.glob("refits/*/metrics.jsonl")) for folder in (directory, whole)]
+    assert [log.parent.name for log in logs[0]] == ["cutoff-1", "cutoff-2", "cutoff-3"]
+    for ours, theirs in zip(*logs, strict=True):
+        lines = [[json.loads(line) | {"seconds": 0} for line in log.read_text().splitlines()] for log in (ours, theirs)]
+        assert lines[0] == lines[1]
+    resumed = json.loads((directory / "run.json").read_text())["resumed"]
+    assert len(resumed) == 3

@@ -18,6 +18,7 @@ import jax
 import orbax.checkpoint.experimental.v1  # noqa: F401
 
 import lstmjax.cli.app
+import lstmjax.runs.backtest
 import lstmjax.runs.outputs
 import lstmjax.runs.run
 import lstmjax.runs.seeds

@@ -142,6 +142,6 @@ def test_the_trials_of_a_sweep_are_trained_and_ranked_on_the_grid():
     trials = [Trial(0, {"optimizer.learning_rate": 1e-3}), Trial(1, {"optimizer.learning_rate": 1e-2})]
     (population,), refused = make_populations(config, panel, space, trials, seeds=1, metric="scaled_mae")
     assert not refused
-    assert set(np.asarray(population.data.train.origin) % 24) == {12}
-    assert np.asarray(population.data.validation.origin).tolist() == [180, 204]
+    assert set(np.asarray(population.folds[0].train.origin) % 24) == {12}
+    assert np.asarray(population.folds[0].validation.origin).tolist() == [180, 204]
     assert population.prepared.split.calibration_end.tolist() == [252]

@@ -14,6 +14,7 @@ import pytest
 
 from lstmjax.cli.app import main
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
 from lstmjax.sweep.report.winner import TRIAL_FILE
 
 SPACE = """
@@ -151,6 +152,51 @@ def test_a_sweep_again_with_two_seeds_ranks_by_their_mean(folder):
     stored = json.loads((folder / "seeds" / "best" / "metrics.json").read_text())
     assert seeds["mae"][0] == pytest.approx(stored["test"]["mae"])
     assert Forecaster.load(folder / "seeds" / "best" / "seed-1").fitted.config.train.seed == 1
+
+
+FOLDS = ["--folds=3", "--fold-step=20", "--trials=4"]
+
+
+@pytest.fixture(scope="module")
+def folded(folder):
+    main(arguments(folder, "folds", *FOLDS))
+    return folder / "folds"
+
+
+def test_folds_rank_by_their_mean_and_the_winner_is_of_the_first(folder, folded):
+    table = pd.read_csv(folded / "trials.csv")
+    assert (table.loc[table["state"] == "COMPLETE", "steps"] == 60).all()
+    assert (table["value_std"] > 0).all()
+    assert "value_low" not in table
+    best = table[table["state"] == "COMPLETE"].sort_values("value").iloc[0]
+    rate, dropout = best["params.optimizer.learning_rate"], best["params.model.dropout"]
+    set_to = [f"--optimizer.learning-rate={rate}", f"--model.dropout={dropout}"]
+    main(["train", "--run-dir", str(folder / "alone"), "--data.path", str(folder / "d.csv"), *OPTIONS[4:], *set_to])
+    ours, theirs = (json.loads((path / "metrics.json").read_text()) for path in (folded / "best", folder / "alone"))
+    assert ours["test"]["mae"] == pytest.approx(theirs["test"]["mae"], rel=1e-4)
+    assert not (folded / "best" / "seeds.csv").exists()
+    main(["predict", str(folded / "best"), "--out", str(folder / "forecast.csv")])
+    assert len(pd.read_csv(folder / "forecast.csv")) == 6
+
+
+def test_folds_that_are_interrupted_resume_to_the_same_table(folder, folded, monkeypatch):
+    saves = []
+    save = BlockCheckpoints.save
+
+    def killed(self, decisions):
+        save(self, decisions)
+        saves.append(len(saves))
+        if len(saves) in (1, 3):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(BlockCheckpoints, "save", killed)
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="130"):
+            main(arguments(folder, "cut", *FOLDS, "--train.save-every-seconds=0"))
+    main(arguments(folder, "cut", *FOLDS, "--train.save-every-seconds=0"))
+    assert len(saves) > 3
+    ours, theirs = (pd.read_csv(path / "trials.csv").drop(columns="seconds") for path in (folder / "cut", folded))
+    pd.testing.assert_frame_equal(ours, theirs)
 
 
 @pytest.mark.slow

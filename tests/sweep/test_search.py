@@ -20,6 +20,7 @@ from lstmjax.errors import ConfigWarning, Interrupted
 from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.sweep import Distribution, NoWinnerError, Outcome, Space, SweepConfig, search
 from lstmjax.sweep import config as settings
+from lstmjax.sweep.population.folds import Folds
 from lstmjax.sweep.report import outputs
 from lstmjax.sweep.report.table import best_trial, trials_table
 from lstmjax.sweep.study.distributions import distributions, original_value, stored_value
@@ -134,6 +135,20 @@ def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_plots(space, csv
     assert plots == {"history", "parallel_coordinates", "importance", "learning_curves"}
     assert {options["halving"].eta for _, options in trained} == {3}
     assert {options["seeds"] for _, options in trained} == {2}
+
+
+def test_folds_are_described_and_have_a_deviation_but_no_interval(space, csv, tmp_path, trained, capsys):
+    directory = tmp_path / "r"
+    main(command(space, csv, directory, "--folds=3", "--seeds=2"))
+    columns = pd.read_csv(directory / "trials.csv").columns.tolist()
+    assert columns[:5] == ["number", "state", "value", "value_std", "params.model.hidden_size"]
+    described = json.loads((directory / "sweep.json").read_text())
+    assert described["folds"] == {"count": 3, "step": 30}  # a tenth of the rows
+    assert {(options["folds"], options["population"]) for _, options in trained} == {(Folds(3, 30), 4 * 2 * 3)}
+    main(command(space, csv, directory, "--folds=3", "--seeds=2", "--fold-step=30"))
+    for others in (["--folds=3", "--fold-step=31"], []):
+        capsys.readouterr()
+        assert "of another folds" in mistake(command(space, csv, directory, "--seeds=2", *others), capsys)
 
 
 def test_the_same_command_resumes_and_ends_like_an_uninterrupted_one(
@@ -284,6 +299,18 @@ def test_a_space_that_cannot_be_searched_is_one_line_and_leaves_nothing(text, ex
         (["--halving=1"], "halving is 1"),
         (["--trials=0"], "trials is 0"),
         (["--data.val-size=3"], "data.val_size is 3"),
+        (["--data.val-size=0"], "there is no validation window to rank trials by"),
+        (["--folds=0"], "sweep.folds is 0"),
+        (["--folds=2", "--fold-step=0"], "sweep.fold_step is 0"),
+        (["--fold-step=9"], "sweep.fold_step is 9, and there is one fold: give sweep.folds"),
+        (["--folds=99"], "fold 7 would have no rows to train on; give at most 7 folds"),
+        (["--folds=3", "--fold-step=205"], "fold 1 would have no rows to train on; give at most 1 fold, "),
+        (["--outputs.level", "80"], "outputs.level cannot be given: a point forecast"),
+        (["--outputs.calibration=cqr"], "which moves the quantiles of a head, and a point forecast has none"),
+        (
+            ["--outputs.calibration=conformal", "--outputs.level", "99.9"],
+            "of 99.9% needs 999 held-out windows",
+        ),
     ],
 )
 def test_an_invalid_option_is_one_line_and_leaves_nothing(flags, expected, space, csv, tmp_path, capsys):
@@ -291,6 +318,22 @@ def test_an_invalid_option_is_one_line_and_leaves_nothing(flags, expected, space
     assert expected in line
     assert "secret" not in line
     assert not (tmp_path / "r").exists()
+
+
+def test_a_head_of_counts_needs_counts(space, csv, tmp_path, capsys):
+    asked = command(space, csv, tmp_path / "r", "--model.head=negative_binomial")
+    assert "the head forecasts counts, whole numbers from 0 on" in mistake(asked, capsys)
+    assert not (tmp_path / "r").exists()
+
+
+def test_heads_that_are_searched_must_all_give_the_intervals(csv, tmp_path, capsys, trained):
+    (tmp_path / "s.toml").write_text('"model.head" = { type = "choice", values = ["normal", "point"] }\n' + SPACE)
+    asked = command(tmp_path / "s.toml", csv, tmp_path / "r", "--outputs.level", "80")
+    assert "model.head 'point' is searched: outputs.level cannot be given" in mistake(asked, capsys)
+    assert not (tmp_path / "r").exists()
+    (tmp_path / "s.toml").write_text('"model.head" = { type = "choice", values = ["normal", "quantile"] }\n' + SPACE)
+    main(asked)
+    assert len(trained) == 3
 
 
 def test_a_grid_of_more_points_than_trials_is_one_line(csv, tmp_path, capsys):
@@ -306,6 +349,7 @@ def test_a_grid_of_more_points_than_trials_is_one_line(csv, tmp_path, capsys):
         (["--optimizer.clip-norm=2"], "options"),
         (["--seeds=2"], "seeds"),
         (["--population=3"], "population"),
+        (["--folds=2"], "folds"),
     ],
 )
 def test_a_storage_that_belongs_to_another_search_is_one_line(flags, part, space, csv, capsys, finished):

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from lstmjax.forecaster.resumed_options import without_free
 from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.sweep.population import slots
 from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
+from lstmjax.sweep.population.folds import ONE_FOLD, Folds
 from lstmjax.sweep.population.halving import Halving
 from lstmjax.sweep.population.population import Population, make_populations
 from lstmjax.sweep.population.ranking import Ranking
@@ -57,6 +59,7 @@ def train_block(
     population: int | None = None,
     halving: Halving | None = None,
     metric: str = SCALED_MAE,
+    folds: Folds = ONE_FOLD,
     mapping: parallel.MappingName | None = None,
     network: NetworkMaker | None = None,
     state_dir: Path | None = None,
@@ -71,11 +74,12 @@ def train_block(
         panel: the data: ``load_source(base.data).panel(base.data)``, after ``with_dataset_settings``.
         space: what is searched; it decides what is traced, and by its longest lookback which validation windows count.
         trials: with numbers of their own; any number of them.
-        seeds: members of each trial, with the seeds ``train.seed``, ``train.seed + 1``, ...
+        seeds: members of each trial and fold, with the seeds ``train.seed``, ``train.seed + 1``, ...
         population: members trained at once, at most; fewer where they do not fit the device's memory. Blocks of
             different sizes share compiled programs if this is the same. Default: all members of a population.
         halving: how trials are pruned. Default: not at all. Trials of all populations are ranked together.
         metric: what trials are ranked by, lower is better: one of `lstmjax.sweep.population.objective.metric_names`.
+        folds: splits that each trial is trained on, see `lstmjax.sweep.population.folds`. Default: one.
         mapping: see `parallel.over_members`. Default: by platform.
         network: a network of your own instead of that of ``config.model``: a class or function ``(spec: WindowSpec, *,
             rngs: nnx.Rngs)`` that makes an NNX module; called for every member.
@@ -89,12 +93,14 @@ def train_block(
 
     Raises:
         Interrupted: `should_stop` returned True; the state is saved.
-        ConfigError: the metric is unknown, or there are no validation windows to rank trials by; or the space has
-            options of ``config.model`` besides a network of your own, on which they have no effect.
+        ConfigError: the metric is unknown, or there are no validation windows to rank trials by; a fold has nothing to
+            train on; or the space has options of ``config.model`` besides a network of your own, on which they have no
+            effect.
         DataError: there is no training window.
         CheckpointError: ``state_dir`` holds another block.
     """
-    populations, refused = make_populations(base, panel, space, trials, seeds=seeds, metric=metric, network=network)
+    asked: dict[str, Any] = {"seeds": seeds, "metric": metric, "folds": folds, "network": network}
+    populations, refused = make_populations(base, panel, space, trials, **asked)
     checkpoints = None
     if state_dir is not None:
         description = {
@@ -105,6 +111,7 @@ def train_block(
             "seeds": seeds,
             "metric": metric,
             "panel": panel_digest(panel),
+            **folds.described,
         } | ({} if network is None else {"network": own_name(network)})
         checkpoints = BlockCheckpoints(state_dir, description, populations)
     ranking = Ranking(trials, populations, refused, halving)
@@ -209,7 +216,8 @@ class _BlockTraining:
     ) -> TrainResult:
         """Runs the compiled program of a population for some members."""
         config = population.config
-        train = make_train(population.network, population.data, config.optimizer, config.train, mapping=self.mapping)
+        data = population.data(slots.members_in_slots(rows, count))
+        train = make_train(population.network, data, config.optimizer, config.train, mapping=self.mapping)
         inputs = slots.training_inputs(population, rows, count, begun=begun)
         return train(**inputs, **options)  # type: ignore[arg-type]
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,23 +13,24 @@ from flax import nnx
 from lstmjax import models
 from lstmjax.config import DataConfig, RunConfig
 from lstmjax.data.panel import Panel
-from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.data.windows import Windows
+from lstmjax.data.prepare import Prepared
+from lstmjax.data.scaling_checks import require_counts
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.forecaster.checkpoints import state_template, training_summary
 from lstmjax.forecaster.fitted import Fitted, Trained
+from lstmjax.forecaster.network import head_of
 from lstmjax.models.sizes import with_sizes
 from lstmjax.models.user_network import NetworkMaker, OwnBuilder, check_own_network, own_name
-from lstmjax.sweep.population.objective import make_objective
+from lstmjax.sweep.population.folds import ONE_FOLD, Folds, training_data
 from lstmjax.sweep.population.trial import Trial
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.space.traced import numbers, static_part
 from lstmjax.training import (
+    Assigned,
     Hyperparameters,
     TrainingData,
     TrainResult,
     TrainState,
-    evenly_spaced,
     functional,
     val_windows,
 )
@@ -36,7 +38,7 @@ from lstmjax.training import (
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One model: a trial trained from one seed."""
+    """One model: a trial trained on one fold from one seed."""
 
     trial: int
     """Position of its trial in the block."""
@@ -44,6 +46,14 @@ class Member:
     """All options of its trial, with its own seed."""
     numbers: Hyperparameters
     """Its traced options."""
+    fold: int = 0
+    """Which of the population's folds it is trained and validated on."""
+
+    @property
+    def name(self) -> str:
+        """Its name among the members of its trial."""
+        seed = f"seed {self.config.train.seed}"
+        return f"fold {self.fold}, {seed}" if self.fold else seed
 
 
 @dataclasses.dataclass
@@ -52,8 +62,8 @@ class Population:
 
     Attributes:
         config: the options that are compiled in.
-        prepared: the data, prepared as these options say.
-        data: what the members are trained on.
+        prepared: the data, prepared as these options say, with the split of fold 0.
+        folds: what the members of each fold are trained on.
         network: draws the networks.
         network_name: what their checkpoints call them.
         members: M members.
@@ -67,7 +77,7 @@ class Population:
 
     config: RunConfig
     prepared: Prepared
-    data: TrainingData
+    folds: tuple[TrainingData, ...]
     network: models.Builder | OwnBuilder
     network_name: str
     members: list[Member]
@@ -83,6 +93,10 @@ class Population:
     def steps(self) -> np.ndarray:
         """(M,) updates of each member."""
         return np.zeros(len(self.members), np.int32) if self.state is None else np.asarray(self.state.step)
+
+    def data(self, rows: Sequence[int]) -> Assigned:
+        """What some members are trained on."""
+        return Assigned(self.folds, [self.members[row].fold for row in rows])
 
     def history(self, row: int) -> dict[int, float]:
         """The objective of a member at each check, by step."""
@@ -125,8 +139,9 @@ class Population:
         return state_template(self.network, self.config.optimizer, self.config.train, len(self.members))
 
     def fitted(self, row: int) -> Fitted:
-        """The trained forecaster of a member."""
+        """The trained forecaster of a member of fold 0."""
         member, result = self.members[row], self._result()
+        assert member.fold == 0
         model, data = member.config.model, self.prepared
         if isinstance(self.network, models.Builder):
             model = with_sizes(model, data.spec, len(data.train.series))
@@ -153,6 +168,7 @@ def make_populations(
     *,
     seeds: int,
     metric: str,
+    folds: Folds = ONE_FOLD,
     network: NetworkMaker | None = None,
 ) -> tuple[list[Population], dict[int, str]]:
     """Divides trials into populations, by the options that are compiled in, and prepares the data of each.
@@ -162,8 +178,9 @@ def make_populations(
         panel: the data.
         space: what is searched.
         trials: the trials.
-        seeds: members per trial.
+        seeds: members per trial and fold.
         metric: what trials are ranked by.
+        folds: how many folds, and how far apart.
         network: see `train_block`.
 
     Returns:
@@ -178,12 +195,9 @@ def make_populations(
     longest = space.longest_lookback(base)
 
     @functools.cache
-    def prepared_as(config: DataConfig) -> tuple[Prepared, TrainingData]:
-        prepared = prepare(panel, config, with_test=True)
-        held = evenly_spaced(common_windows(prepared.validation, longest), val_windows(base.train))
-        prepared = prepared._replace(validation=held)
-        objective = make_objective(metric, prepared)
-        return prepared, TrainingData(prepared.arrays, prepared.train, prepared.validation, prepared.spec, objective)
+    def prepared_as(config: DataConfig) -> tuple[Prepared, tuple[TrainingData, ...]]:
+        options: dict[str, Any] = {"longest": longest, "val_windows": val_windows(base.train)}
+        return training_data(panel, config, folds, metric=metric, **options)
 
     spec = prepared_as(base.data)[0].spec  # an error here is an error of every trial
     if network is not None:
@@ -197,17 +211,21 @@ def make_populations(
             refused[position] = str(error)
             continue
         members = members_of.setdefault(static_part(config, space.names), [])
-        for seed in range(config.train.seed, config.train.seed + seeds):
-            own = config.replace({"train.seed": seed})
-            members.append(Member(position, own, numbers(own, space.names, seed=seed)))
+        for fold, seed in itertools.product(range(folds.count), range(seeds)):
+            own = config.replace({"train.seed": config.train.seed + seed})
+            members.append(Member(position, own, numbers(own, space.names, seed=own.train.seed), fold))
     populations = []
     for config, members in members_of.items():
         try:
             prepared, data = prepared_as(config.data)
+            if head_of(network, config, prepared.spec).counts:
+                require_counts(panel, prepared.scaling.scaler, prepared.scaling.transform)
             spec, model = prepared.spec, with_sizes(config.model, prepared.spec, len(prepared.train.series))
             builder = models.Builder(spec, model) if network is None else OwnBuilder(network, spec)
             functional(builder)  # raises where options contradict each other
             name = model.name if network is None else own_name(network)
+            fewest = min(len(fold.train.series) for fold in data)  # one size of batches for all folds
+            config = config.replace({"train.batch_size": min(config.train.batch_size, fewest)})
             populations.append(Population(config, prepared, data, builder, name, members))
         except (ConfigError, DataError) as error:
             refused |= {member.trial: str(error) for member in members}
@@ -233,16 +251,3 @@ def check_network(network: NetworkMaker | None, space: Space, source: str = "spa
     for name, _ in space.parameters if network is not None else ():
         if name.startswith("model."):
             raise ConfigError(f"{source}: {name} has no effect on a network of your own: remove it from the space")
-
-
-def common_windows(windows: Windows, longest: int) -> Windows:
-    """The windows that all trials are validated on: those whose longest lookback lies within the series.
-
-    So no trial is judged by a window that is padded for others. Where every window would be, all of them count.
-
-    Args:
-        windows: those whose targets lie in validation rows.
-        longest: the longest lookback of any trial, in rows.
-    """
-    whole = np.asarray(windows.origin) >= longest
-    return Windows(*(np.asarray(column)[whole] for column in windows)) if whole.any() else windows

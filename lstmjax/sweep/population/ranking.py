@@ -69,8 +69,8 @@ class Ranking:
         for population, row in self.members[trial]:
             failure = population.failure(row)
             if failure is not None:
-                seed = population.members[row].config.train.seed
-                return failure if len(self.members[trial]) == 1 else f"seed {seed}: {failure}"
+                name = population.members[row].name
+                return failure if len(self.members[trial]) == 1 else f"{name}: {failure}"
         return None
 
     def running(self) -> set[int]:
@@ -115,6 +115,7 @@ class Ranking:
         common = sorted(set.intersection(*map(set, histories)))
         means = {step: statistics.fmean(history[step] for history in histories) for step in common}
         kept = [float(population.kept[row]) for population, row in members]
+        whole = [(population, row) for population, row in members if population.members[row].fold == 0]
         if failure is None and not all(map(math.isfinite, kept)):
             failure = "its objective is not finite: its forecasts are beyond all numbers"
         state, reason = ("PRUNED", self.pruned[trial]) if trial in self.pruned else ("COMPLETE", None)
@@ -129,6 +130,6 @@ class Ranking:
             steps=int(sum(population.steps[row] for population, row in members)),
             seconds=round(float(sum(population.seconds[row] for population, row in members)), 3),
             reason=reason,
-            fitted=tuple(p.fitted(row) for p, row in members) if state == "COMPLETE" else None,
-            logs=tuple(p.log(row) for p, row in members) if state == "COMPLETE" else (),
+            fitted=tuple(p.fitted(row) for p, row in whole) if state == "COMPLETE" else None,
+            logs=tuple(p.log(row) for p, row in whole) if state == "COMPLETE" else (),
         )

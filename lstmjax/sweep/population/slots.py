@@ -112,13 +112,13 @@ def slots_in_memory(
         free = parallel.available_bytes()
         if free is None or slots <= least:
             return slots
-        hyperparameters = [population.members[0].numbers] * slots
+        hyperparameters, data = [population.members[0].numbers] * slots, population.data([0] * slots)
         needed = training_bytes(
-            population.network, population.data, config.optimizer, config.train, hyperparameters, mapping=mapping
+            population.network, data, config.optimizer, config.train, hyperparameters, mapping=mapping
         )
         if needed <= USABLE * free:
             return slots
-        shared = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(population.data.arrays))
+        shared = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(population.folds[0].arrays))
         share = max(0.0, USABLE * free - shared) / max(1, needed - shared)
         fewer = max(least, _slots_below(int(share * slots)))
         say(

@@ -38,8 +38,8 @@ class Outcome(NamedTuple):
     reason: str | None
     """One line on why it failed or was pruned; None if it is complete."""
     fitted: tuple[Fitted, ...] | None
-    """What was kept of each member, in the order of their seeds; of complete trials only. ``fitted[0].config`` is the
-    trial's whole config, with the member's seed."""
+    """What was kept of each member of fold 0, in the order of their seeds; of complete trials only.
+    ``fitted[0].config`` is the trial's whole config, with the member's seed."""
     logs: tuple[list[dict[str, Any]], ...] = ()
     """The validation checks of each of these, as the lines of ``metrics.jsonl`` have them."""
 

@@ -30,7 +30,7 @@ class NoWinnerError(LstmjaxError):
 def write_trials(sweep: Sweep, study: Study) -> pd.DataFrame:
     """Writes trials.csv, and returns what it holds."""
     names = [name for name, _ in sweep.space.parameters]
-    table = trials_table(study.trials(), names, sweep.settings.seeds)
+    table = trials_table(study.trials(), names, sweep.settings.seeds, sweep.settings.folds)
     replace_file(sweep.directory / TABLE_FILE, table.to_csv(index=False))
     return table
 

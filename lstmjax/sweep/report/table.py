@@ -14,29 +14,33 @@ PARAMS = "params."
 _CONFIDENCE = 0.95
 
 
-def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str], seeds: int = 1) -> pd.DataFrame:
+def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str], seeds: int = 1, folds: int = 1) -> pd.DataFrame:
     """One row per trial that was begun, in the order of their numbers.
 
     Args:
         trials: from `Study.trials`.
         names: the options of the space.
-        seeds: members per trial.
+        seeds: members per trial and fold.
+        folds: folds of each trial.
 
     Returns:
         ``number``, ``state``, ``value`` (of a pruned trial, when it was pruned), for each option a column
         ``params.<dotted name>`` (empty where it does not belong to the trial), ``steps``, ``seconds``, ``reason``. With
-        several seeds also ``value_std``, and ``value_low`` and ``value_high``: a 95% confidence interval of the mean
-        over all possible seeds (Student's t).
+        several seeds or folds also ``value_std``, the deviation over them. With several seeds of one fold besides
+        ``value_low`` and ``value_high``: a 95% confidence interval of the mean over all possible seeds (Student's t);
+        folds, which share rows, are no such sample.
     """
     rows = []
     for trial in trials:
         params, attributes = params_of(trial), trial.user_attrs
         row = {"number": trial.number, "state": trial.state.name, "value": trial.value}
-        if seeds > 1:
-            row |= _spread(trial.value, attributes.get("value_std"), seeds)
+        row |= {"value_std": attributes.get("value_std")}
+        if seeds > 1 and folds == 1:
+            row |= _interval(trial.value, attributes.get("value_std"), seeds)
         row |= {f"{PARAMS}{name}": params.get(name) for name in names}
         rows.append(row | {name: attributes.get(name) for name in ("steps", "seconds", "reason")})
-    spread = ["value_std", "value_low", "value_high"] if seeds > 1 else []
+    spread = ["value_std"] if seeds * folds > 1 else []
+    spread += ["value_low", "value_high"] if seeds > 1 and folds == 1 else []
     columns = ["number", "state", "value", *spread, *(f"{PARAMS}{name}" for name in names)]
     table = pd.DataFrame(rows, columns=[*columns, "steps", "seconds", "reason"])
     return table.astype({"steps": "Int64"})
@@ -48,10 +52,10 @@ def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
 
 
-def _spread(value: float | None, deviation: float | None, seeds: int) -> dict[str, float | None]:
+def _interval(value: float | None, deviation: float | None, seeds: int) -> dict[str, float | None]:
     from scipy.stats import t  # half a second
 
     if value is None or deviation is None:
-        return {"value_std": deviation, "value_low": None, "value_high": None}
+        return {"value_low": None, "value_high": None}
     reach = float(t.ppf((1 + _CONFIDENCE) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
-    return {"value_std": deviation, "value_low": value - reach, "value_high": value + reach}
+    return {"value_low": value - reach, "value_high": value + reach}

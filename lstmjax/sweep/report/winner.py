@@ -67,7 +67,8 @@ def _write(sweep: Sweep, directory: Path, members: Mapping[int, Path], say: Call
             forecaster.save(directory / f"seed-{seed}")
             scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics | forecaster.fitted.summary
             continue
-        prepared = prepare(sweep.panel, forecaster.config.data, with_test=True)
+        categories = forecaster.fitted.selected.scaling.categories  # of all folds, if there are several
+        prepared = prepare(sweep.panel, forecaster.config.data, with_test=True, categories=categories)
         with RunDirectory.create(directory, forecaster.config, data_digest=sweep.data_digest, nested=True) as run:
             if (path / LOG_FILE).exists():
                 shutil.copy(path / LOG_FILE, directory / LOG_FILE)

@@ -26,6 +26,9 @@ from lstmjax.sweep.study.storage import Storage
 DESCRIPTION = "lstmjax"
 """Name of the study's attribute that says what it searches, and how."""
 
+_OPTIONAL = {"network", "folds"}
+"""Parts of a description that only some sweeps have."""
+
 # Attributes of trials that only this file reads.
 _BLOCK, _PARAMS, _OWNER, _BEATS = "lstmjax:block", "lstmjax:params", "lstmjax:owner", "lstmjax:pulse"
 
@@ -199,7 +202,7 @@ class Study:
         if "options" in theirs:  # in the form of this version, if an earlier one wrote them
             theirs["options"] = json.loads(RunConfig.from_json(json.dumps(theirs["options"]), where).to_json())
         elsewhere = "or name another --run-dir (and --study, if there is a --storage)"
-        if ours.keys() - {"network"} != theirs.keys() - {"network"}:  # each version compares in its own way
+        if ours.keys() - _OPTIONAL != theirs.keys() - _OPTIONAL:  # each version compares in its own way
             raise ConfigError(
                 f"{where} that another version of lstmjax began: continue it with that version, {elsewhere}"
             )

@@ -85,7 +85,7 @@ def test_for_every_traced_option_a_member_is_what_it_would_be_alone(panel, small
         (population,), _ = make_populations(small.base, panel, small.space, [trial], seeds=1, metric="scaled_mae")
         alone = training.train(
             population.network,
-            population.data,
+            population.folds[0],
             population.config.optimizer,
             population.config.train,
             hyperparameters=[population.members[0].numbers],
@@ -145,6 +145,14 @@ def test_groups_are_ranked_together_and_what_does_not_fit_fails(panel, small):
     assert [outcome.state for outcome in outcomes] == ["PRUNED", "COMPLETE", "PRUNED", "FAIL"]
     assert outcomes[3].reason == "model.hidden_size is -1: expected at least 1"
     assert outcomes[1].fitted[0].config.model.hidden_size == 2
+
+
+def test_a_head_of_counts_fails_where_there_are_none(panel, small):
+    space = Space.from_dict({"model.head": {"type": "choice", "values": ["point", "negative_binomial"]}})
+    trials = [Trial(0, {"model.head": "negative_binomial"})]
+    (outcome,) = small.train(panel, trials, space=space, base=small.base.replace({"train.loss": "auto"}))
+    assert outcome.state == "FAIL"
+    assert "the head forecasts counts, whole numbers from 0 on" in outcome.reason
 
 
 def test_seeds_are_members_of_their_trial(whole, panel, small):
@@ -224,12 +232,12 @@ def test_the_need_is_that_of_the_compiled_programs(whole, panel, small, compilat
     before = len(compilations)
     config, hyperparameters = population.config, [population.members[0].numbers] * 2
     needed = training.training_bytes(
-        population.network, population.data, config.optimizer, config.train, hyperparameters, mapping="map"
+        population.network, population.folds[0], config.optimizer, config.train, hyperparameters, mapping="map"
     )
     assert len(compilations) == before
     state, panel_arrays = (
         sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-        for tree in (population.template(), population.data.arrays)
+        for tree in (population.template(), population.folds[0].arrays)
     )
     # On each of two devices a member's state before and after, and the panel once.
     assert 2 * state + panel_arrays < needed < 2 * state + panel_arrays + 100_000

@@ -17,8 +17,8 @@ from lstmjax.data.windows import Windows, gather
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation import metrics, probabilistic
 from lstmjax.nn import HEADS
+from lstmjax.sweep.population.folds import common_windows
 from lstmjax.sweep.population.objective import make_objective, metric_names
-from lstmjax.sweep.population.population import common_windows
 from lstmjax.training.objective import LEVELS, PROBABILISTIC
 from lstmjax.window import Forecast, Point
 
