@@ -64,10 +64,14 @@ class Programs:
     def __init__(self, fitted: Fitted, network: UserNetwork | None) -> None:
         self._network, _ = functional(network_for(network, fitted.config, fitted.spec))
         self._weights = jax.device_put(jax.tree.map(jnp.asarray, fitted.forecasting.weights), jax.devices()[0])
+        # Looked up once: a network takes long to compare.
+        self._forecast, self._encode, self._decode = (
+            functools.partial(made(self._network), self._weights) for made in (_forecast, _encode, _decode)
+        )
 
     def forecast(self, window: WindowBatch) -> Float[np.ndarray, "B H C 2"]:
         """Point forecasts and spreads of windows, in scaled units."""
-        return _in_blocks(functools.partial(_forecast(self._network), self._weights), (window,))
+        return _in_blocks(self._forecast, (window,))
 
     def encode(self, carry: Carry, window: WindowBatch, lengths: Int[np.ndarray, " B"]) -> Carry:
         """The state of each series after more rows.
@@ -77,11 +81,11 @@ class Programs:
             window: the rows, as a lookback.
             lengths: rows of each that count.
         """
-        return _in_blocks(functools.partial(_encode(self._network), self._weights), (carry, window, lengths))
+        return _in_blocks(self._encode, (carry, window, lengths))
 
     def decode(self, carry: Carry, window: WindowBatch) -> Float[np.ndarray, "B H C 2"]:
         """As `forecast`, from the state; the window has no lookback."""
-        return _in_blocks(functools.partial(_decode(self._network), self._weights), (carry, window))
+        return _in_blocks(self._decode, (carry, window))
 
     def first_carry(self, series: int) -> Carry:
         """The state before the first row."""
@@ -130,7 +134,9 @@ def _in_blocks(program: Callable[..., Any], arguments: Any) -> Any:
     for first in range(0, count, MOST):
         size = min(MOST, count - first)
         filled = 1 << (size - 1).bit_length()
-        rows = np.minimum(np.arange(first, first + filled), first + size - 1)
-        block = arguments if count == filled else jax.tree.map(lambda leaf: leaf[rows], arguments)  # noqa: B023
+        block = arguments
+        if count != filled:
+            rows = np.minimum(np.arange(first, first + filled), first + size - 1)
+            block = jax.tree.map(lambda leaf: leaf.take(rows, axis=0), arguments)  # noqa: B023
         parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:size], program(*block)))  # noqa: B023
     return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float, Int, Shaped
 
 from lstmjax.data.categories import encoded
-from lstmjax.data.cells import require_columns, row_label
+from lstmjax.data.cells import label_text, require_columns
 from lstmjax.data.frame_kinds import as_pandas
 from lstmjax.data.identity import as_ids, as_labels, id_text, series_of_rows
 from lstmjax.data.panel import Panel
@@ -39,14 +39,16 @@ class Incoming(NamedTuple):
     """As in `lstmjax.forecaster.stream.state.StreamState`."""
     stat: Float[np.ndarray, "R Fs"]
     """Static covariates; NaN where the rows have none."""
-    names: Any
-    """The label of each row in its table, for messages."""
+    index: Any
+    """The labels of the rows of their table, for messages."""
+    numbers: Any
+    """The place of each row among them."""
     source: str
     """Where they are from, for messages."""
 
     def name(self, row: int | np.integer) -> str:
         """Names a row as users know it."""
-        return f"{self.source}: row {self.names[row]}"
+        return f"{self.source}: row {label_text(self.index[self.numbers[row]])}"
 
 
 class RowReader:
@@ -121,7 +123,7 @@ class RowReader:
         ids = as_labels([id_text(name)])
         cells, fixed = np.array([values], np.float64), np.array([stat], np.float64)
         times, series = np.array([clock], np.int64), np.zeros(1, np.int64)
-        return Incoming(ids, as_labels([name]), series, times, cells, fixed, (label,), source)
+        return Incoming(ids, as_labels([name]), series, times, cells, fixed, (label,), (0,), source)
 
     def _clock(self, time: Any) -> int | None:
         if self._frequency.integer:
@@ -176,8 +178,7 @@ class RowReader:
             rows = rows._replace(cells=np.concatenate([y, rows.cells[:, len(labels) :]], axis=1))
         cells, stat = self._encoded(rows.cells, read.categories)
         times = rows.clock(self._frequency, read.zone)
-        names = [row_label(table, number) for number in rows.number.tolist()]
-        return Incoming(as_ids(labels), labels, rows.series, times, cells, stat, names, source)
+        return Incoming(as_ids(labels), labels, rows.series, times, cells, stat, table.index, rows.number, source)
 
     def _encoded(self, cells: np.ndarray, categories: dict[str, list[str]]) -> tuple[np.ndarray, np.ndarray]:
         """The cells of a stream's ring and the static covariates, categories encoded as in training."""
