@@ -251,7 +251,7 @@ def stream(command: Stream) -> None:
         return again or "without a --state it begins anew"
 
     with _until_a_signal(farewell) as signals:
-        from lstmjax.forecaster.stream.stream import Policies
+        from lstmjax.forecaster.stream.base import Policies
         from lstmjax.runs.stream import StreamOptions, follow
 
         policies = Policies(command.mode, command.late, command.new_series)

@@ -277,7 +277,7 @@ class Forecaster:
             DataError: the table cannot be used.
         """
         from lstmjax.forecaster.stream import Stream
-        from lstmjax.forecaster.stream.stream import Policies
+        from lstmjax.forecaster.stream.base import Policies
 
         panel = panel_to_forecast(self.fitted, df, futr_df)
         return Stream.begin(self.fitted, self.network, panel, Policies(mode, late, new_series))

@@ -18,8 +18,9 @@ from lstmjax.evaluation.intervals import Asked, level_name
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.predict import compatible_panel
+from lstmjax.forecaster.stream.base import Policies
 from lstmjax.forecaster.stream.judge import Verdict
-from lstmjax.forecaster.stream.stream import Policies, Stream
+from lstmjax.forecaster.stream.stream import Stream
 from lstmjax.runs.stream_lines import Line, Lines, RowParser, available, source_name
 from lstmjax.runs.stream_state import Output, Position, StateDirectory
 from lstmjax.runs.stream_view import View

@@ -382,7 +382,7 @@ def test_a_directory_is_used_by_one_process_at_a_time(run, tmp_path):
 def test_the_live_view(run, tmp_path):
     from rich.console import Console
 
-    from lstmjax.forecaster.stream.stream import Policies
+    from lstmjax.forecaster.stream.base import Policies
     from lstmjax.runs.stream import Session, StreamOptions
     from lstmjax.runs.stream_lines import Line
     from lstmjax.runs.stream_view import View

@@ -16,10 +16,11 @@ from lstmjax.evaluation.drift import Alarm
 from lstmjax.evaluation.online import Rolling
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork
+from lstmjax.forecaster.stream.base import Policies
 from lstmjax.forecaster.stream.held_out import HeldOut
 from lstmjax.forecaster.stream.scoring import Scoring
 from lstmjax.forecaster.stream.state import StreamState
-from lstmjax.forecaster.stream.stream import Policies, Stream
+from lstmjax.forecaster.stream.stream import Stream
 from lstmjax.storage import state_file
 
 FILE = "stream.npz"
@@ -42,7 +43,8 @@ def save(stream: Stream, directory: Path | str, extra: Mapping[str, Any]) -> Non
     arrays = {f"state/{name}": leaf for name, leaf in stream._state._asdict().items() if name != "carry"}
     for number, layer in enumerate(stream._state.carry):
         arrays |= {f"carry/{number}/{part}": leaf for part, leaf in zip("ch", layer, strict=True)}
-    for name, value in stream._scoring._asdict().items():
+    scoring = {} if stream._scoring is None else stream._scoring._asdict()
+    for name, value in scoring.items():
         parts = value._asdict() if name in _NESTED else {"": value}
         arrays |= {f"scoring/{name}/{part}".rstrip("/"): leaf for part, leaf in parts.items()}
     metadata = {
@@ -87,7 +89,9 @@ def load(directory: Path | str, fitted: Fitted, network: UserNetwork | None) -> 
     carry = group("carry/")
     layers = tuple((carry[f"{number}/c"], carry[f"{number}/h"]) for number in range(len(carry) // 2))
     flat = group("scoring/")
-    nested: dict[str, Any] = {name: kind(**group(f"scoring/{name}/")) for name, kind in _NESTED.items()}
+    nested: dict[str, Any] = {}
+    if flat:
+        nested = {name: kind(**group(f"scoring/{name}/")) for name, kind in _NESTED.items()}
     plain: dict[str, Any] = {name: array for name, array in flat.items() if "/" not in name}
     held = None
     if metadata["held_out"]:
@@ -101,7 +105,7 @@ def load(directory: Path | str, fitted: Fitted, network: UserNetwork | None) -> 
         as_labels(metadata["labels"]),
         dataclasses.replace(fitted.tail.form, **metadata["form"]),
         StreamState(**group("state/"), carry=layers),
-        Scoring(**plain, **nested),
+        Scoring(**plain, **nested) if plain else None,
         held,
     )
     stream.levels, stream.counts = tuple(metadata["levels"]), metadata["counts"]
