@@ -2,9 +2,9 @@
 
 Command:  python experiments/live_elecdemand.py [--shift 1.0] [--out live.png] [--json FILE] [any option of RunConfig]
 Runtime:  two minutes on two cores
-Score:    means over the three places of the shift: adaptive 90% intervals hold 88.0% (82 to 95% by week), split conformal
-          ones 78.0% (72 to 85%; 60 to 75% in the week of the shift); the alarm rings 11.5 to 17.5 hours after the shift,
-          and never before it or without one. Results: `results/live_elecdemand.json` (one seed; the defaults)
+Score:    means over the three places of the shift: adaptive 90% intervals hold 88.0% (82 to 95% by week), split
+          conformal ones 78.0% (72 to 85%; 60 to 75% in the week of the shift); the alarm rings 11.5 to 17.5 hours
+          after the shift, and never before it or without one. Results: `results/live_elecdemand.json` (one seed)
 Source:   fpp2::elecdemand, 17,520 half-hours of 2014 (Hyndman & Athanasopoulos, Forecasting: Principles and Practice)
 
 The forecaster is trained on January to October; the last four weeks of them decide when training stops, and are the

@@ -69,7 +69,8 @@ class Session:
         self._output = Output(options.out, self.position.out if stored else None)
         self._source = source_name(options.follow)
         data = fitted.config.data
-        self._parser = RowParser(columns_of(fitted), data.time_col, data.separator, self.position.header)
+        header = None if options.follow is None else self.position.header
+        self._parser = RowParser(columns_of(fitted), data.time_col, data.separator, header)
         self._channels = fitted.tail.schema.channels
 
     def __enter__(self) -> Self:
@@ -97,9 +98,10 @@ class Session:
             self.position = self.position._replace(malformed=self.position.malformed + 1)
             written = []
         self._output.write(written)
-        self.position = self.position._replace(
-            offset=line.end, lines=line.number, out=self._output.length, header=self._parser.header
-        )
+        self.position = self.position._replace(out=self._output.length)
+        if self._options.follow is not None:  # standard input begins anew with every process
+            come: dict[str, Any] = {"offset": line.end, "lines": line.number, "header": self._parser.header}
+            self.position = self.position._replace(**come)
 
     def save(self, *, at_once: bool = False) -> None:
         """Saves the state where it is due, or at once."""

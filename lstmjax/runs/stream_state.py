@@ -21,15 +21,15 @@ class Position(NamedTuple):
     """How far a stream has come."""
 
     offset: int = 0
-    """Bytes of the input that were taken."""
+    """Bytes of the file that is followed that were taken."""
     lines: int = 0
     """Lines of it."""
     out: int = 0
-    """Bytes of the output that were written."""
+    """Bytes of the output file that were written."""
     malformed: int = 0
     """Lines that could not be used."""
     header: list[str] | None = None
-    """The columns of CSV, where it has a header."""
+    """The columns of that file, where it is CSV and has a header."""
 
 
 class StateDirectory:
@@ -133,7 +133,8 @@ class Output:
         file = sys.stdout.buffer if self._file is None else self._file
         file.write(text)
         file.flush()
-        self.length += len(text)
+        if self._file is not None:
+            self.length += len(text)
 
     def flush(self) -> None:
         """Sees to it that what was written is on the disk."""

@@ -236,6 +236,19 @@ def test_a_state_continues(stream, tmp_path):
     assert sorted(path.name for path in (tmp_path / "S").iterdir()) == ["held_out.npz", "stream.npz"]
 
 
+def test_a_state_of_standard_input_serves_a_file_and_the_other_way_round(stream, run, tmp_path):
+    first = stream(csv_of(NEW.iloc[:20], header=True), "--state", tmp_path / "S")[0]
+    (tmp_path / "rows.csv").write_text(csv_of(NEW.iloc[:60], header=True))
+    process = command(run, tmp_path)
+    wait_for(tmp_path, 40, process)
+    ended(tmp_path, process)
+    second = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    third, said, _ = stream(csv_of(NEW.iloc[60:70]), "--state", tmp_path / "S")
+    assert len(said) == 1
+    whole = stream(csv_of(NEW.iloc[:70]))[0]
+    assert [line["forecast"] for line in first + second + third] == [line["forecast"] for line in whole]
+
+
 @pytest.mark.parametrize("mode", ["window", "stateful"])
 def test_modes(mode, stream, tmp_path):
     lines, _, status = stream(csv_of(NEW.iloc[:8]), "--mode", mode, "--state", tmp_path / "S")

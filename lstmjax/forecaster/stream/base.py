@@ -11,7 +11,7 @@ from lstmjax.data.identity import Labels, as_ids, as_labels
 from lstmjax.data.panel import Form, Panel
 from lstmjax.data.transform import TRANSFORMS
 from lstmjax.forecaster.fitted import Fitted
-from lstmjax.forecaster.network import UserNetwork
+from lstmjax.forecaster.network import UserNetwork, head_of
 from lstmjax.forecaster.stream.encoding import Encoder
 from lstmjax.forecaster.stream.held_out import HeldOut
 from lstmjax.forecaster.stream.judge import Late, Verdict
@@ -71,6 +71,7 @@ class StreamBase:
         self._transform = TRANSFORMS[scaling.transform]
         self._maker = WindowMaker(fitted.tail.schema, scaling, self._sizes)
         self._programs = Programs(fitted, network)
+        self._lowest = head_of(network, fitted.config, fitted.spec).lower  # of counts, for example, 0
         self._encoder = Encoder(self._programs, self._maker)
         self._reader = RowReader(fitted)
 

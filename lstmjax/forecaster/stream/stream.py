@@ -170,7 +170,7 @@ class Stream(StreamIntake):
         radii = self._scores().radii(series)  # (S, K, H, C)
         units: list[Any] = [in_units(values, center, scale, self._scaling.transform, self._scaling.clip_min)]
         for sign in (-1.0, 1.0):
-            bound = values[:, None] + sign * radii * spread[:, None]
+            bound = np.maximum(values[:, None] + sign * radii * spread[:, None], self._lowest)
             units.append(
                 in_units(bound, center[:, None], scale[:, None], self._scaling.transform, self._scaling.clip_min)
             )

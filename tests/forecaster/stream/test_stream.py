@@ -261,6 +261,16 @@ def test_calendars_and_zones(freq, zone):
     pd.testing.assert_frame_equal(stream.forecast(), forecaster.predict(df), rtol=1e-6, atol=1e-6)
 
 
+def test_intervals_of_counts_are_no_negative_numbers():
+    counts = np.random.default_rng(0).poisson(0.7, size=100)
+    df = pd.DataFrame({"ds": np.arange(100), "y": counts.astype(float)})
+    config = RunConfig().replace(BASE | {"model.head": "negative_binomial", "outputs.calibration": "none"})
+    forecaster = Forecaster(config).fit(df.iloc[:60])
+    found = forecaster.stream().update(df.iloc[60:]).forecast([80])
+    assert (found["lstm-lo-80"] >= 0).all()
+    assert (found["lstm-hi-80"] >= found["lstm"]).all()
+
+
 def test_whole_numbers_as_times():
     df = pd.DataFrame({"ds": np.arange(100) * 2, "y": np.sin(np.arange(100) / 3)})
     forecaster = Forecaster(RunConfig().replace(BASE)).fit(df.iloc[:60])
