@@ -3,9 +3,8 @@
 Command:  python experiments/folds.py [--run-dir DIR] [--json FILE] [--trials N] [any option of RunConfig]
 Runtime:  eight and a half minutes on two cores beside other work; a trial's member takes 0.4 to 1.5 seconds
 Score:    on average no difference: the test error of the setting that three folds choose is 1.0006 times that of the
-          one that one split chooses (geometric mean of eight, standard error 0.026). It is lower in two searches,
-          equal in two (the same setting) and higher in four; the extremes are 0.845 and 1.095.
-          Results: `results/folds.json`
+          one that one split chooses (geometric mean of eight, standard error 0.026). It is lower in two searches, equal
+          in two (the same setting) and higher in four; extremes 0.845 and 1.095. Results: `results/folds.json`
 Source:   fpp2::elecdemand, 17,520 half-hours of 2014 (Hyndman & Athanasopoulos, Forecasting: Principles and Practice);
           ETTh1, hourly oil temperature (Zhou et al., Informer, 2021)
 

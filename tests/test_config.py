@@ -94,6 +94,7 @@ DEFAULTS = {
         "max_seconds": None,
         "loss": "auto",
         "huber_delta": 1.0,
+        "random_lookback": False,
         "seed": 0,
         "batch_shards": None,
         "chunk_steps": None,

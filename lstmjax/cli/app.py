@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from lstmjax.cli.commands import Backtest, Check, Evaluate, Export, NewData, Predict, Sweep, Train
+from lstmjax.cli.commands import Backtest, Check, Evaluate, Export, NewData, Predict, Stream, Sweep, Train
 from lstmjax.cli.parse import parse
 from lstmjax.config import OutputsConfig, RunConfig, controllers
 from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError, one_line
@@ -243,6 +243,23 @@ def predict(command: Predict) -> None:
         write_table(forecast, command.out)
 
 
+def stream(command: Stream) -> None:
+    """``lstmjax stream``."""
+
+    def farewell() -> str:
+        again = "" if command.state is None else f"continue with: {shlex.join(['lstmjax', *sys.argv[1:]])}"
+        return again or "without a --state it begins anew"
+
+    with _until_a_signal(farewell) as signals:
+        from lstmjax.forecaster.stream.base import Policies
+        from lstmjax.runs.stream import StreamOptions, follow
+
+        policies = Policies(command.mode, command.late, command.new_series)
+        asked = (command.level, command.state, command.follow, command.out, command.strict)
+        signals.arm()
+        follow(command.run, StreamOptions(policies, *asked), signals.requested)
+
+
 def check(command: Check) -> None:
     """``lstmjax check``."""
     from lstmjax.data.summary import as_text, summarize_source
@@ -271,12 +288,13 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     Sweep: sweep,
     Evaluate: evaluate,
     Predict: predict,
+    Stream: stream,
     Export: export,
     Check: check,
 }
 
 
-def _parse(arguments: list[str]) -> Train | Backtest | Sweep | Evaluate | Predict | Export | Check:
+def _parse(arguments: list[str]) -> Train | Backtest | Sweep | Evaluate | Predict | Stream | Export | Check:
     options = _defaults(arguments)
     searching = Sweep(SweepConfig(), options)
     commands = (
@@ -285,6 +303,7 @@ def _parse(arguments: list[str]) -> Train | Backtest | Sweep | Evaluate | Predic
         | Annotated[Sweep, tyro.conf.subcommand("sweep", default=searching)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
+        | Annotated[Stream, tyro.conf.subcommand("stream")]
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Check, tyro.conf.subcommand("check", default=Check(data=options.data))]
     )

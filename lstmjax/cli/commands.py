@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -179,3 +179,32 @@ class Export:
     out: Path
     """The file: model.stablehlo (the forecast function, for jax on CPU, CUDA and TPU) or model.safetensors (the
     weights)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """Follow live data: read rows as they come, forecast after each, and score the forecasts when the truth comes.
+
+    Input is CSV with a header, or without one in the columns of the training table, or JSON lines; output is one JSON
+    line per series and row. Without a state it starts from the end of the training data.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run directory."""
+    mode: Literal["window", "stateful"] = "window"
+    """window: keep the last data.input_size rows. stateful: keep the recurrent state of a direct network."""
+    state: Path | None = None
+    """A directory for the state, saved at most once a second; the same command continues from it."""
+    follow: Path | None = None
+    """A file that grows, read from its beginning. Default: standard input."""
+    out: Path | None = None
+    """The file to write. Default: standard output."""
+    level: tuple[float, ...] | None = None
+    """Adaptive intervals in percent. Default: outputs.level of the run."""
+    late: Literal["error", "skip", "correct"] = "error"
+    """What becomes of a row that is not newer than those before it: reported as malformed; skipped; it corrects the row
+    that was there."""
+    new_series: Literal["error", "add"] = "error"
+    """Whether rows of a series that was not there are reported as malformed, or it joins."""
+    strict: bool = False
+    """Stop at the first malformed line. Default: it is reported, skipped and counted."""

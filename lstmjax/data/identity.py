@@ -26,6 +26,8 @@ def id_text(label: Any) -> str:
     >>> [id_text(label) for label in ("007", 7, 7.0, 7.5, "NA")]
     ['007', '7', '7', '7.5', 'NA']
     """
+    if isinstance(label, str):
+        return str(label)
     if isinstance(label, (float, np.floating)) and float(label).is_integer():
         return str(int(label))
     return str(label)

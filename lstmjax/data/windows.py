@@ -120,6 +120,27 @@ def _rescale(window: WindowBatch, target: Target, series: _Array, rescaling: Res
     return rescaled, target._replace(y=known(target.y, target.mask, y_factor, y_shift))
 
 
+def shortened(window: WindowBatch, lengths: Int[Array, " B"]) -> WindowBatch:
+    """Masks the first rows of each lookback, as if the series had begun later. Pure, for use inside jit.
+
+    Args:
+        window: a batch.
+        lengths: rows of each lookback that stay.
+    """
+    lookback = window.y.shape[1]
+    hidden = jnp.arange(lookback) < lookback - lengths[:, None]  # (B, L)
+
+    def shown(values: Array, mask: Array) -> tuple[Array, Array]:
+        mask = mask.at[:, :lookback].set(mask[:, :lookback] & ~hidden[..., None])
+        return jnp.where(mask, values, 0), mask
+
+    y, y_mask = shown(window.y, window.y_mask)
+    hist, hist_mask = shown(window.hist_exog, window.hist_mask)
+    futr, futr_mask = shown(window.futr_exog, window.futr_mask)
+    past = window._replace(y=y, y_mask=y_mask, hist_exog=hist, hist_mask=hist_mask)
+    return past._replace(futr_exog=futr, futr_mask=futr_mask)
+
+
 def _cut(
     values: _Array, mask: _Array, rows: _Array, inside: _Array
 ) -> tuple[Float[Array, "B T F"], Bool[Array, "B T F"]]:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,9 @@ from lstmjax.forecaster.predict import (
 from lstmjax.forecaster.saved import load_fitted, save_fitted
 from lstmjax.training import Callback
 from lstmjax.training.losses import OwnLoss
+
+if TYPE_CHECKING:
+    from lstmjax.forecaster.stream import Stream
 
 
 class Forecaster:
@@ -246,6 +249,38 @@ class Forecaster:
         if level is not None or quantiles is not None:
             raise ConfigError("num_samples gives paths, which have no intervals: leave level and quantiles out")
         return in_kind(self.paths_panel(panel, num_samples), panel.form.frame, df)
+
+    def stream(
+        self,
+        df: Any = None,
+        mode: Literal["window", "stateful"] = "window",
+        *,
+        futr_df: Any = None,
+        late: Literal["error", "skip", "correct"] = "error",
+        new_series: Literal["error", "add"] = "add",
+    ) -> "Stream":
+        """Follows live data: takes new rows as they come, forecasts what follows, and scores what it forecast.
+
+        Args:
+            df: the rows that the stream begins with, as in `predict`. Default: the last rows that `fit` was given.
+            mode: ``window`` keeps the last rows, and forecasts exactly what `predict` would from the whole table.
+                ``stateful`` keeps the recurrent state since the first row, at the cost of one step per row whatever the
+                lookback: for direct networks without normalisation of windows or residual, best trained with
+                ``train.random_lookback``.
+            futr_df: as in `predict`.
+            late: what becomes of a row that is not newer than those before it and says something new: an error; it is
+                skipped; it corrects the row that was there (window mode; else it is skipped).
+            new_series: whether a series that was not there joins, or is an error.
+
+        Raises:
+            ConfigError: the network's forecast depends on more than its state.
+            DataError: the table cannot be used.
+        """
+        from lstmjax.forecaster.stream import Stream
+        from lstmjax.forecaster.stream.base import Policies
+
+        panel = panel_to_forecast(self.fitted, df, futr_df)
+        return Stream.begin(self.fitted, self.network, panel, Policies(mode, late, new_series))
 
     def predict_panel(
         self, panel: Panel, level: Sequence[float] | None = None, quantiles: Sequence[float] | None = None

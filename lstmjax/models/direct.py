@@ -84,6 +84,24 @@ class DirectNetwork(nnx.Module):
         window, statistics = normalize(self.norm, window)
         steps = lookback_features(window)
         state = self.encoder(steps, return_sequence=False, rngs=rngs, deterministic=deterministic)  # (B, hidden)
+        return restore(self.norm, self.decode(state, window, rngs=rngs, deterministic=deterministic), statistics)
+
+    def decode(
+        self,
+        state: Float[Array, "B hidden"],
+        window: WindowBatch,
+        *,
+        rngs: nnx.Rngs | None = None,
+        deterministic: bool | None = None,
+    ) -> Forecast:
+        """Forecasts from the state after the last row: the second half of a call.
+
+        Args:
+            state: of the top layer.
+            window: normalised; without a residual only its horizon and what does not change with time are read.
+            rngs: as in a call.
+            deterministic: as in a call.
+        """
         state = self.state_dropout(state, rngs=rngs, deterministic=deterministic)
         future = _future_features(window)  # (B, H, 2 Ff)
         batch = state.shape[0]
@@ -101,7 +119,7 @@ class DirectNetwork(nnx.Module):
             steps = self.step(steps)
         raw = steps.reshape(batch, self.spec.h, self.spec.targets, self.head.size)
         raw = at_location(raw, self.residual(window))
-        return restore(self.norm, Forecast(self.head.constrain(raw), self.head), statistics)
+        return Forecast(self.head.constrain(raw), self.head)
 
 
 def _future_features(window: WindowBatch) -> Float[Array, "B H F"]:

@@ -96,6 +96,7 @@ def make_plan(
         schedule=optimizer.schedule,
         clip_value=optimizer.clip_value is not None,
         clip_norm=optimizer.clip_norm is not None,
+        random_lookback=config.random_lookback,
         loss=config.loss if first.loss is None else first.loss,
         batch_size=batch_size,
         batch_shards=shards,

@@ -13,7 +13,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from lstmjax.data.windows import PanelArrays, Rescaling, Windows, gather
+from lstmjax.data.windows import PanelArrays, Rescaling, Windows, gather, shortened
 from lstmjax.training.batch_order import batch_positions
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
@@ -36,6 +36,7 @@ class Setting:
         schedule: key of `SCHEDULES`.
         clip_value: whether gradients are bounded by element.
         clip_norm: whether gradients are bounded by global norm.
+        random_lookback: whether a random number of each window's first rows is masked.
         loss: key of `LOSSES`, or a function of the user's own.
         batch_size: windows per step, over all parts.
         batch_shards: parts of a batch.
@@ -49,6 +50,7 @@ class Setting:
     schedule: str
     clip_value: bool
     clip_norm: bool
+    random_lookback: bool
     loss: Loss
     batch_size: int
     batch_shards: int
@@ -72,6 +74,8 @@ class MemberData(NamedTuple):
     units: Units | None = None
     """Of the objective; None where nothing is ranked."""
 
+
+_LOOKBACK = 3  # tells the key of lookbacks from those of dropout, which streams make of the same key
 
 Member = tuple[TrainState, Hyperparameters, MemberData | None]
 """State and numbers of one member, and its data where they are not those of all."""
@@ -195,6 +199,9 @@ def _gradients(
     counts = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1)
     shard = lax.axis_index("batch")
     key = noise_key(hyper.seed, state.step, shard)
+    if setting.random_lookback:
+        drawn = jax.random.randint(jax.random.fold_in(key, _LOOKBACK), (len(batch.series),), 1, spec.input_size + 1)
+        window = shortened(window, drawn)
 
     def loss_sum(params: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         weights = Weights(params, state.model_state)

@@ -83,7 +83,8 @@ ACT_ALWAYS = {
     "model": """name hidden_size head num_layers dropout forget_bias residual instance_norm series_embedding
         alias""",
     "optimizer": "name learning_rate schedule warmup_steps weight_decay clip_norm clip_value",
-    "train": """max_steps batch_size val_check_steps early_stop_patience_steps val_windows max_seconds loss seed
+    "train": """max_steps batch_size val_check_steps early_stop_patience_steps val_windows max_seconds loss
+        random_lookback seed
         batch_shards chunk_steps
         save_every_seconds refit_all""",
     "outputs": "level quantiles calibration pool format plot_windows",

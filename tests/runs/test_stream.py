@@ -1,0 +1,411 @@
+"""``lstmjax stream`` as it is typed: good rows, bad lines, and what a kill leaves."""
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lstmjax import Forecaster
+from lstmjax.cli.app import main
+from lstmjax.runs.stream_lines import LONGEST, Lines
+
+SMALL = [
+    "--data.h=4",
+    "--data.input-size=12",
+    "--data.season-length=6",
+    "--model.name=direct",
+    "--model.hidden-size=5",
+    "--model.head-size=0",
+    "--train.max-steps=5",
+    "--train.val-check-steps=5",
+    "--train.batch-size=16",
+]
+STATEFUL = ["--model.instance-norm=none", "--model.instance-scale=none"]
+
+
+def table(rows, names=("a", "b")):
+    t = np.arange(rows)
+    ds = pd.date_range("2024-03-01", periods=rows, freq="h")
+    noise = np.random.default_rng(0)
+    frames = [
+        pd.DataFrame(
+            {"temp": np.cos(t / 9), "unique_id": n, "ds": ds, "y": 5 + k + np.sin(t / 3) + noise.normal(size=rows) / 5}
+        )
+        for k, n in enumerate(names)
+    ]
+    return pd.concat(frames).sort_values("ds", kind="stable", ignore_index=True)
+
+
+ALL = table(200)
+TRAINED = ALL.iloc[:240]
+NEW = ALL.iloc[240:]
+
+
+def csv_of(df, header=False):
+    return df.to_csv(index=False, header=header)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    TRAINED.to_csv(folder / "trained.csv", index=False)
+    main(["train", "--run-dir", str(folder / "R"), "--data.path", str(folder / "trained.csv"), *SMALL, *STATEFUL])
+    return folder / "R"
+
+
+@pytest.fixture
+def stream(run, capfd, monkeypatch, tmp_path):
+    """Runs the command on some input; returns the lines, the messages and the exit status."""
+
+    def call(text, *flags):
+        (tmp_path / "input").write_bytes(text if isinstance(text, bytes) else text.encode())
+        capfd.readouterr()
+        with (tmp_path / "input").open() as file:
+            monkeypatch.setattr(sys, "stdin", file)
+            status = 0
+            try:
+                main(["stream", str(run), *map(str, flags)])
+            except SystemExit as stopped:
+                status = stopped.code
+        said = capfd.readouterr()
+        lines = [json.loads(line, parse_constant=pytest.fail) for line in said.out.splitlines()]
+        return lines, said.err.splitlines(), status
+
+    return call
+
+
+def test_rows_without_a_header_are_in_the_columns_of_the_training_file(stream, run):
+    lines, said, status = stream(csv_of(NEW), "--level", 80)
+    assert status == 0
+    assert said == ["lstmjax: the input has ended: 160 observed"]
+    assert [line["offset"] for line in lines] == list(range(1, 161))
+    assert [line["unique_id"] for line in lines[:4]] == ["a", "b", "a", "b"]
+    assert lines[0]["ds"] == "2024-03-06 00:00:00"
+    last = Forecaster.load(run).predict(ALL)
+    for line, (_, expected) in zip(lines[-2:], last.groupby("unique_id"), strict=True):
+        np.testing.assert_allclose(line["forecast"], expected["lstm"], rtol=1e-6)
+        assert (np.array(line["lo-80"]) < line["forecast"]).all()
+        assert (np.array(line["hi-80"]) > line["forecast"]).all()
+        assert line["alarm"] is False
+
+
+def test_a_header_and_json_say_the_columns(stream):
+    plain = stream(csv_of(NEW))[0]
+    other = NEW.assign(more="x, y")[["more", "y", "ds", "temp", "unique_id"]]
+    with_header = stream(csv_of(other, header=True))[0]
+    as_json = stream("\n".join(json.dumps(row) for row in NEW.astype({"ds": str}).to_dict("records")) + "\n")[0]
+    for found in (with_header, as_json):
+        assert [line | {"offset": 0} for line in found] == [line | {"offset": 0} for line in plain]
+    assert with_header[0]["offset"] == 2
+
+
+def test_the_metrics_are_those_of_the_forecasts_that_were_written(stream):
+    lines = [line for line in stream(csv_of(NEW), "--level", 80)[0] if line["unique_id"] == "a"]
+    y = NEW.loc[NEW["unique_id"] == "a", "y"].to_numpy()
+    errors, inside = [], []
+    for place, line in enumerate(lines):
+        for step in range(4):
+            if place + 1 + step < len(y):
+                truth = y[place + 1 + step]
+                errors.append(abs(truth - line["forecast"][step]))
+                inside.append(line["lo-80"][step] <= truth <= line["hi-80"][step])
+    assert lines[-1]["metrics"]["n"] == len(errors)
+    assert lines[-1]["metrics"]["mae"] == pytest.approx(np.mean(errors), rel=1e-7)
+    assert lines[-1]["metrics"]["coverage-80"] == pytest.approx(np.mean(inside))
+
+
+def row(text=None, **cells):
+    """A line of CSV with some cells changed; the third new one."""
+    return text if text is not None else csv_of(NEW.iloc[[2]].astype(object).assign(**cells))
+
+
+BAD = {
+    "an unknown series": (row(unique_id="nobody"), "series 'nobody' is not in the stream"),
+    "off the grid": (row(ds="2024-03-06 01:07:00"), "not a whole number of steps of 'h'"),
+    "a jump back": (row(ds="2024-03-05 20:00:00", y=77.0), "the row is late: series 'a' has rows up to 2024-03-06 00"),
+    "a jump ahead": (row(ds="2424-03-06 20:00:00"), "is the time wrong?"),
+    "no date": (row(ds="2024-02-30 00:00:00"), "column 'ds' is '2024-02-30 00:00:00'"),
+    "infinite": (row(y=np.inf), "column 'y' is inf: expected a finite number"),
+    "infinite text": (row(y="-Infinity"), "column 'y' is -inf: expected a finite number"),
+    "text": (row(y="many"), "column 'y' is 'many': expected a number"),
+    "too few cells": (row("1.0,a\n"), "has 2 cells: expected 4, of the columns temp, unique_id, ds, y"),
+    "too many cells": (row("1.0,a,2024-03-06 01:00:00,5.0,6.0\n"), "has 5 cells: expected 4"),
+    "a quote that is not closed": (row('1.0,"a,2024-03-06 01:00:00,5.0\n'), "is not a row of CSV"),
+    "not JSON": (row('{"unique_id": "a", \n'), "is not JSON"),
+    "JSON without a column": (
+        row('{"unique_id": "a", "ds": "2024-03-06 01:00:00", "temp": 1}\n'),
+        "has no column 'y': it has unique_id, ds, temp",
+    ),
+    "JSON with a list": (row('{"unique_id": "a", "ds": "2024-03-06 01:00:00", "y": [1]}\n'), "column 'y' is a list"),
+    "JSON with a huge number": (
+        row('{"unique_id": "a", "ds": "2024-03-06 01:00:00", "y": 1' + "0" * 400 + "}\n"),
+        "column 'y' is a number of",
+    ),
+    "JSON in JSON": (row('{"a":' * 100_000 + "\n"), "is not JSON"),
+    "JSON that is no object": (row("[1, 2]\n"), "has 2 cells"),
+    "not UTF-8": (b"1.0,\xff,2024-03-06 01:00:00,5.0\n", "is not text in UTF-8"),
+    "binary": (b"1.0,a,2024-03-06 01:00:00,\x005.0\n", "holds binary data"),
+    "10 MB": (b"1" * 10_000_000 + b"\n", "is longer than a megabyte"),
+    "no name": (row(unique_id=""), "column 'unique_id' is empty"),
+    "no time": (row(ds=""), "column 'ds' is empty"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_line_is_reported_with_its_number_skipped_and_counted(name, stream):
+    bad, message = BAD[name]
+    bad = bad if isinstance(bad, bytes) else bad.encode()
+    before, after = csv_of(NEW.iloc[:2]).encode(), csv_of(NEW.iloc[2:10]).encode()
+    lines, said, status = stream(before + bad + after)
+    assert status == 0
+    assert len(said) == 2
+    assert said[0].startswith("lstmjax: warning: standard input: row 3")
+    assert message in said[0]
+    assert len(said[0]) < 500
+    assert said[1] == "lstmjax: the input has ended: 10 observed, 1 malformed"
+    good, _, _ = stream(before + after)
+    assert [line | {"offset": 0} for line in lines] == [line | {"offset": 0} for line in good]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_strict_stops_at_a_bad_line(name, stream):
+    bad, message = BAD[name]
+    bad = bad if isinstance(bad, bytes) else bad.encode()
+    lines, said, status = stream(csv_of(NEW.iloc[:2]).encode() + bad + csv_of(NEW.iloc[2:10]).encode(), "--strict")
+    assert status == 2
+    assert len(lines) == 2
+    assert len(said) == 1
+    assert said[0].startswith("lstmjax: error: standard input: row 3")
+    assert message in said[0]
+
+
+def test_the_end_of_the_input_in_the_middle_of_a_line(stream):
+    lines, said, status = stream(csv_of(NEW.iloc[:3])[:-4])
+    assert (len(lines), status) == (2, 0)
+    assert "row 3 has no end: the input ended in the middle of it: skipped" in said[0]
+
+
+def test_an_empty_target_is_known_future_and_a_missing_row_is_masked(stream):
+    empty = NEW.iloc[2:4].assign(y=np.nan)
+    lines, said, _ = stream(csv_of(pd.concat([NEW.iloc[:2], empty, NEW.iloc[4:10]])))
+    assert said == ["lstmjax: the input has ended: 8 observed, 2 future"]
+    without = stream(csv_of(NEW.drop(index=NEW.index[2:4]).iloc[:8]))[0]
+    assert lines[-1]["forecast"] == without[-1]["forecast"]
+
+
+def test_empty_lines_and_carriage_returns(stream):
+    plain = stream(csv_of(NEW.iloc[:6]))[0]
+    found, said, _ = stream("\ufeff" + csv_of(NEW.iloc[:6], header=True).replace("\n", "\r\n\r\n"))
+    assert [line["forecast"] for line in found] == [line["forecast"] for line in plain]
+    assert len(said) == 1
+
+
+def test_late_rows_by_policy(stream):
+    late = pd.concat([NEW.iloc[:10], NEW.iloc[[4]].assign(y=9.0), NEW.iloc[10:12]])
+    right = NEW.iloc[:12].assign(y=NEW["y"].iloc[:12].where(NEW.index[:12] != NEW.index[4], 9.0))
+    skipped, said, _ = stream(csv_of(late), "--late", "skip")
+    assert said == ["lstmjax: the input has ended: 12 observed, 1 late"]
+    assert skipped[-1]["forecast"] == stream(csv_of(NEW.iloc[:12]))[0][-1]["forecast"]
+    corrected, said, _ = stream(csv_of(late), "--late", "correct")
+    assert said == ["lstmjax: the input has ended: 12 observed, 1 correction"]
+    assert corrected[-2]["forecast"] == stream(csv_of(right))[0][-2]["forecast"]
+
+
+def test_new_series_join(stream):
+    new = table(140, ("a", "b", "c")).iloc[360:]
+    lines, said, _ = stream(csv_of(new), "--new-series", "add", "--level", 50)
+    assert said == ["lstmjax: the input has ended: 60 observed"]
+    assert lines[-1]["unique_id"] == "c"
+    assert len(lines[-1]["lo-50"]) == 4
+
+
+def test_a_state_continues(stream, tmp_path):
+    whole = stream(csv_of(NEW))[0]
+    first = stream(csv_of(NEW.iloc[:70]), "--state", tmp_path / "S")[0]
+    second = stream(csv_of(NEW.iloc[60:]), "--state", tmp_path / "S")[0]  # ten rows that were seen already
+    assert [line | {"offset": 0} for line in first + second] == [line | {"offset": 0} for line in whole]
+    assert sorted(path.name for path in (tmp_path / "S").iterdir()) == ["held_out.npz", "stream.npz"]
+
+
+def test_a_state_of_standard_input_serves_a_file_and_the_other_way_round(stream, run, tmp_path):
+    first = stream(csv_of(NEW.iloc[:20], header=True), "--state", tmp_path / "S")[0]
+    (tmp_path / "rows.csv").write_text(csv_of(NEW.iloc[:60], header=True))
+    process = command(run, tmp_path)
+    wait_for(tmp_path, 40, process)
+    ended(tmp_path, process)
+    second = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    third, said, _ = stream(csv_of(NEW.iloc[60:70]), "--state", tmp_path / "S")
+    assert len(said) == 1
+    whole = stream(csv_of(NEW.iloc[:70]))[0]
+    assert [line["forecast"] for line in first + second + third] == [line["forecast"] for line in whole]
+
+
+@pytest.mark.parametrize("mode", ["window", "stateful"])
+def test_modes(mode, stream, tmp_path):
+    lines, _, status = stream(csv_of(NEW.iloc[:8]), "--mode", mode, "--state", tmp_path / "S")
+    assert (len(lines), status) == (8, 0)
+    _, said, status = stream(
+        "", "--mode", {"window": "stateful", "stateful": "window"}[mode], "--state", tmp_path / "S"
+    )
+    assert status == 2
+    assert said == [
+        f"lstmjax: error: --mode is {'stateful' if mode == 'window' else 'window'}, the state in {tmp_path / 'S'} is "
+        f"{mode}: give that, or name another directory"
+    ]
+
+
+def mistakes(folder):
+    (folder / "full").write_text("something\n")
+    return {
+        "no file": (["--follow", folder / "nothing"], "nothing: cannot be read (No such file or directory)"),
+        "output that is full": (["--out", folder / "full"], "full holds something already"),
+        "a level": (["--level", "120"], "120"),
+        "a level of too few errors": (["--level", "99.99"], "needs the errors of"),
+        "a state that is a file": (["--state", folder / "full"], "full: cannot be written"),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["no file", "output that is full", "a level", "a level of too few errors", "a state that is a file"]
+)
+def test_mistakes(name, stream, tmp_path):
+    flags, message = mistakes(tmp_path)[name]
+    lines, said, status = stream(csv_of(NEW.iloc[:2]), *flags)
+    assert (lines, status, len(said)) == ([], 2, 1)
+    assert message in said[0]
+    assert (tmp_path / "full").read_text() == "something\n"
+
+
+def test_lines_are_the_same_however_they_are_read():
+    text = b"one\r\n\ntwo\n" + b"x" * (LONGEST + 5) + b"\nthree\nfour"
+    whole = [*Lines().feed(text)]
+    random.seed(0)
+    for _ in range(20):
+        lines, found = Lines(), []
+        cuts = sorted(random.sample(range(len(text)), 8))
+        for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+            found += lines.feed(text[begin:end])
+        assert found == whole
+        (rest,) = lines.end()
+        assert (rest.text, rest.whole) == (b"four", False)
+    assert [line.text for line in whole] == [b"one", b"", b"two", None, b"three"]
+    assert [line.end for line in whole][:3] == [5, 6, 10]
+
+
+def command(run, folder, *flags):
+    flags = [
+        "--follow",
+        folder / "rows.csv",
+        "--out",
+        folder / "out.jsonl",
+        "--state",
+        folder / "S",
+        "--level",
+        "80",
+        *flags,
+    ]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "lstmjax.cli", "stream", str(run), *map(str, flags)],
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+
+
+def wait_for(folder, lines, process):
+    limit = time.monotonic() + 100
+    out = folder / "out.jsonl"
+    while not out.exists() or out.read_bytes().count(b"\n") < lines:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def ended(folder, process):
+    """Ends the command as a user does; the files that it leaves."""
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+    assert "stopped, " in process.stderr.read()
+    process.stderr.close()
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_kills_at_random_moments_leave_the_bytes_of_a_run_without(run, tmp_path):
+    rows = csv_of(NEW, header=True)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "one/rows.csv").write_text(rows)
+    process = command(run, tmp_path / "one")
+    wait_for(tmp_path / "one", 160, process)
+    expected = ended(tmp_path / "one", process)
+
+    # The rows come in pieces that end anywhere.
+    (tmp_path / "two/rows.csv").write_text("")
+
+    def grow():
+        with (tmp_path / "two/rows.csv").open("a") as file:
+            for begin in range(0, len(rows), 97):
+                file.write(rows[begin : begin + 97])
+                file.flush()
+                time.sleep(0.05)
+
+    growing = threading.Thread(target=grow)
+    growing.start()
+    random.seed(1)
+    for kill in range(4):
+        process = command(run, tmp_path / "two")
+        wait_for(tmp_path / "two", 30 * kill, process)
+        time.sleep(random.random())
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    growing.join()
+    state = tmp_path / "two/S/stream.npz"
+    before = state.stat().st_mtime_ns
+    process = command(run, tmp_path / "two")
+    while state.stat().st_mtime_ns == before:  # not yet at work
+        time.sleep(0.05)
+    wait_for(tmp_path / "two", 160, process)
+    found = ended(tmp_path / "two", process)
+    assert found.keys() == expected.keys()
+    assert [str(path) for path in found if found[path] != expected[path]] == []
+
+
+def test_a_directory_is_used_by_one_process_at_a_time(run, tmp_path):
+    (tmp_path / "rows.csv").write_text(csv_of(NEW, header=True))
+    process = command(run, tmp_path)
+    wait_for(tmp_path, 1, process)
+    other = command(run, tmp_path, "--out", tmp_path / "other.jsonl")
+    assert other.wait(60) == 2
+    assert "is in use by another process" in other.stderr.read()
+    other.stderr.close()
+    ended(tmp_path, process)
+
+
+def test_the_live_view(run, tmp_path):
+    from rich.console import Console
+
+    from lstmjax.forecaster.stream.base import Policies
+    from lstmjax.runs.stream import Session, StreamOptions
+    from lstmjax.runs.stream_lines import Line
+    from lstmjax.runs.stream_view import View
+
+    options = StreamOptions(Policies(), (80.0,), None, None, tmp_path / "out", False)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with Session(Forecaster.load(run), options) as session, View(session, True, console) as view:
+        for number, text in enumerate(csv_of(NEW.iloc[:8]).splitlines()):
+            session.take(Line(text.encode(), number + 1, 0))
+        view.show()
+    shown = console.file.getvalue()
+    assert "coverage-80" in shown
+    assert "8 observed" in shown
