@@ -123,6 +123,32 @@ def test_the_statistics_of_a_new_series_are_final_after_a_lookback(trained):
     assert stream.state.center[2] == center
 
 
+@pytest.mark.parametrize("mode", ["window", "stateful"])
+def test_a_new_series_that_jumps_beyond_the_ring_keeps_what_its_first_rows_say(mode, trained):
+    forecaster, df = trained("plain", stateful=mode == "stateful"), table(rows=300, names=("new",), seed=5)
+    rows = df.iloc[[0, 1, 2, 3, 200]]
+    stream = forecaster.stream(mode=mode).update(rows)
+    assert stream.state.fixed[2]
+    np.testing.assert_allclose(stream.state.center[2], rows["y"].iloc[:4].mean())
+    if mode == "stateful":  # the first rows are in the state: other ones of the same mean give another
+        y = rows["y"].to_numpy().copy()
+        y[:4] = y[3::-1]
+        other = forecaster.stream(mode=mode).update(rows.assign(y=y))
+        np.testing.assert_allclose(other.state.spread[2], stream.state.spread[2])
+        assert any((a[2] != b[2]).any() for a, b in zip(stream.state.carry[0], other.state.carry[0], strict=True))
+
+
+def test_many_new_series_join_at_once(trained):
+    forecaster, df = trained("covariates", stateful=True), table(rows=5, names=tuple(map(str, range(3000))))
+    begin = pd.Timestamp("2024-03-01")
+    stream = forecaster.stream(mode="stateful").update(df[df["ds"] == begin])
+    stream.update(df[df["ds"] > begin])
+    one = forecaster.stream(mode="stateful").update(df[df["unique_id"] == "2999"])
+    for layer, other in zip(stream.state.carry, one.state.carry, strict=True):
+        for leaf, expected in zip(layer, other, strict=True):
+            np.testing.assert_allclose(leaf[3001], expected[2], atol=1e-6)
+
+
 def test_new_series_may_be_errors(trained):
     stream = trained("plain").stream(new_series="error")
     with pytest.raises(DataError, match=r"the rows: row 60: series 'c' is not in the stream"):
