@@ -161,6 +161,13 @@ def rows_of(stream, number=1):
     return later(table(names=("a",))).iloc[:number]
 
 
+@pytest.mark.parametrize("asked", [{"mode": "windows"}, {"late": "no"}, {"new_series": "never"}])
+def test_other_policies_are_refused(asked, trained):
+    ((name, value),) = asked.items()
+    with pytest.raises(ConfigError, match=f"{name} is '{value}': expected"):
+        trained("plain").stream(**asked)
+
+
 @pytest.mark.parametrize("policy", ["error", "skip", "correct"])
 def test_what_is_known_already_is_skipped_under_every_policy(policy, trained):
     stream = trained("plain").stream(early(table()), late=policy)
@@ -359,3 +366,42 @@ def test_frames_come_back_in_their_kind(trained):
         stream = trained("plain").stream(polars.from_pandas(early(table())))
         stream.update(polars.from_pandas(later(table())))
     assert isinstance(stream.forecast(), polars.DataFrame)
+
+
+@pytest.mark.parametrize("kind", ["plain", "two targets, text", "log, segments", "long season"])
+def test_scores_are_those_of_an_evaluation_of_the_same_windows(kind, trained):
+    forecaster, df = trained(kind), table()
+    stream = forecaster.stream(early(df))
+    rows = later(df)
+    for number, (_, part) in enumerate(rows.groupby("ds")):
+        if number <= 36:  # the last window of the evaluation
+            stream.forecast([80])
+        stream.update(part)
+    windows = forecaster.evaluate(df)
+    found = stream.metrics().set_index("model")
+    for model in ("lstm", "naive", "seasonal_naive"):
+        error = windows[model] - windows["y"]
+        if kind == "long season" and model == "seasonal_naive":
+            continue  # a stream of 60 rows has seen fewer seasons than the whole table
+        assert found.loc[model, "n"] == len(windows)
+        np.testing.assert_allclose(found.loc[model, "mae"], error.abs().mean(), rtol=1e-5)
+        np.testing.assert_allclose(found.loc[model, "rmse"], np.sqrt((error**2).mean()), rtol=1e-5)
+    assert 0 < found.loc["lstm", "coverage-80"] <= 1
+    by_step = stream.metrics("horizon")
+    assert by_step[by_step["model"] == "lstm"]["key"].tolist() == [1, 2, 3, 4]
+    np.testing.assert_allclose(by_step[by_step["model"] == "naive"]["n"], len(windows) / 4)
+    assert stream.metrics("series")["key"].tolist() == ["a", "b"] * 3
+    with pytest.raises(ConfigError, match="by is 'target'"):
+        stream.metrics("target")
+
+
+def test_the_alarm_rings_when_the_errors_grow(trained):
+    forecaster, df = trained("plain"), table(rows=160)
+    calm, wild = forecaster.stream(early(df)), forecaster.stream(early(df))
+    shifted = later(df).assign(y=lambda rows: rows["y"] + 30 * np.sin(np.arange(len(rows))))
+    for stream, rows in ((calm, later(df)), (wild, shifted)):
+        for _, part in rows.groupby("ds"):
+            stream.forecast()
+            stream.update(part)
+    assert calm.alarm == {"a": False, "b": False}
+    assert wild.alarm == {"a": True, "b": True}
