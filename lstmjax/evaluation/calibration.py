@@ -24,7 +24,7 @@ References:
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -49,10 +49,6 @@ class Errors(NamedTuple):
         """Error above the median, in units of the head's spread."""
         forecast = Forecast(jnp.asarray(self.parameters), head)
         return (self.y - np.asarray(forecast.median())) / np.asarray(forecast.spread())
-
-    def of_series(self, number: int) -> Self:
-        """Those of one series."""
-        return type(self)(*(column[self.series == number] for column in self))
 
 
 def interval_of(probability: float) -> float:
@@ -124,7 +120,7 @@ def offsets(
         series: number of series N.
 
     Returns:
-        M is N + 1: the last row is pooled, for series that have no held-out windows, such as new ones.
+        M is N + 1: the last row is pooled. Series without a held-out truth have it too, as new ones have.
 
     Raises:
         DataError: there are too few windows for a level, or no truth of a step was observed.
@@ -138,19 +134,37 @@ def offsets(
             continue
         scores = SCORES[calibration](errors, head, fraction)
         rows = np.repeat(conformal_quantile(scores, fraction)[None], series + 1, axis=0)
-        for number in np.unique(errors.series) if scope == "series" else ():
-            rows[number] = conformal_quantile(scores[errors.series == number], fraction)
+        for number in groups_of(errors.y, errors.series, scope):
+            if number is not None:
+                rows[number] = conformal_quantile(scores[errors.series == number], fraction)
         columns.append(rows if probability > 0.5 else -rows)
     return np.stack(columns, axis=-1)
 
 
 def widest_interval(errors: Errors, scope: CalibrationScope) -> float:
     """The largest fraction that a calibrated interval can hold at every step: n / (n + 1) for n held-out windows."""
-    groups = (
-        [errors] if scope == "pooled" else [errors.of_series(number) for number in np.unique(errors.series).tolist()]
-    )
-    fewest = min(int((~np.isnan(group.y)).sum(axis=0).min()) for group in groups)
+    groups = groups_of(errors.y, errors.series, scope)
+    fewest = min(int(_counts(errors.y, errors.series, number).min()) for number in groups)
     return fewest / (fewest + 1)
+
+
+def groups_of(
+    y: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], scope: CalibrationScope
+) -> list[int] | list[None]:
+    """The series that have offsets of their own: those with a held-out truth. ``[None]`` where all windows are pooled.
+
+    Args:
+        y: the truth of held-out windows; NaN where missing.
+        series: the series of each.
+        scope: pooled or series.
+    """
+    own = np.unique(series[~np.isnan(y).all(axis=(1, 2))]).tolist() if scope == "series" else []
+    return own or [None]
+
+
+def _counts(y: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], number: int | None) -> np.ndarray:
+    """(H, C) the observed truths of a series, or of all."""
+    return (~np.isnan(y if number is None else y[series == number])).sum(axis=0)
 
 
 def require_windows(
@@ -174,9 +188,8 @@ def require_windows(
     """
     fraction = max(map(interval_of, probabilities), default=0.0)
     needed = windows_needed(fraction)
-    groups = [None] if scope == "pooled" or not len(series) else np.unique(series).tolist()
-    for number in groups:
-        counts = (~np.isnan(y if number is None else y[series == number])).sum(axis=0)
+    for number in groups_of(y, series, scope):
+        counts = _counts(y, series, number)
         if counts.min() >= needed:
             continue
         step, _ = np.unravel_index(np.argmin(counts), counts.shape)

@@ -12,6 +12,7 @@ from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.panel import Panel
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
+from lstmjax.evaluation.calibration import interval_of, widest_interval
 from lstmjax.evaluation.intervals import NOTHING, Asked
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.forecaster import Forecaster
@@ -144,16 +145,16 @@ class Ensemble:
 
     def _mixed(self, table: pd.DataFrame, tables: Sequence[pd.DataFrame], asked: Asked) -> pd.DataFrame:
         """The table with the quantiles of the mixture of the members' distributions, of which each has a grid."""
-        grids = {model: list(_GRID.columns(model)) for model in _models(table, _GRID)}
+        grid = self._grid(asked)
+        grids = {model: list(grid.columns(model)) for model in _models(table, grid)}
         first = {grid[0]: model for model, grid in grids.items()}
         replaced = {name for grid in grids.values() for name in grid}
         columns: dict[Any, Any] = {}
         for name in table.columns:
             if name in first:
                 model = first[name]
-                points = np.concatenate([one[grids[model]].to_numpy() for one in tables], axis=1)
-                mixed = np.quantile(points, asked.probabilities, axis=1, method="hazen")
-                columns |= asked.values(model, mixed.T)
+                of_members = [one[grids[model]].to_numpy(float) for one in tables]
+                columns |= asked.values(model, mixed_quantiles(of_members, grid.quantiles, asked.probabilities))
             elif name not in replaced:
                 columns[name] = table[name]
         return pd.DataFrame(columns)
@@ -167,11 +168,72 @@ class Ensemble:
 
     def _of_members(self, asked: Asked) -> tuple[Sequence[float], Sequence[float]]:
         """The intervals and quantiles that are asked of each member."""
-        return ((), _GRID.quantiles) if asked and self._pool == "linear" else (asked.level, asked.quantiles)
+        if not asked or self._pool != "linear":
+            return asked.level, asked.quantiles
+        return (), self._grid(asked).quantiles
+
+    def _grid(self, asked: Asked) -> Asked:
+        """Quantiles that stand for the distribution of each member: those that are asked for are among them.
+
+        Further out than those go only what every member can calibrate.
+        """
+        widest = 1.0
+        for fitted in (member.fitted for member in self.members):
+            if fitted.config.outputs.calibration != "none" and fitted.errors is not None:
+                widest = min(widest, widest_interval(fitted.errors, fitted.config.outputs.calibration_scope))
+        levels = {level for level in _GRID if interval_of(level) <= widest}
+        return Asked(quantiles=tuple(sorted(levels | set(asked.probabilities))))
 
 
-_GRID = Asked(quantiles=tuple(np.round((np.arange(50) + 0.5) / 50, 6).tolist()))
-"""Quantiles that stand for a distribution, each for a fiftieth of it."""
+_TAIL = (0.0005, 0.001, 0.0025, 0.005)
+_GRID = (*_TAIL, *np.round((np.arange(50) + 0.5) / 50, 6).tolist(), *(round(1.0 - level, 6) for level in _TAIL))
+"""Levels of quantiles that stand for a distribution."""
+
+_CHUNK = 1 << 22  # numbers that are mixed at once
+
+
+def mixed_quantiles(
+    members: Sequence[Float[np.ndarray, "W G"]], levels: Sequence[float], probabilities: Sequence[float]
+) -> Float[np.ndarray, "W J"]:
+    """Quantiles of the mixture of distributions that are known by some of their quantiles, linear between them.
+
+    Args:
+        members: the quantiles of each member's distributions, ascending.
+        levels: the G probabilities of these, ascending.
+        probabilities: of the J quantiles that are wanted, ascending, all among ``levels``.
+    """
+    rows = max(1, _CHUNK // (len(members) * len(levels)))
+    parts = range(0, len(members[0]), rows)
+    found = [_mixed([one[first : first + rows] for one in members], np.array(levels), probabilities) for first in parts]
+    return np.concatenate(found) if found else np.empty((0, len(probabilities)))
+
+
+def _mixed(
+    members: Sequence[Float[np.ndarray, "W G"]], levels: Float[np.ndarray, " G"], probabilities: Sequence[float]
+) -> Float[np.ndarray, "W J"]:
+    values = np.concatenate(members, axis=1)  # (W, K G)
+    order = values.argsort(axis=1, kind="stable")
+    values = np.take_along_axis(values, order, axis=1)
+    below = np.zeros(values.shape)  # the fraction of the mixture that lies below each value
+    for number, one in enumerate(members):
+        place = np.cumsum(order // len(levels) == number, axis=1) - 1  # the member's last quantile up to each value
+        at = np.clip(place, 0, len(levels) - 2)
+        low, high = (np.take_along_axis(one, index, axis=1) for index in (at, at + 1))
+        part = np.where(high > low, (values - low) / np.where(high > low, high - low, 1.0), place > at)
+        inside = levels[at] + np.clip(part, 0.0, 1.0) * (levels[at + 1] - levels[at])
+        below += np.where(place < 0, 0.0, np.where((place == len(levels) - 1) & (values > one[:, -1:]), 1.0, inside))
+    below /= len(members)
+    columns = []
+    for probability in probabilities:
+        after = np.minimum((below < probability - 1e-9).sum(axis=1), values.shape[1] - 1)[:, None]
+        before = np.maximum(after - 1, 0)
+        (x0, x1), (f0, f1) = (
+            [np.take_along_axis(array, index, axis=1)[:, 0] for index in (before, after)] for array in (values, below)
+        )
+        part = np.clip(np.where(f1 > f0, (probability - f0) / np.where(f1 > f0, f1 - f0, 1.0), 1.0), 0.0, 1.0)
+        each = np.stack([one[:, int(np.argmin(abs(levels - probability)))] for one in members])
+        columns.append(np.clip(x0 + part * (x1 - x0), each.min(axis=0), each.max(axis=0)))
+    return np.stack(columns, axis=-1)
 
 
 def _models(table: pd.DataFrame, asked: Asked) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lstmjax.config import OutputsConfig
 from lstmjax.data.frames import truth
@@ -11,7 +11,15 @@ from lstmjax.data.prepare import Prepared
 from lstmjax.data.units import scale_targets, unscale
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import ConfigError, DataError
-from lstmjax.evaluation.calibration import Bounds, Errors, offsets, require_windows, widest_interval
+from lstmjax.evaluation.calibration import (
+    Bounds,
+    Errors,
+    interval_of,
+    offsets,
+    require_windows,
+    widest_interval,
+    windows_needed,
+)
 from lstmjax.evaluation.intervals import Asked
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import UserNetwork, head_of, network_for
@@ -82,16 +90,32 @@ def with_errors(fitted: Fitted, network: UserNetwork | None, prepared: Prepared)
     if not len(held.series) or (isinstance(head, Point) and fitted.config.outputs.calibration == "none"):
         return fitted.replace(errors=None)
     size = 4 * prepared.spec.h * prepared.spec.targets * (head.size + 1)
-    chosen = np.arange(len(held.series))
-    most = max(MOST_BYTES // size, _FEWEST)
-    if len(chosen) > most:  # at random: windows evenly spaced could all begin at the same hour
-        chosen = np.sort(np.random.default_rng(0).choice(chosen, most, replace=False))
+    chosen = _kept(held, max(MOST_BYTES // size, _FEWEST), fitted.config.outputs, prepared)
     windows = Windows(*(np.asarray(column)[chosen] for column in held))
     structure, _ = functional(network_for(network, fitted.config, prepared.spec))
     weights, series = fitted.selected.weights, np.asarray(windows.series)
     parameters = predict(structure, weights, prepared.arrays, windows, prepared.spec, read=parameters_of)
     y = scale_targets(truth(prepared.panel, windows, prepared.spec.h), series, prepared.scaling)
     return fitted.replace(errors=Errors(y.astype(np.float32), parameters, series))
+
+
+def _kept(held: Windows, most: int, outputs: OutputsConfig, prepared: Prepared) -> Int[np.ndarray, " W"]:
+    """The windows whose errors are kept; of series that are calibrated alone as many each as there are of others.
+
+    They are drawn at random: windows evenly spaced could all begin at the same hour.
+    """
+    series, random = np.asarray(held.series), np.random.default_rng(0)
+    if len(series) <= most:
+        return np.arange(len(series))
+    if outputs.calibration_scope == "pooled":
+        return np.sort(random.choice(np.arange(len(series)), most, replace=False))
+    missing = np.isnan(truth(prepared.panel, held, prepared.spec.h)).any(axis=(1, 2))
+    order = np.lexsort([random.permutation(len(series)), missing, series])  # whole windows first
+    begins = np.searchsorted(series[order], series[order])
+    rank = np.arange(len(series)) - begins  # among those of the same series
+    fractions = map(interval_of, Asked(outputs.level, outputs.quantiles).probabilities)
+    each = max(most // len(np.unique(series)), windows_needed(max(fractions, default=0.0)))
+    return np.sort(order[rank < each])
 
 
 def forecast_bounds(
@@ -180,6 +204,11 @@ def sample_paths(
     outputs = fitted.config.outputs
     widest = 1.0 if outputs.calibration == "none" else widest_interval(errors, outputs.calibration_scope)
     levels = _GRID[abs(1.0 - 2.0 * _GRID) <= widest]
+    if len(levels) < 2:
+        raise DataError(
+            "sample paths need a held-out window with a truth at every step of each series, and one series has none: "
+            "give more rows to data.calibration_size or data.val_size, or choose outputs.calibration_scope pooled"
+        )
     _, quantiles = forecast_bounds(fitted, network, windows, trained, arrays, levels.tolist())
     random = np.random.default_rng(fitted.config.train.seed)
     ranks = signed.argsort(axis=0).argsort(axis=0)  # (held, H, C)
@@ -189,7 +218,7 @@ def sample_paths(
     place = np.clip((uniform - levels[0]) / (levels[1] - levels[0]), 0, len(levels) - 1)
     below = np.floor(place).astype(int)
     low, high = (_picked(quantiles, index) for index in (below, np.minimum(below + 1, len(levels) - 1)))
-    return low if head.counts else low + (place - below) * (high - low)
+    return np.rint(low) if head.counts else low + (place - below) * (high - low)  # calibrated bounds are no counts
 
 
 _GRID = np.arange(1, 200) / 200.0

@@ -1,5 +1,6 @@
 """Intervals and sample paths of a trained forecaster, from fit to file and back."""
 
+import dataclasses
 import json
 
 import jax.export
@@ -13,6 +14,9 @@ from lstmjax.data.table import DataWarning
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.evaluation.calibration import conformal_quantile
+from lstmjax.evaluation.intervals import Asked
+from lstmjax.forecaster import intervals
+from lstmjax.forecaster.ensemble import mixed_quantiles
 from lstmjax.forecaster.export import export
 from lstmjax.runs.run import train_run
 from lstmjax.window import Point
@@ -193,6 +197,84 @@ def test_an_ensemble_averages_quantiles_or_mixes_distributions():
         got = linear[["lstm-lo-80", "lstm-hi-80"]].to_numpy()[row]
         np.testing.assert_allclose(got, expected, atol=0.03 * scale[:, row].max())
     assert len(mixed.evaluate(TABLE, level=[80])) == len(members[0].evaluate(TABLE))
+
+
+def mixture(members):
+    return Ensemble(
+        [member.with_outputs(dataclasses.replace(member.config.outputs, pool="linear")) for member in members]
+    )
+
+
+@pytest.mark.parametrize("level", [80, 97, 99, 99.8])
+def test_a_mixture_of_one_is_that_one(quantile, level):
+    """However far out: a mixture of normal distributions has tails too."""
+    normal = Forecaster(CONFIG.replace({"model.head": "normal"})).fit(TABLE)
+    for one in (quantile, normal):
+        expected, found = one.predict(level=[level]), mixture([one, one]).predict(level=[level])
+        for name in (f"lstm-lo-{level}", f"lstm-hi-{level}"):
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
+
+
+def test_a_mixture_needs_no_more_held_out_windows_than_its_levels():
+    """20 of them are enough for 80%, and too few for the quantiles 0.01 and 0.99."""
+    few = CALIBRATED.replace({"data.val_size": 23, "outputs.level": (80.0,), "outputs.calibration_scope": "series"})
+    members = lstmjax.fit_seeds(few, TABLE, seeds=[0, 1])
+    found, each = mixture(members).predict(), [member.predict() for member in members]
+    for name in ("lstm-lo-80", "lstm-hi-80"):
+        both = np.stack([table[name] for table in each])
+        assert (found[name] >= both.min(axis=0)).all()
+        assert (found[name] <= both.max(axis=0)).all()
+    with pytest.raises(DataError, match="interval of 99% needs 99 held-out windows"):
+        mixture(members).predict(level=[99])
+
+
+def test_a_mixture_of_forecasts_far_apart_lies_at_both():
+    """A tenth of the mixture is a fifth of the lower one: bounds of a mean of quantiles would lie between the two."""
+    rows = np.arange(400.0)
+    grid = Asked(quantiles=(0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95))
+    tables = [pd.DataFrame(grid.values("lstm", at + np.tile(grid.quantiles, (400, 1)))) for at in (0.0, 10.0)]
+    found = mixed_quantiles([table.to_numpy() for table in tables], grid.quantiles, (0.1, 0.3, 0.9))
+    np.testing.assert_allclose(found, np.tile([0.2, 0.6, 10.8], (len(rows), 1)), atol=1e-9)
+
+
+def test_a_series_without_held_out_truths_has_the_pooled_errors():
+    """It has rows there, but all of them are empty except the last step of the last window."""
+    late = series(name="b", level=100.0, spread=20.0, seed=1)
+    all_missing = late.assign(y=late["y"].where((late.index < 160) | (late.index >= 220)))
+    one_left = late.assign(y=late["y"].where((late.index < 160) | (late.index >= 219)))
+    by_series = CALIBRATED.replace({"outputs.calibration_scope": "series"})
+    with pytest.warns(DataWarning, match="empty cells"):
+        whole = Forecaster(by_series).fit(pd.concat([series(), all_missing]))
+    with pytest.warns(DataWarning, match="empty cells"):
+        partly = Forecaster(by_series).fit(pd.concat([series(), one_left]))
+    pooled = whole.with_outputs(CALIBRATED.outputs)
+    found, expected = (one.predict(level=[80]).query("unique_id == 'b'") for one in (whole, pooled))
+    pd.testing.assert_frame_equal(found, expected)
+    assert len(whole.predict(num_samples=2)) == 2 * 2 * 4
+    for asked in ({"num_samples": 2}, {"level": [80]}):
+        with pytest.raises(DataError, match="held-out windows? .*outputs.calibration_scope pooled"):
+            partly.predict(**asked)
+
+
+def test_errors_that_are_too_many_to_keep_are_kept_of_every_series(monkeypatch):
+    """80 of 160 windows, of which each series needs 19 for the level that was asked for before training."""
+    monkeypatch.setattr(intervals, "MOST_BYTES", 1)
+    monkeypatch.setattr(intervals, "_FEWEST", 10)
+    config = {"outputs.level": (95.0,), "outputs.calibration_scope": "series", "data.val_size": 43}
+    table = pd.concat([series(name=str(number), seed=number) for number in range(4)])
+    forecaster = Forecaster(CALIBRATED.replace(config)).fit(table)
+    assert np.bincount(forecaster.fitted.errors.series).tolist() == [19] * 4
+    assert "lstm-lo-95" in forecaster.predict()
+
+
+def test_paths_of_counts_are_counts():
+    counts = series().assign(y=np.random.default_rng(0).poisson(5, 260).astype(float))
+    for calibration in ("none", "conformal", "cqr"):
+        config = CONFIG.replace({"model.head": "negative_binomial", "outputs.calibration": calibration})
+        paths = Forecaster(config).fit(counts).predict(num_samples=50)["lstm"]
+        assert (paths % 1 == 0).all()
+        assert paths.min() >= 0
+        assert paths.nunique() > 3
 
 
 @pytest.mark.parametrize("calibration", ["none", "cqr"])

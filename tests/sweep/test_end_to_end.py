@@ -154,6 +154,15 @@ def test_a_sweep_again_with_two_seeds_ranks_by_their_mean(folder):
     assert Forecaster.load(folder / "seeds" / "best" / "seed-1").fitted.config.train.seed == 1
 
 
+def test_every_seed_of_the_winner_has_calibrated_intervals(folder):
+    asked = ["--outputs.calibration=conformal", "--outputs.level", "80"]
+    main(arguments(folder, "sure", "--seeds=2", "--trials=2", "--population=2", *asked))
+    best = folder / "sure" / "best"
+    assert pd.read_csv(best / "seeds.csv")["coverage-80"].between(0, 1).all()
+    for path in (best, best / "seed-1"):
+        assert "lstm-lo-50" in Forecaster.load(path).predict(level=[50])
+
+
 FOLDS = ["--folds=3", "--fold-step=20", "--trials=4"]
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from lstmjax.data.prepare import prepare
+from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.forecaster.checkpoints import LOG_FILE
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.forecaster.intervals import with_errors
 from lstmjax.runs.directory import RunDirectory, remove_run
 from lstmjax.runs.outputs import write_outputs
 from lstmjax.runs.seeds import TABLE_FILE, seeds_table
@@ -61,11 +62,14 @@ def write_winner(sweep: Sweep, trial: FrozenTrial, say: Callable[[str], None]) -
 def _write(sweep: Sweep, directory: Path, members: Mapping[int, Path], say: Callable[[str], None]) -> None:
     """Writes the run of the first member, and the other members and the table of all into it."""
     scores: dict[int, dict[str, Any]] = {}
+    prepared: Prepared | None = None
     for seed, path in sorted(members.items()):
         forecaster = Forecaster.load(path, network=sweep.network)
-        if scores:
+        if prepared is not None:
+            fitted = with_errors(forecaster.fitted, sweep.network, prepared)
+            forecaster = Forecaster.of(fitted, sweep.network)
             forecaster.save(directory / f"seed-{seed}")
-            scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics | forecaster.fitted.summary
+            scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics | fitted.summary
             continue
         categories = forecaster.fitted.selected.scaling.categories  # of all folds, if there are several
         prepared = prepare(sweep.panel, forecaster.config.data, with_test=True, categories=categories)
