@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -253,11 +253,11 @@ class Forecaster:
     def stream(
         self,
         df: Any = None,
-        mode: Literal["window", "stateful"] = "window",
+        mode: str = "window",
         *,
         futr_df: Any = None,
-        late: Literal["error", "skip", "correct"] = "error",
-        new_series: Literal["error", "add"] = "add",
+        late: str = "error",
+        new_series: str = "add",
     ) -> "Stream":
         """Follows live data: takes new rows as they come, forecasts what follows, and scores what it forecast.
 
@@ -273,7 +273,7 @@ class Forecaster:
             new_series: whether a series that was not there joins, or is an error.
 
         Raises:
-            ConfigError: the network's forecast depends on more than its state.
+            ConfigError: the network's forecast depends on more than its state; or an argument is something else.
             DataError: the table cannot be used.
         """
         from lstmjax.forecaster.stream import Stream

@@ -147,8 +147,8 @@ BAD = {
     ),
     "JSON with a list": (row('{"unique_id": "a", "ds": "2024-03-06 01:00:00", "y": [1]}\n'), "column 'y' is a list"),
     "JSON with a huge number": (
-        row('{"unique_id": "a", "ds": "2024-03-06 01:00:00", "y": 1' + "0" * 400 + "}\n"),
-        "column 'y' is a number of",
+        row('{"unique_id": "a", "ds": "2024-03-06 01:00:00", "temp": 1, "y": 1' + "0" * 400 + "}\n"),
+        "column 'y' is a whole number too large",
     ),
     "JSON in JSON": (row('{"a":' * 100_000 + "\n"), "is not JSON"),
     "JSON that is no object": (row("[1, 2]\n"), "has 2 cells"),

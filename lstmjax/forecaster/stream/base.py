@@ -14,7 +14,7 @@ from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, head_of
 from lstmjax.forecaster.stream.encoding import Encoder
 from lstmjax.forecaster.stream.held_out import HeldOut
-from lstmjax.forecaster.stream.judge import Late, Verdict
+from lstmjax.forecaster.stream.judge import Verdict
 from lstmjax.forecaster.stream.program import Programs
 from lstmjax.forecaster.stream.reading import RowReader
 from lstmjax.forecaster.stream.scoring import Scoring
@@ -28,9 +28,9 @@ NewSeries = Literal["error", "add"]
 class Policies(NamedTuple):
     """What becomes of rows that do not simply continue their series."""
 
-    mode: Mode = "window"
-    late: Late = "error"
-    new_series: NewSeries = "add"
+    mode: str = "window"
+    late: str = "error"
+    new_series: str = "add"
 
 
 class StreamBase:

@@ -42,22 +42,21 @@ class Encoder:
         """
         first, count = state.newest[series] + 1, rows - state.newest[series] - 1
         count[~state.fixed[series]] = 0
-        while (count > 0).any():
-            chosen = np.flatnonzero(count > 0)
-            steps = np.minimum(count[chosen], MOST_STEPS)
-            self._push(state, series[chosen], first[chosen], steps)
-            first[chosen] += steps
-            count[chosen] -= steps
+        self._stretch(state, series, first, count)
 
     def anew(self, state: StreamState, series: Int[np.ndarray, " W"]) -> None:
         """Encodes all rows of new series, whose statistics have changed; they are all in the ring."""
-        for one in series.tolist():
-            for layer in state.carry:
-                for leaf in layer:
-                    leaf[one] = 0.0
-            rows = int(state.newest[one]) + 1
-            for first in range(0, rows, MOST_STEPS):
-                self._push(state, np.array([one]), np.array([first]), np.array([min(MOST_STEPS, rows - first)]))
+        for layer in state.carry:
+            for leaf in layer:
+                leaf[series] = 0.0
+        self._stretch(state, series, np.zeros_like(series), state.newest[series] + 1)
+
+    def _stretch(self, state: StreamState, series: np.ndarray, first: np.ndarray, count: np.ndarray) -> None:
+        """Encodes so many rows of each of some series, in parts."""
+        for begin in range(0, int(count.max(initial=0)), MOST_STEPS):
+            chosen = np.flatnonzero(count > begin)
+            steps = np.minimum(count[chosen] - begin, MOST_STEPS)
+            self._push(state, series[chosen], first[chosen] + begin, steps)
 
     def _push(self, state: StreamState, series: np.ndarray, first: np.ndarray, steps: np.ndarray) -> None:
         length = 1 << (int(steps.max()) - 1).bit_length()

@@ -157,19 +157,20 @@ class StreamIntake(StreamBase):
         state, sizes = self._state, self._sizes
         y = cells[:, : sizes.targets]
         self._score(series, rows, y)
+        # A new series whose first rows are over: what is known of them decides.
+        state.fixed[series[rows >= self._lookback]] = True
+        growing = series[~state.fixed[series]]
         if self.policies.mode == "stateful":
             self._encoder.gap(state, series, rows)
-        growing = series[~state.fixed[series]]
-        for one in growing[rows[~state.fixed[series]] >= self._lookback].tolist():
-            state.fixed[one] = True  # its first rows are over: what is known of them decides
         state.advance(sizes, series, rows)
         state.write(series, rows, cells)
         state.last[series] = np.where(np.isnan(y), state.last[series], y)
-        for one in series[~state.fixed[series]].tolist():
-            self._fit_new(one)
         if self.policies.mode == "stateful":
-            self._encoder.newest(state, series[np.isin(series, growing, invert=True)])
-            self._encoder.anew(state, growing)
+            self._encoder.newest(state, series[state.fixed[series]])
+        if len(growing):
+            self._fit_new(growing)
+            if self.policies.mode == "stateful":
+                self._encoder.anew(state, growing)
 
     def _after_correction(self, series: int, row: int) -> None:
         state = self._state
@@ -177,13 +178,12 @@ class StreamIntake(StreamBase):
             y = state.cells[series, row % self._sizes.ring, : self._sizes.targets]
             state.last[series] = np.where(np.isnan(y), state.last[series], y)
         if not state.fixed[series]:
-            self._fit_new(series)
+            self._fit_new(np.array([series]))
 
-    def _fit_new(self, series: int) -> None:
-        """The statistics of a new series, which are final with its row number input_size - 1."""
-        rows = int(self._state.newest[series]) + 1
-        self._state.fit_new(self._sizes, series, rows, self._scaling)
-        self._state.fixed[series] = rows >= self._lookback
+    def _fit_new(self, series: np.ndarray) -> None:
+        """The statistics of new series, which are final with their row number input_size - 1."""
+        self._state.fit_new(self._sizes, series, self._scaling)
+        self._state.fixed[series] = self._state.newest[series] + 1 >= self._lookback
 
     def _score(self, series: np.ndarray, rows: np.ndarray, y: np.ndarray) -> None:
         if self._scoring is None or not (self._scoring.origin[series] >= 0).any():

@@ -101,6 +101,8 @@ class RowReader:
         for column in (data.time_col, *self._columns):
             if column not in row:
                 raise DataError(f"{source}: row {label} has no column {column!r}: it has {', '.join(map(str, row))}")
+            if isinstance(row[column], int) and abs(row[column]) >= 1 << 63:
+                raise DataError(f"{source}: row {label}, column {column!r} is a whole number too large to compute with")
         found = self._fast(row, label, source, only) if self._plain else None
         if found is not None:
             return found

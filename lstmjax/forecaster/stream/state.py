@@ -7,9 +7,11 @@ from jaxtyping import Bool, Float, Int
 
 from lstmjax.data.categories import encoded
 from lstmjax.data.panel import Panel
-from lstmjax.data.scalers import SCALERS, by_series
+from lstmjax.data.scalers import SCALERS, center_and_scale
 from lstmjax.data.scaling import Scaling
 from lstmjax.data.transform import TRANSFORMS
+
+_TOGETHER = 4096  # new series whose statistics are computed together
 
 
 class Sizes(NamedTuple):
@@ -142,21 +144,22 @@ class StreamState(NamedTuple):
         arrays = {name: grown(getattr(self, name), value) for name, value in values.items()}
         return self._replace(**arrays, carry=tuple(tuple(grown(leaf, 0) for leaf in layer) for layer in self.carry))
 
-    def fit_new(self, sizes: Sizes, series: int, rows: int, scaling: Scaling) -> None:
-        """Computes the statistics of a new series from its first rows, as `lstmjax.data.scaling.align` does, in place.
+    def fit_new(self, sizes: Sizes, series: Int[np.ndarray, " W"], scaling: Scaling) -> None:
+        """Computes the statistics of new series from their rows, as `lstmjax.data.scaling.align` does, in place.
 
         Args:
             sizes: the shapes.
-            series: which.
-            rows: how many rows count; all are in the ring.
-            scaling: of training.
+            series: which; all of their rows are in the ring.
+            scaling: of training: where nothing was observed, its mean statistics stay.
         """
-        y = self.gathered(sizes, np.array([series]), np.arange(rows)[None])[0, :, : sizes.targets]
-        values = TRANSFORMS[scaling.transform].forward(y)
-        others = scaling.y_center, scaling.y_scale
-        bounds = np.array([0, rows])
-        center, spread = by_series(values, bounds, np.array([rows]), SCALERS[scaling.scaler], others)
-        self.center[series], self.spread[series] = center[0], spread[0]
+        for some in np.split(series, range(_TOGETHER, len(series), _TOGETHER)):
+            rows = np.arange(self.newest[some].max(initial=-1) + 1)
+            y = self.gathered(sizes, some, np.broadcast_to(rows, (len(some), len(rows))))[..., : sizes.targets]
+            values = TRANSFORMS[scaling.transform].forward(np.moveaxis(y, 1, 0))  # (T, W, C)
+            observed = ~np.isnan(values).all(axis=0)
+            center, spread = center_and_scale(np.where(observed, values, 0.0), SCALERS[scaling.scaler])
+            self.center[some] = np.where(observed, center, self.center[some])
+            self.spread[some] = np.where(observed, spread, self.spread[some])
 
 
 def _last_values(panel: Panel) -> Float[np.ndarray, "N C"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -194,7 +194,7 @@ class Stream(StreamIntake):
         """Whether the known-future covariates of the horizon are there."""
         return np.asarray(self._future_given(series).all(axis=1))
 
-    def metrics(self, by: Literal["series", "horizon"] | None = None) -> pd.DataFrame:
+    def metrics(self, by: str | None = None) -> pd.DataFrame:
         """The scores of the forecasts whose truth came, beside naive and seasonal naive on the same rows.
 
         They are rolling: over the last rows of each series, three to four times ``max(data.h, 7 data.season_length,
@@ -206,7 +206,12 @@ class Stream(StreamIntake):
         Returns:
             ``key`` (where ``by`` is given), ``model``, ``mse``, ``rmse``, ``mae``, ``n`` (truths compared); by level
             ``coverage-80``, of the model's intervals.
+
+        Raises:
+            ConfigError: ``by`` is something else.
         """
+        if by not in (None, "series", "horizon"):
+            raise ConfigError(f"by is {by!r}: expected series, horizon or None")
         axes = {None: (-4, -3, -2, -1), "series": (-3, -2, -1), "horizon": (-4, -3, -1)}[by]
         found = self._scores().rolling.means(axes)
         keys: Any = {None: None, "series": self._ids, "horizon": np.arange(1, self._h + 1)}[by]

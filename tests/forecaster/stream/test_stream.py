@@ -123,6 +123,32 @@ def test_the_statistics_of_a_new_series_are_final_after_a_lookback(trained):
     assert stream.state.center[2] == center
 
 
+@pytest.mark.parametrize("mode", ["window", "stateful"])
+def test_a_new_series_that_jumps_beyond_the_ring_keeps_what_its_first_rows_say(mode, trained):
+    forecaster, df = trained("plain", stateful=mode == "stateful"), table(rows=300, names=("new",), seed=5)
+    rows = df.iloc[[0, 1, 2, 3, 200]]
+    stream = forecaster.stream(mode=mode).update(rows)
+    assert stream.state.fixed[2]
+    np.testing.assert_allclose(stream.state.center[2], rows["y"].iloc[:4].mean())
+    if mode == "stateful":  # the first rows are in the state: other ones of the same mean give another
+        y = rows["y"].to_numpy().copy()
+        y[:4] = y[3::-1]
+        other = forecaster.stream(mode=mode).update(rows.assign(y=y))
+        np.testing.assert_allclose(other.state.spread[2], stream.state.spread[2])
+        assert any((a[2] != b[2]).any() for a, b in zip(stream.state.carry[0], other.state.carry[0], strict=True))
+
+
+def test_many_new_series_join_at_once(trained):
+    forecaster, df = trained("covariates", stateful=True), table(rows=5, names=tuple(map(str, range(3000))))
+    begin = pd.Timestamp("2024-03-01")
+    stream = forecaster.stream(mode="stateful").update(df[df["ds"] == begin])
+    stream.update(df[df["ds"] > begin])
+    one = forecaster.stream(mode="stateful").update(df[df["unique_id"] == "2999"])
+    for layer, other in zip(stream.state.carry, one.state.carry, strict=True):
+        for leaf, expected in zip(layer, other, strict=True):
+            np.testing.assert_allclose(leaf[3001], expected[2], atol=1e-6)
+
+
 def test_new_series_may_be_errors(trained):
     stream = trained("plain").stream(new_series="error")
     with pytest.raises(DataError, match=r"the rows: row 60: series 'c' is not in the stream"):
@@ -133,6 +159,13 @@ def test_new_series_may_be_errors(trained):
 def rows_of(stream, number=1):
     """The next rows of series a."""
     return later(table(names=("a",))).iloc[:number]
+
+
+@pytest.mark.parametrize("asked", [{"mode": "windows"}, {"late": "no"}, {"new_series": "never"}])
+def test_other_policies_are_refused(asked, trained):
+    ((name, value),) = asked.items()
+    with pytest.raises(ConfigError, match=f"{name} is '{value}': expected"):
+        trained("plain").stream(**asked)
 
 
 @pytest.mark.parametrize("policy", ["error", "skip", "correct"])
@@ -333,3 +366,42 @@ def test_frames_come_back_in_their_kind(trained):
         stream = trained("plain").stream(polars.from_pandas(early(table())))
         stream.update(polars.from_pandas(later(table())))
     assert isinstance(stream.forecast(), polars.DataFrame)
+
+
+@pytest.mark.parametrize("kind", ["plain", "two targets, text", "log, segments", "long season"])
+def test_scores_are_those_of_an_evaluation_of_the_same_windows(kind, trained):
+    forecaster, df = trained(kind), table()
+    stream = forecaster.stream(early(df))
+    rows = later(df)
+    for number, (_, part) in enumerate(rows.groupby("ds")):
+        if number <= 36:  # the last window of the evaluation
+            stream.forecast([80])
+        stream.update(part)
+    windows = forecaster.evaluate(df)
+    found = stream.metrics().set_index("model")
+    for model in ("lstm", "naive", "seasonal_naive"):
+        error = windows[model] - windows["y"]
+        if kind == "long season" and model == "seasonal_naive":
+            continue  # a stream of 60 rows has seen fewer seasons than the whole table
+        assert found.loc[model, "n"] == len(windows)
+        np.testing.assert_allclose(found.loc[model, "mae"], error.abs().mean(), rtol=1e-5)
+        np.testing.assert_allclose(found.loc[model, "rmse"], np.sqrt((error**2).mean()), rtol=1e-5)
+    assert 0 < found.loc["lstm", "coverage-80"] <= 1
+    by_step = stream.metrics("horizon")
+    assert by_step[by_step["model"] == "lstm"]["key"].tolist() == [1, 2, 3, 4]
+    np.testing.assert_allclose(by_step[by_step["model"] == "naive"]["n"], len(windows) / 4)
+    assert stream.metrics("series")["key"].tolist() == ["a", "b"] * 3
+    with pytest.raises(ConfigError, match="by is 'target'"):
+        stream.metrics("target")
+
+
+def test_the_alarm_rings_when_the_errors_grow(trained):
+    forecaster, df = trained("plain"), table(rows=160)
+    calm, wild = forecaster.stream(early(df)), forecaster.stream(early(df))
+    shifted = later(df).assign(y=lambda rows: rows["y"] + 30 * np.sin(np.arange(len(rows))))
+    for stream, rows in ((calm, later(df)), (wild, shifted)):
+        for _, part in rows.groupby("ds"):
+            stream.forecast()
+            stream.update(part)
+    assert calm.alarm == {"a": False, "b": False}
+    assert wild.alarm == {"a": True, "b": True}
