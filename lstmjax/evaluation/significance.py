@@ -134,7 +134,8 @@ def bootstrap_difference(
     Cutoffs are drawn whole, and for both models the same. Where their horizons overlap, at least as many successive
     ones as overlap are drawn together (the circular block bootstrap). With few cutoffs the interval is too narrow: in
     simulations one of 95% held the true difference in 89% of the cases with 12 cutoffs that do not overlap, and, where
-    every four overlap, in 82% with 40 cutoffs and 92% with 400. `diebold_mariano` is corrected for that.
+    every four overlap, in 82% with 40 cutoffs and 92% with 400. `diebold_mariano` at 5% found equal models different in
+    5% of the cases with 12 cutoffs that do not overlap, and, where every four overlap, in 10% with 40 and 5% with 400.
 
     Args:
         a: as in `diebold_mariano`.

@@ -55,7 +55,7 @@ def test_by_hand():
 
 
 def test_published_values():
-    """Of the tests of the packages dieboldmariano (whose authors compared it with R's forecast::dm.test) and scores."""
+    """Of the tests of the packages dieboldmariano and scores."""
     squared = test(table([0, 1, 2, 3, 4, 5], [0, 2, 3, 3, 5, 6]), loss="squared")
     assert (squared.statistic, squared.p_value) == pytest.approx((-2.4905, 0.05513), abs=1e-4)
     a = """0.3675225224615024 0.5450608127223211 0.22044990720021074 0.8688743471040006 0.6072512228948467
