@@ -72,7 +72,7 @@ def cusum(total: np.ndarray, z: np.ndarray, threshold: np.ndarray) -> np.ndarray
     It is kept below twice the threshold, so that the alarm stops soon after the errors are usual again.
 
     >>> cusum(np.array([1.0, 0.0]), np.array([2.0, np.nan]), np.array([5.0, 5.0])).tolist()
-    [2.5, 0.0]
+    [2.0, 0.0]
     """
     after = np.clip(total + z - SLACK, 0.0, 2.0 * threshold)
     return np.where(np.isnan(after), total, after)
