@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from lstmjax.forecaster.predict import compatible_panel
 from lstmjax.forecaster.stream.base import Policies
 from lstmjax.forecaster.stream.judge import Verdict
 from lstmjax.forecaster.stream.stream import Stream
-from lstmjax.runs.stream_lines import Line, Lines, RowParser, available, source_name
+from lstmjax.runs.stream_lines import Line, Lines, RowParser, available, opened, require_same, source_name
 from lstmjax.runs.stream_state import Output, Position, StateDirectory
 from lstmjax.runs.stream_view import View
 
@@ -70,7 +70,8 @@ class Session:
         self._source = source_name(options.follow)
         data = fitted.config.data
         header = None if options.follow is None else self.position.header
-        self._parser = RowParser(columns_of(fitted), data.time_col, data.separator, header)
+        columns, unsure = columns_of(fitted)
+        self._parser = RowParser(columns, (data.time_col, *data.target_cols), data.separator, header, unsure)
         self._channels = fitted.tail.schema.channels
 
     def __enter__(self) -> Self:
@@ -126,7 +127,11 @@ class Session:
             raise DataError(f"{place} {error}") from None
         if row is None:
             return []
-        incoming = self.stream.read(row, line.number, self._source)
+        try:
+            incoming = self.stream.read(row, line.number, self._source)
+        except DataError as error:  # some messages are of a whole column: here it has one row
+            text = str(error)
+            raise error if place in text else DataError(text.replace(self._source, place, 1)) from None
         verdicts = self.stream.take(incoming)
         series = [self.stream.place_of(name) for name in incoming.ids.tolist()]
         offset = line.end if self._options.follow is not None else line.number
@@ -216,27 +221,16 @@ def _lines(path: Path | None, session: Session, stopped: Callable[[], bool]) -> 
                 return
             yield from lines.feed(block)
         return
-    with _opened(path) as file:
-        position = session.position
-        file.seek(position.offset)
+    position = session.position
+    with opened(path, position.offset) as file:
         lines = Lines(position.offset, position.lines)
         while not stopped():
             block = available(file)
             yield from lines.feed(block)
             if not block:
-                if path.stat().st_size < file.tell():
-                    raise DataError(
-                        f"{path} became shorter than what was read of it: was it replaced? begin a new state"
-                    )
+                require_same(file, path)
                 session.save()
                 time.sleep(POLL_SECONDS)
-
-
-def _opened(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb", buffering=0)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def begin(forecaster: Forecaster, policies: Policies) -> Stream:
@@ -266,13 +260,22 @@ def _until_the_end_of(fitted: Fitted, panel: Any) -> Any:
     return dataclasses.replace(panel, observed=np.where(last < panel.start, 0, np.minimum(panel.observed, rows + 1)))
 
 
-def columns_of(fitted: Fitted) -> tuple[str, ...]:
-    """The columns of rows without a header: those of the training file, in its order, where it is still there."""
+def columns_of(fitted: Fitted) -> tuple[tuple[str, ...], str | None]:
+    """The columns of rows without a header: those of the training file, in its order, where it is still there.
+
+    Returns:
+        The columns; and a warning where their order had to be guessed.
+    """
     from lstmjax.forecaster.stream.reading import RowReader
 
     own = RowReader(fitted).columns
     try:
         found = tuple(map(str, load_source(fitted.config.data).table.columns))
     except LstmjaxError:
-        return own
-    return found if set(own) <= set(found) else own
+        found = ()
+    if set(own) <= set(found):
+        return found, None
+    return own, (
+        f"the training data cannot be read, so rows without a header are read as {', '.join(own)}: give a header where "
+        "their order is another"
+    )
