@@ -66,7 +66,8 @@ class Session:
         outputs = fitted.config.outputs
         self._level = Asked.of(outputs.level if options.level is None else options.level).level
         self.stream.track(self._level)
-        self._output = Output(options.out, self.position.out if stored else None)
+        self._output = Output(options.out, self.position if stored else None)
+        self.position = self.position._replace(has_out=self._output.has_file)
         self._source = source_name(options.follow)
         data = fitted.config.data
         header = None if options.follow is None else self.position.header
@@ -99,7 +100,7 @@ class Session:
             self.position = self.position._replace(malformed=self.position.malformed + 1)
             written = []
         self._output.write(written)
-        self.position = self.position._replace(out=self._output.length)
+        self.position = self.position._replace(out=self._output.length, tail=self._output.tail)
         if self._options.follow is not None:  # standard input begins anew with every process
             come: dict[str, Any] = {"offset": line.end, "lines": line.number, "header": self._parser.header}
             self.position = self.position._replace(**come)
@@ -197,7 +198,7 @@ def follow(run: Path, options: StreamOptions, stopped: Callable[[], bool]) -> No
                 view.show()
                 if stopped():
                     break
-        except LstmjaxError:
+        except DataError:  # after any other error the state would know of rows whose lines were not written
             session.save(at_once=True)
             raise
         session.save(at_once=True)
@@ -210,6 +211,8 @@ def follow(run: Path, options: StreamOptions, stopped: Callable[[], bool]) -> No
 def _lines(path: Path | None, session: Session, stopped: Callable[[], bool]) -> Iterator[Line]:
     """The lines of the input; those of a file for ever."""
     if path is None:
+        if sys.stdin is None:
+            raise ConfigError("standard input is closed: give rows there, or a file with --follow")
         lines = Lines()
         while not stopped():
             if not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:

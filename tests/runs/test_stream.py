@@ -4,6 +4,8 @@ import io
 import json
 import os
 import random
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -409,6 +411,62 @@ def test_kills_at_random_moments_leave_the_bytes_of_a_run_without(run, tmp_path)
     found = ended(tmp_path / "two", process)
     assert found.keys() == expected.keys()
     assert [str(path) for path in found if found[path] != expected[path]] == []
+
+
+def test_an_output_that_the_state_did_not_write_is_never_cut(stream, tmp_path):
+    out, state = tmp_path / "out.jsonl", tmp_path / "S"
+
+    def refused(number):
+        copy = shutil.copytree(state, tmp_path / f"S{number}")
+        _, said, status = stream(csv_of(NEW.iloc[10:12]), "--state", copy, "--out", out)
+        assert status == 2
+        return said[-1]
+
+    stream(csv_of(NEW.iloc[:4]), "--state", state)  # to standard output
+    out.write_text("mine\n")
+    assert "out.jsonl holds something already" in refused(0)
+    assert out.read_text() == "mine\n"
+    out.unlink()
+    assert stream(csv_of(NEW.iloc[4:10]), "--state", state, "--out", out)[2] == 0
+    right = out.read_bytes()
+    for number, wrong in enumerate((b"mine\n" * 1000, right + b"mine\n", right[:-9] + b"123456789"), start=1):
+        out.write_bytes(wrong)
+        assert "is not what the state has written" in refused(number)
+        assert out.read_bytes() == wrong
+    out.unlink()
+    assert "has 0 bytes, and the state says" in refused(4)
+    assert not out.exists()
+    out.write_bytes(right + right[:50])  # of a process that was killed
+    assert stream(csv_of(NEW.iloc[10:12]), "--state", state, "--out", out)[2] == 0
+    assert out.read_bytes().startswith(right)
+    assert len(out.read_bytes().splitlines()) == 8
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    ("redirected", "message"),
+    [
+        ("<&-", "standard input is closed"),
+        (">&- <rows", "standard output is closed"),
+        (">/dev/full <rows", "standard output: cannot be written (No space left on device)"),
+    ],
+)
+def test_input_and_output_that_are_closed_or_full_end_it_in_one_line(redirected, message, run, tmp_path, stream):
+    (tmp_path / "rows").write_text(csv_of(NEW.iloc[:4]))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    asked = [sys.executable, "-m", "lstmjax.cli", "stream", str(run), "--state", "S"]
+    ended = subprocess.run(
+        f"{shlex.join(asked)} {redirected}",
+        shell=True,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert ended.returncode == 2
+    (said,) = ended.stderr.splitlines()
+    assert message in said
+    assert len(stream(csv_of(NEW.iloc[:4]), "--state", tmp_path / "S")[0]) == 4  # no line was lost
 
 
 @pytest.mark.parametrize("how", ["replaced", "removed", "shorter"])
