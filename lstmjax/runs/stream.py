@@ -137,15 +137,18 @@ class Session:
         series = [self.stream.place_of(name) for name in incoming.ids.tolist()]
         offset = line.end if self._options.follow is not None else line.number
         written = (
-            self._said_of(series[which], int(time), Verdict(verdict), offset)
-            for which, time, verdict in zip(incoming.series, incoming.times, verdicts, strict=True)
+            self._said_of(series[which], Verdict(verdict), offset)
+            for which, verdict in zip(incoming.series, verdicts, strict=True)
         )
         return [text for text in written if text is not None]
 
-    def _said_of(self, series: int, time: int, verdict: Verdict, offset: int) -> str | None:
-        """The line of one row; None where it changes no forecast."""
-        stream, one = self.stream, np.array([series])
-        if verdict > Verdict.CORRECTION:
+    def _said_of(self, series: int, verdict: Verdict, offset: int) -> str | None:
+        """The line of one row; None where it changes no forecast.
+
+        Its time is that of the newest row, after which the forecast begins, whatever row made it change.
+        """
+        stream, one, time = self.stream, np.array([series]), self.stream.newest_time(series)
+        if verdict > Verdict.CORRECTION or time is None:
             return None
         ready = bool(stream.can_forecast(one)[0])
         if not ready and verdict != Verdict.OBSERVED:

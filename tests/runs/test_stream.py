@@ -252,6 +252,17 @@ def test_late_rows_by_policy(stream):
     assert corrected[-2]["forecast"] == stream(csv_of(right))[0][-2]["forecast"]
 
 
+def test_the_time_of_a_line_is_that_of_the_row_after_which_its_forecast_begins(stream):
+    future, late = NEW.iloc[[8]].assign(y=np.nan), NEW.iloc[[2]].assign(y=9.0)
+    unknown = NEW.iloc[[8]].assign(unique_id="c", y=np.nan)
+    rows = pd.concat([NEW.iloc[:6], future, late, unknown])
+    lines, said, _ = stream(csv_of(rows), "--late", "correct", "--new-series", "add")
+    assert said == ["lstmjax: the input has ended: 6 observed, 2 future, 1 correction"]
+    times = [line["ds"] for line in lines if line["unique_id"] == "a"]
+    assert times == [f"2024-03-06 0{hour}:00:00" for hour in (0, 1, 2, 2, 2)]
+    assert len(lines) == 8  # nothing is forecast before the first observed row of a series
+
+
 def test_new_series_join(stream):
     new = table(140, ("a", "b", "c")).iloc[360:]
     lines, said, _ = stream(csv_of(new), "--new-series", "add", "--level", 50)
