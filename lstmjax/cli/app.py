@@ -21,7 +21,7 @@ import tyro
 from lstmjax.cli.commands import Backtest, Check, Evaluate, Export, NewData, Predict, Stream, Sweep, Train
 from lstmjax.cli.parse import parse
 from lstmjax.config import OutputsConfig, RunConfig, controllers
-from lstmjax.errors import ConfigError, ConfigWarning, Interrupted, LstmjaxError, one_line
+from lstmjax.errors import CheckpointError, ConfigError, ConfigWarning, Interrupted, LstmjaxError, one_line
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.version import __version__
@@ -64,7 +64,7 @@ def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
             try:
                 yield
             finally:  # also after a help text, which ends with SystemExit: here it shows whether anybody reads on
-                sys.stdout.flush()
+                _flush()
         except LstmjaxError as error:
             print(f"{program}: error: {one_line(error)}", file=sys.stderr)
             sys.exit(error.exit_status)
@@ -73,8 +73,24 @@ def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
             sys.exit(128 + signal.SIGINT)
         except BrokenPipeError:
             # The reader, such as head, has what it wants. What is still to be written goes nowhere, without complaint.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _write_nowhere()
             sys.exit(128 + signal.SIGPIPE)
+
+
+def _flush() -> None:
+    if sys.stdout is None:  # closed by whom started the program
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _write_nowhere()
+        raise CheckpointError(f"standard output: cannot be written ({error.strerror})") from None
+
+
+def _write_nowhere() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stdout(**options: Any) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from lstmjax.forecaster.predict import compatible_panel
 from lstmjax.forecaster.stream.base import Policies
 from lstmjax.forecaster.stream.judge import Verdict
 from lstmjax.forecaster.stream.stream import Stream
-from lstmjax.runs.stream_lines import Line, Lines, RowParser, available, source_name
+from lstmjax.runs.stream_lines import Line, Lines, RowParser, available, opened, require_same, source_name
 from lstmjax.runs.stream_state import Output, Position, StateDirectory
 from lstmjax.runs.stream_view import View
 
@@ -66,11 +66,13 @@ class Session:
         outputs = fitted.config.outputs
         self._level = Asked.of(outputs.level if options.level is None else options.level).level
         self.stream.track(self._level)
-        self._output = Output(options.out, self.position.out if stored else None)
+        self._output = Output(options.out, self.position if stored else None)
+        self.position = self.position._replace(has_out=self._output.has_file)
         self._source = source_name(options.follow)
         data = fitted.config.data
         header = None if options.follow is None else self.position.header
-        self._parser = RowParser(columns_of(fitted), data.time_col, data.separator, header)
+        columns, unsure = columns_of(fitted)
+        self._parser = RowParser(columns, (data.time_col, *data.target_cols), data.separator, header, unsure)
         self._channels = fitted.tail.schema.channels
 
     def __enter__(self) -> Self:
@@ -98,7 +100,7 @@ class Session:
             self.position = self.position._replace(malformed=self.position.malformed + 1)
             written = []
         self._output.write(written)
-        self.position = self.position._replace(out=self._output.length)
+        self.position = self.position._replace(out=self._output.length, tail=self._output.tail)
         if self._options.follow is not None:  # standard input begins anew with every process
             come: dict[str, Any] = {"offset": line.end, "lines": line.number, "header": self._parser.header}
             self.position = self.position._replace(**come)
@@ -126,20 +128,27 @@ class Session:
             raise DataError(f"{place} {error}") from None
         if row is None:
             return []
-        incoming = self.stream.read(row, line.number, self._source)
+        try:
+            incoming = self.stream.read(row, line.number, self._source)
+        except DataError as error:  # some messages are of a whole column: here it has one row
+            text = str(error)
+            raise error if place in text else DataError(text.replace(self._source, place, 1)) from None
         verdicts = self.stream.take(incoming)
         series = [self.stream.place_of(name) for name in incoming.ids.tolist()]
         offset = line.end if self._options.follow is not None else line.number
         written = (
-            self._said_of(series[which], int(time), Verdict(verdict), offset)
-            for which, time, verdict in zip(incoming.series, incoming.times, verdicts, strict=True)
+            self._said_of(series[which], Verdict(verdict), offset)
+            for which, verdict in zip(incoming.series, verdicts, strict=True)
         )
         return [text for text in written if text is not None]
 
-    def _said_of(self, series: int, time: int, verdict: Verdict, offset: int) -> str | None:
-        """The line of one row; None where it changes no forecast."""
-        stream, one = self.stream, np.array([series])
-        if verdict > Verdict.CORRECTION:
+    def _said_of(self, series: int, verdict: Verdict, offset: int) -> str | None:
+        """The line of one row; None where it changes no forecast.
+
+        Its time is that of the newest row, after which the forecast begins, whatever row made it change.
+        """
+        stream, one, time = self.stream, np.array([series]), self.stream.newest_time(series)
+        if verdict > Verdict.CORRECTION or time is None:
             return None
         ready = bool(stream.can_forecast(one)[0])
         if not ready and verdict != Verdict.OBSERVED:
@@ -192,7 +201,7 @@ def follow(run: Path, options: StreamOptions, stopped: Callable[[], bool]) -> No
                 view.show()
                 if stopped():
                     break
-        except LstmjaxError:
+        except DataError:  # after any other error the state would know of rows whose lines were not written
             session.save(at_once=True)
             raise
         session.save(at_once=True)
@@ -205,6 +214,8 @@ def follow(run: Path, options: StreamOptions, stopped: Callable[[], bool]) -> No
 def _lines(path: Path | None, session: Session, stopped: Callable[[], bool]) -> Iterator[Line]:
     """The lines of the input; those of a file for ever."""
     if path is None:
+        if sys.stdin is None:
+            raise ConfigError("standard input is closed: give rows there, or a file with --follow")
         lines = Lines()
         while not stopped():
             if not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
@@ -216,27 +227,16 @@ def _lines(path: Path | None, session: Session, stopped: Callable[[], bool]) -> 
                 return
             yield from lines.feed(block)
         return
-    with _opened(path) as file:
-        position = session.position
-        file.seek(position.offset)
+    position = session.position
+    with opened(path, position.offset) as file:
         lines = Lines(position.offset, position.lines)
         while not stopped():
             block = available(file)
             yield from lines.feed(block)
             if not block:
-                if path.stat().st_size < file.tell():
-                    raise DataError(
-                        f"{path} became shorter than what was read of it: was it replaced? begin a new state"
-                    )
+                require_same(file, path)
                 session.save()
                 time.sleep(POLL_SECONDS)
-
-
-def _opened(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb", buffering=0)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def begin(forecaster: Forecaster, policies: Policies) -> Stream:
@@ -266,13 +266,22 @@ def _until_the_end_of(fitted: Fitted, panel: Any) -> Any:
     return dataclasses.replace(panel, observed=np.where(last < panel.start, 0, np.minimum(panel.observed, rows + 1)))
 
 
-def columns_of(fitted: Fitted) -> tuple[str, ...]:
-    """The columns of rows without a header: those of the training file, in its order, where it is still there."""
+def columns_of(fitted: Fitted) -> tuple[tuple[str, ...], str | None]:
+    """The columns of rows without a header: those of the training file, in its order, where it is still there.
+
+    Returns:
+        The columns; and a warning where their order had to be guessed.
+    """
     from lstmjax.forecaster.stream.reading import RowReader
 
     own = RowReader(fitted).columns
     try:
         found = tuple(map(str, load_source(fitted.config.data).table.columns))
     except LstmjaxError:
-        return own
-    return found if set(own) <= set(found) else own
+        found = ()
+    if set(own) <= set(found):
+        return found, None
+    return own, (
+        f"the training data cannot be read, so rows without a header are read as {', '.join(own)}: give a header where "
+        "their order is another"
+    )

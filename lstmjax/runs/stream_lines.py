@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from lstmjax.data.table import DataWarning
 from lstmjax.errors import DataError
 
 LONGEST = 1 << 20
@@ -68,20 +70,71 @@ def available(file: IO[bytes]) -> bytes:
     return os.read(file.fileno(), _BLOCK)
 
 
+def opened(path: Path, offset: int) -> IO[bytes]:
+    """A file that is followed, after what was read of it before.
+
+    Args:
+        path: where it is.
+        offset: bytes of it that were read.
+
+    Raises:
+        DataError: it cannot be read, or no line ends there, so that it is another file.
+    """
+    try:
+        file = path.open("rb", buffering=0)
+        file.seek(max(offset - 1, 0))
+        ends_a_line = offset == 0 or file.read(1) in (b"\n", b"")  # a shorter file is found as it is followed
+        file.seek(offset)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if not ends_a_line:
+        file.close()
+        raise DataError(
+            f"{path} is not the file that the state has read: no line ends at byte {offset} of it: begin a new state"
+        )
+    return file
+
+
+def require_same(file: IO[bytes], path: Path) -> None:
+    """Requires that an open file is still what its path names, and holds what was read of it.
+
+    Raises:
+        DataError: it is not; says what became of it.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if not os.path.samestat(found, os.fstat(file.fileno())):
+        raise DataError(
+            f"{path} was replaced by another file: if it holds the same rows and more, type the command again; if not, "
+            "begin a new state"
+        )
+    if found.st_size < file.tell():
+        raise DataError(f"{path} became shorter than what was read of it: was it replaced? begin a new state")
+
+
 class RowParser:
     """Turns lines into rows by column: of CSV with or without a header, or of JSON.
 
     Args:
         columns: the columns of CSV without a header, in order.
-        time_col: the column that tells a header from a row.
+        named: the columns of times and targets: a line that holds their names is a header.
         separator: of CSV.
         header: the header that was read before, where the input is continued.
+        unsure: what to warn of where rows come without a header.
     """
 
     def __init__(
-        self, columns: Sequence[str], time_col: str, separator: str, header: Sequence[str] | None = None
+        self,
+        columns: Sequence[str],
+        named: Sequence[str],
+        separator: str,
+        header: Sequence[str] | None = None,
+        unsure: str | None = None,
     ) -> None:
-        self._columns, self._time_col, self._separator = list(columns), time_col, separator
+        self._unsure = unsure
+        self._columns, self._named, self._separator = list(columns), list(named), separator
         self.header = None if header is None else list(header)
 
     def parse(self, text: bytes, *, first: bool) -> dict[str, Any] | None:
@@ -89,7 +142,7 @@ class RowParser:
 
         Args:
             text: the line.
-            first: whether it is the first line of the input, and so may be a header.
+            first: whether it is the first line of the input: there the name of the time column makes a header.
 
         Raises:
             DataError: it is neither; says why.
@@ -121,11 +174,15 @@ class RowParser:
         except (csv.Error, ValueError) as error:
             raise DataError(f"is not a row of CSV ({error})") from None
         names = [cell.strip() for cell in cells]
-        if self._time_col in names and (first or names == self.header):
+        # Also further down, as where files follow one another: their columns may be in another order.
+        if set(self._named[:1] if first else self._named) <= set(names):
             if len(set(names)) < len(names):
                 raise DataError("is a header that names a column twice")
             self.header = names
             return None
+        if self.header is None and self._unsure is not None:
+            warnings.warn(self._unsure, DataWarning, stacklevel=2)
+            self._unsure = None
         columns = self._columns if self.header is None else self.header
         if len(cells) != len(columns):
             raise DataError(f"has {len(cells)} cells: expected {len(columns)}, of the columns {', '.join(columns)}")

@@ -1,5 +1,6 @@
 """The state of ``lstmjax stream`` on disk, and its output, which is cut back to what the state knows of."""
 
+import contextlib
 import os
 import sys
 import time
@@ -16,6 +17,9 @@ from lstmjax.forecaster.stream.stream import Stream
 SAVE_SECONDS = 1.0
 """The state is saved at most so often."""
 
+_TAIL = 64  # bytes at the end of the output that are remembered
+_BEGIN = b'{"offset": '  # of every line of output
+
 
 class Position(NamedTuple):
     """How far a stream has come."""
@@ -26,6 +30,10 @@ class Position(NamedTuple):
     """Lines of it."""
     out: int = 0
     """Bytes of the output file that were written."""
+    tail: str = ""
+    """The last of these bytes, by which the file is known again."""
+    has_out: bool = False
+    """Whether there is an output file."""
     malformed: int = 0
     """Lines that could not be used."""
     header: list[str] | None = None
@@ -96,52 +104,88 @@ class Output:
 
     Args:
         path: the file; None for standard output.
-        length: bytes of it that belong to the state; None where there is no state.
+        position: how far the state has come; None where there is no state.
 
     Raises:
-        ConfigError: there is no state, and the file holds something already.
-        CheckpointError: the file is shorter than the state says, or cannot be written.
+        ConfigError: the file holds something already, and the state has had no output file.
+        CheckpointError: the file is not the one of the state, is shorter than it says, or cannot be written.
     """
 
-    def __init__(self, path: Path | None, length: int | None) -> None:
-        self.length = length or 0
+    def __init__(self, path: Path | None, position: Position | None) -> None:
+        known = position or Position()
+        self.length, self.tail, self.has_file = known.out, known.tail, known.has_out or path is not None
         self._file: Any = None
+        self._name = "standard output" if path is None else str(path)
         if path is None:
             return
         try:
-            size = path.stat().st_size if path.exists() else 0
-            if length is None and size:
-                raise ConfigError(
-                    f"{path} holds something already: name another file, or give the --state it belongs to"
-                )
-            if size < self.length:
-                raise CheckpointError(
-                    f"{path} has {size} bytes, and the state says {self.length}: give the file that belongs to it, or "
-                    "begin with a new --state"
-                )
+            self._require_size(path.stat().st_size if path.exists() else 0, known)
             self._file = path.open("r+b" if path.exists() else "w+b")
+            self._require_own(known)
             self._file.truncate(self.length)
             self._file.seek(self.length)
+        except CheckpointError:
+            self.close()
+            raise
         except OSError as error:
+            self.close()
             raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
 
+    def _require_size(self, size: int, known: Position) -> None:
+        if not known.has_out and size:
+            raise ConfigError(
+                f"{self._name} holds something already: name another file, or give the --state it belongs to"
+            )
+        if size < known.out:
+            raise CheckpointError(
+                f"{self._name} has {size} bytes, and the state says {known.out}: give the file that belongs to it, or "
+                "begin with a new --state"
+            )
+
+    def _require_own(self, known: Position) -> None:
+        """Requires that what is kept, and what will be cut off, was written by this command."""
+        expected = known.tail.encode("latin-1")
+        self._file.seek(known.out - len(expected))
+        found, after = self._file.read(len(expected)), self._file.read(len(_BEGIN))
+        if found != expected or not _BEGIN.startswith(after):
+            raise CheckpointError(
+                f"{self._name} is not what the state has written: give the file that belongs to it, or begin with a "
+                "new --state"
+            )
+
     def write(self, lines: Sequence[str]) -> None:
-        """Writes lines and flushes them."""
+        """Writes lines and flushes them.
+
+        Raises:
+            CheckpointError: they cannot be written.
+        """
         if not lines:
             return
+        if self._file is None and sys.stdout is None:
+            raise CheckpointError("standard output is closed: open it, or name a file with --out")
         text = "".join(f"{line}\n" for line in lines).encode()
         file = sys.stdout.buffer if self._file is None else self._file
-        file.write(text)
-        file.flush()
+        try:
+            file.write(text)
+            file.flush()
+        except BrokenPipeError:  # the reader has what it wants
+            raise
+        except OSError as error:
+            raise CheckpointError(f"{self._name}: cannot be written ({error.strerror})") from None
         if self._file is not None:
             self.length += len(text)
+            self.tail = (self.tail.encode("latin-1") + text)[-_TAIL:].decode("latin-1")
 
     def flush(self) -> None:
         """Sees to it that what was written is on the disk."""
         if self._file is not None:
-            os.fsync(self._file.fileno())
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise CheckpointError(f"{self._name}: cannot be written ({error.strerror})") from None
 
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what was not written was said before, and does not belong to the state
+                self._file.close()

@@ -8,7 +8,9 @@ NumPy alone reads, with the JSON object and the digest of every array in its ent
 import hashlib
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,10 @@ FORMAT_VERSION = 1
 """Version of the stored form. A newer version is refused."""
 
 _DESCRIPTION = "description"
+_OF_DAMAGE = (
+    ValueError, KeyError, TypeError, EOFError, MemoryError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What NumPy and zipfile raise for a file with wrong bytes, such as those of a method of compression."""
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
@@ -62,7 +68,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise CheckpointError(f"{path}: no such file") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except _OF_DAMAGE as error:
         raise CheckpointError(f"{path} is damaged ({type(error).__name__}): restore a copy, or begin anew") from None
     if version > FORMAT_VERSION:
         raise CheckpointError(f"{path} has format {version}, this lstmjax reads up to {FORMAT_VERSION}: update lstmjax")

@@ -4,6 +4,8 @@ import io
 import json
 import os
 import random
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +125,33 @@ def test_the_metrics_are_those_of_the_forecasts_that_were_written(stream):
     assert lines[-1]["metrics"]["coverage-80"] == pytest.approx(np.mean(inside))
 
 
+def test_a_header_further_down_says_the_columns_of_the_rows_after_it(stream):
+    plain = stream(csv_of(NEW.iloc[:20]))[0]
+    other = NEW[["y", "unique_id", "ds", "temp"]]  # read in the order of before, temp would be y
+    for begin in ("", "\n", csv_of(NEW.iloc[:6], header=True)):
+        lines, said, _ = stream(begin + csv_of(other.iloc[6 if len(begin) > 1 else 0 : 20], header=True))
+        assert said == ["lstmjax: the input has ended: 20 observed"]
+        assert [line | {"offset": 0} for line in lines] == [line | {"offset": 0} for line in plain]
+
+
+@pytest.mark.filterwarnings("always::lstmjax.data.table.DataWarning")
+def test_the_order_of_columns_is_guessed_with_a_warning_where_the_training_file_is_gone(stream, run):
+    own = NEW[["unique_id", "ds", "y"]].iloc[:6]
+    plain = stream(csv_of(NEW.iloc[:6]))[0]
+    trained = run.parent / "trained.csv"
+    trained.rename(trained.with_suffix(".moved"))
+    try:
+        lines, said, _ = stream(csv_of(own))
+        assert [line["forecast"] for line in lines] == [line["forecast"] for line in plain]
+        assert said[:-1] == [
+            "lstmjax: warning: the training data cannot be read, so rows without a header are read as unique_id, ds, "
+            "y: give a header where their order is another"
+        ]
+        assert len(stream(csv_of(own, header=True))[1]) == 1
+    finally:
+        trained.with_suffix(".moved").rename(trained)
+
+
 def row(text=None, **cells):
     """A line of CSV with some cells changed; the third new one."""
     return text if text is not None else csv_of(NEW.iloc[[2]].astype(object).assign(**cells))
@@ -157,6 +186,9 @@ BAD = {
     "10 MB": (b"1" * 10_000_000 + b"\n", "is longer than a megabyte"),
     "no name": (row(unique_id=""), "column 'unique_id' is empty"),
     "no time": (row(ds=""), "column 'ds' is empty"),
+    "another zone": (row(ds="2024-03-06 01:00:00+02:00"), "column 'ds' holds timestamps"),
+    "whole numbers like dates": (row(ds="20240306"), "column 'ds': the whole numbers 20240306 look like dates"),
+    "JSON without a series": (row('{"ds": "2024-03-06 01:00:00", "y": 1}\n'), "has no column 'unique_id'"),
 }
 
 
@@ -218,6 +250,17 @@ def test_late_rows_by_policy(stream):
     corrected, said, _ = stream(csv_of(late), "--late", "correct")
     assert said == ["lstmjax: the input has ended: 12 observed, 1 correction"]
     assert corrected[-2]["forecast"] == stream(csv_of(right))[0][-2]["forecast"]
+
+
+def test_the_time_of_a_line_is_that_of_the_row_after_which_its_forecast_begins(stream):
+    future, late = NEW.iloc[[8]].assign(y=np.nan), NEW.iloc[[2]].assign(y=9.0)
+    unknown = NEW.iloc[[8]].assign(unique_id="c", y=np.nan)
+    rows = pd.concat([NEW.iloc[:6], future, late, unknown])
+    lines, said, _ = stream(csv_of(rows), "--late", "correct", "--new-series", "add")
+    assert said == ["lstmjax: the input has ended: 6 observed, 2 future, 1 correction"]
+    times = [line["ds"] for line in lines if line["unique_id"] == "a"]
+    assert times == [f"2024-03-06 0{hour}:00:00" for hour in (0, 1, 2, 2, 2)]
+    assert len(lines) == 8  # nothing is forecast before the first observed row of a series
 
 
 def test_new_series_join(stream):
@@ -379,6 +422,93 @@ def test_kills_at_random_moments_leave_the_bytes_of_a_run_without(run, tmp_path)
     found = ended(tmp_path / "two", process)
     assert found.keys() == expected.keys()
     assert [str(path) for path in found if found[path] != expected[path]] == []
+
+
+def test_an_output_that_the_state_did_not_write_is_never_cut(stream, tmp_path):
+    out, state = tmp_path / "out.jsonl", tmp_path / "S"
+
+    def refused(number):
+        copy = shutil.copytree(state, tmp_path / f"S{number}")
+        _, said, status = stream(csv_of(NEW.iloc[10:12]), "--state", copy, "--out", out)
+        assert status == 2
+        return said[-1]
+
+    stream(csv_of(NEW.iloc[:4]), "--state", state)  # to standard output
+    out.write_text("mine\n")
+    assert "out.jsonl holds something already" in refused(0)
+    assert out.read_text() == "mine\n"
+    out.unlink()
+    assert stream(csv_of(NEW.iloc[4:10]), "--state", state, "--out", out)[2] == 0
+    right = out.read_bytes()
+    for number, wrong in enumerate((b"mine\n" * 1000, right + b"mine\n", right[:-9] + b"123456789"), start=1):
+        out.write_bytes(wrong)
+        assert "is not what the state has written" in refused(number)
+        assert out.read_bytes() == wrong
+    out.unlink()
+    assert "has 0 bytes, and the state says" in refused(4)
+    assert not out.exists()
+    out.write_bytes(right + right[:50])  # of a process that was killed
+    assert stream(csv_of(NEW.iloc[10:12]), "--state", state, "--out", out)[2] == 0
+    assert out.read_bytes().startswith(right)
+    assert len(out.read_bytes().splitlines()) == 8
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    ("redirected", "message"),
+    [
+        ("<&-", "standard input is closed"),
+        (">&- <rows", "standard output is closed"),
+        (">/dev/full <rows", "standard output: cannot be written (No space left on device)"),
+    ],
+)
+def test_input_and_output_that_are_closed_or_full_end_it_in_one_line(redirected, message, run, tmp_path, stream):
+    (tmp_path / "rows").write_text(csv_of(NEW.iloc[:4]))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    asked = [sys.executable, "-m", "lstmjax.cli", "stream", str(run), "--state", "S"]
+    ended = subprocess.run(
+        f"{shlex.join(asked)} {redirected}",
+        shell=True,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert ended.returncode == 2
+    (said,) = ended.stderr.splitlines()
+    assert message in said
+    assert len(stream(csv_of(NEW.iloc[:4]), "--state", tmp_path / "S")[0]) == 4  # no line was lost
+
+
+@pytest.mark.parametrize("how", ["replaced", "removed", "shorter"])
+def test_a_followed_file_that_becomes_another_ends_the_command(how, run, tmp_path):
+    rows = csv_of(NEW.iloc[:40], header=True)
+    (tmp_path / "rows.csv").write_text(rows)
+    process = command(run, tmp_path)
+    wait_for(tmp_path, 40, process)
+    if how == "replaced":
+        (tmp_path / "new.csv").write_text(csv_of(NEW.iloc[:80], header=True))
+        (tmp_path / "new.csv").rename(tmp_path / "rows.csv")
+    elif how == "removed":
+        (tmp_path / "rows.csv").unlink()
+    else:
+        (tmp_path / "rows.csv").write_text(rows[:300])
+    assert process.wait(60) == 2
+    said = process.stderr.read().splitlines()
+    process.stderr.close()
+    message = {"replaced": "replaced by another file", "removed": "cannot be read", "shorter": "became shorter"}[how]
+    assert message in said[-1]
+    assert said[-1].startswith("lstmjax: error: ")
+    assert "Traceback" not in "".join(said)
+    if how == "replaced":  # with the rows of before and more
+        process = command(run, tmp_path)
+        wait_for(tmp_path, 80, process)
+        ended(tmp_path, process)
+        (tmp_path / "rows.csv").write_text("x" * 99_999)  # with others
+        process = command(run, tmp_path)
+        assert process.wait(60) == 2
+        assert "is not the file that the state has read" in process.stderr.read()
+        process.stderr.close()
 
 
 def test_a_directory_is_used_by_one_process_at_a_time(run, tmp_path):

@@ -57,6 +57,22 @@ def test_an_array_that_was_changed_is_found(tmp_path):
         state_file.load(path)
 
 
+def test_any_wrong_byte_is_damage_or_means_nothing(tmp_path):
+    path = tmp_path / "state.npz"
+    state_file.save(path, ARRAYS, METADATA)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x11]) + whole[place + 1 :])
+        try:
+            arrays, metadata = state_file.load(path)
+        except CheckpointError as error:
+            assert "damaged" in str(error)  # noqa: PT017
+            continue
+        assert metadata == METADATA
+        for name, array in ARRAYS.items():
+            np.testing.assert_array_equal(arrays[name], array)
+
+
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="cannot be written"):

@@ -103,6 +103,11 @@ class StreamBase:
         found = as_index(np.array([time]), schema.frequency, schema.time_zone)[0]
         return int(found) if schema.frequency.integer else str(found)
 
+    def newest_time(self, series: int) -> int | None:
+        """The time of the newest observed row of a series, on the frequency's clock; None before the first."""
+        newest = self._state.newest[[series]]
+        return None if newest[0] < 0 else int(self._tail.schema.frequency.at(self._state.start[[series]], newest)[0])
+
     def _named_panel(self) -> Panel:
         """An empty panel with the names of the stream's series."""
         tail, n = self._tail, len(self._ids)

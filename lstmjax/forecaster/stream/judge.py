@@ -106,11 +106,11 @@ def _judge_late(
         before = together.get(key)
         if before is None:
             before = state.gathered(sizes, series[[place]], rows[[place], None])[0, 0]
-        in_ring = rows[place] > newest[place] - sizes.past
+        in_ring = rows[place] > max(newest[place] - sizes.past, -1)  # a series has no row before its first
         if is_late[place]:
-            new = ~np.isnan(cells[place])
+            new, begun = ~np.isnan(cells[place]), state.begun[series[place]]
             if (in_ring and (cells[place][new] == before[new]).all()) or (
-                not in_ring and rows[place] <= state.begun[series[place]]
+                not in_ring and begun >= 0 and rows[place] <= begun
             ):
                 verdict[place] = Verdict.REPEATED
                 continue

@@ -146,6 +146,8 @@ class Stream(StreamIntake):
         """
         asked = wanted(self._fitted, level, ())
         series = np.arange(len(self._ids)) if ids is None else np.array([self._known(one) for one in ids], np.int64)
+        if not len(series):
+            raise DataError("there is no series to forecast: give ids with at least one, or rows of one")
         self._require_future(series)
         found = self.forecast_arrays(series, asked.level)
         alias, at = self._fitted.config.model.alias, {one: place for place, one in enumerate(self.levels)}

@@ -211,6 +211,27 @@ def test_late_rows_are_skipped_or_correct_the_ring(trained):
         np.testing.assert_array_equal(stream.state.cells, forecaster.stream(early(table())).update(right).state.cells)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_rows_before_the_first_of_their_series_correct_nothing(together, trained):
+    forecaster, rows = trained("covariates"), later(table(names=("new",))).iloc[:6]
+    stream = forecaster.stream(early(table()), late="correct")
+    order = rows.iloc[[2, 3, 0, 1, 4, 5]]
+    for part in [order] if together else (order.iloc[[row]] for row in range(6)):
+        stream.update(part)
+    assert stream.counts["late"] == 2
+    assert stream.counts["correction"] == 0
+    expected = forecaster.stream(early(table())).update(rows.iloc[2:])
+    for one, other in zip(stream.state[:-1], expected.state[:-1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(DataError, match="the row is late: series 'new'"):
+        forecaster.stream(early(table())).update(order)
+    # A series that the stream began with: such a row is older than the stream.
+    short = early(table()).groupby("unique_id").tail(5)
+    begun = forecaster.stream(short, late="correct").update(early(table()).groupby("unique_id").tail(7))
+    assert begun.counts["repeated"] == 14
+    np.testing.assert_array_equal(begun.state.cells, forecaster.stream(short).state.cells)
+
+
 def test_late_rows_cannot_correct_a_recurrent_state(trained):
     forecaster, rows = trained("plain", stateful=True), rows_of(None, 6)
     stream = forecaster.stream(early(table()), "stateful", late="correct").update(rows)
@@ -356,6 +377,11 @@ def test_a_state_that_is_absent_damaged_or_of_another_forecaster(trained, tmp_pa
     file.write_bytes(whole[: len(whole) // 3])
     with pytest.raises(CheckpointError, match="damaged"):
         Stream.load(tmp_path, trained("plain"))
+
+
+def test_a_forecast_of_no_series_is_refused(trained):
+    with pytest.raises(DataError, match="there is no series to forecast"):
+        trained("plain").stream().forecast(ids=[])
 
 
 def test_frames_come_back_in_their_kind(trained):
