@@ -19,7 +19,7 @@ from typing import Any
 from lstmjax.config import BacktestConfig, RunConfig, rules
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.data.summary import span
-from lstmjax.errors import ConfigError, Interrupted
+from lstmjax.errors import CheckpointError, ConfigError, Interrupted
 from lstmjax.evaluation.error_plots import error_by
 from lstmjax.evaluation.windows import Evaluation
 from lstmjax.forecaster.backtest import Plan, Refit, evaluate_backtest, make_plan, train_refits
@@ -27,7 +27,7 @@ from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, panel_d
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, check_network
 from lstmjax.forecaster.own_loss import check_loss
-from lstmjax.forecaster.resume import check_data, check_seeds, trained_names
+from lstmjax.forecaster.resume import check_seeds, trained_names
 from lstmjax.forecaster.resumed_options import flat
 from lstmjax.forecaster.run_kind import check_kind, read_description
 from lstmjax.forecaster.saved import read_config
@@ -143,7 +143,12 @@ def resume_backtest(
     stored, described = read_config(directory), read_description(Path(directory))
     config = stored if config is None else _same_config(stored, config, directory)
     job = _make_job(config, BacktestConfig(**described["backtest"]), network, loss)
-    check_data(described.get("data_sha256"), job.data_sha256, directory, job.source)
+    then = described["data_sha256"]
+    if then != job.data_sha256:
+        raise CheckpointError(
+            f"{directory}: {job.source} is not the data of the backtest (SHA-256 {job.data_sha256[:12]}…, not "
+            f"{then[:12]}…): restore it, or start a new backtest"
+        )
     check_network(described["network"], network, config, directory)
     check_loss(described.get("own_loss"), loss, directory)
     with RunDirectory.reopen(directory, "backtest") as run:
