@@ -172,11 +172,14 @@ def _latest_observed(y: np.ndarray, offsets: np.ndarray, season_length: int) -> 
     """Returns for each row and target the latest row, itself or whole seasons before, with a value; -1 for none."""
     rows = np.arange(len(y))
     series = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    if season_length == 1:
+        latest = np.maximum.accumulate(np.where(np.isnan(y), -1, rows[:, None]), axis=0)
+        return np.where(latest >= offsets[series][:, None], latest, -1)
     place = (rows - offsets[series]) % season_length
     # Sort rows with the same place in the season next to each other, so that a running maximum fills forward.
-    order = np.lexsort((place, series))
+    order = np.argsort(series * season_length + place, kind="stable")
     group = (series * season_length + place)[order]
-    first = np.searchsorted(group, group)
+    first = np.maximum.accumulate(np.where(np.diff(group, prepend=-1) != 0, rows, 0))
     latest = np.maximum.accumulate(np.where(np.isnan(y[order]), -1, rows[:, None]), axis=0)
     found = np.empty_like(latest)
     found[order] = np.where(latest >= first[:, None], order[latest], -1)
