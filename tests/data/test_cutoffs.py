@@ -1,7 +1,5 @@
 """The cutoffs of a backtest, and the data before them."""
 
-import dataclasses
-
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -115,4 +113,4 @@ def test_nothing_later_is_observed():
     panel = panel_of(np.arange(30), np.arange(20))
     seen = before(panel, np.array([12, 0]))
     assert seen.observed.tolist() == [12, 0]
-    assert dataclasses.replace(seen, observed=panel.observed) == panel or seen.y is panel.y
+    assert seen.y is panel.y  # what is known ahead stays

@@ -137,7 +137,7 @@ def of_cutoff(found, number):
     return found.loc[rank == number, ["unique_id", "ds", "lstm"]].reset_index(drop=True)
 
 
-@pytest.mark.parametrize(("mapping", "tolerance"), [("map", 1e-5), ("vmap", 1e-3)])
+@pytest.mark.parametrize(("mapping", "tolerance"), [("map", 1e-5), pytest.param("vmap", 1e-3, marks=pytest.mark.slow)])
 def test_a_population_of_refits_equals_each_alone(monkeypatch, mapping, tolerance):
     monkeypatch.setattr(lstmjax.parallel, "default_mapping", lambda members, mesh: mapping)
     together = validate(refit=True)

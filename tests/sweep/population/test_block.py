@@ -300,6 +300,7 @@ def test_under_vmap_it_agrees_within_rounding(whole, panel, small):
 # --- what it is for
 
 
+@pytest.mark.slow
 def test_halving_mostly_finds_the_best_of_all_at_a_fraction_of_the_steps(panel, small):
     """Within 2%, in two searches of three (five of eight were), at a ninth of the steps; random survivors miss it."""
     space = Space.from_dict(
