@@ -34,7 +34,8 @@ from lstmjax.data.build import panel_from_table
 from lstmjax.data.cutoffs import windows_at
 from lstmjax.data.frames import forecast_frame
 from lstmjax.data.source import load_source, with_dataset_settings
-from lstmjax.forecaster.backtest import evaluate_backtest, make_plan, train_refits
+from lstmjax.forecaster.backtest import evaluate_backtest, train_refits
+from lstmjax.forecaster.backtest_plan import make_plan
 from lstmjax.forecaster.predict import forecast_values
 
 WEEK = 336

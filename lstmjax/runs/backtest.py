@@ -22,7 +22,8 @@ from lstmjax.data.summary import span
 from lstmjax.errors import CheckpointError, ConfigError, Interrupted
 from lstmjax.evaluation.error_plots import error_by
 from lstmjax.evaluation.windows import Evaluation
-from lstmjax.forecaster.backtest import Plan, Refit, evaluate_backtest, make_plan, train_refits
+from lstmjax.forecaster.backtest import evaluate_backtest, train_refits
+from lstmjax.forecaster.backtest_plan import Plan, Refit, make_plan
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, panel_digest
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, check_network
@@ -81,7 +82,7 @@ def backtest_run(
     What is wrong with the options or the data is reported before anything is written.
 
     Args:
-        config: the options; see `lstmjax.forecaster.backtest.make_plan`.
+        config: the options; see `lstmjax.forecaster.backtest_plan.make_plan`.
         directory: where to.
         settings: the cutoffs, and what is trained. Default: `BacktestConfig()`.
         network: a network of your own, as `Forecaster` takes it.

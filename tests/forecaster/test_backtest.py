@@ -14,6 +14,7 @@ from lstmjax.data.table import DataWarning
 from lstmjax.errors import ConfigError, ConfigWarning, DataError
 from lstmjax.evaluation.metrics import METRICS
 from lstmjax.forecaster import backtest
+from lstmjax.forecaster.backtest_plan import make_plan
 from lstmjax.forecaster.fitted import Fitted
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*have no whole training window")
@@ -346,7 +347,7 @@ def test_members_that_are_compiled_apart_are_populations_of_their_own(unchanged)
     # Before the first cutoff there are fewer windows than a batch holds.
     config = CONFIG.replace({"train.batch_size": 130})
     panel = panel_from_table(TABLE, config.data)
-    plan = backtest.make_plan(config, panel, BacktestConfig(3, STEP, 1))
+    plan = make_plan(config, panel, BacktestConfig(3, STEP, 1))
     sizes = [len(refit.data.train.series) for refit in plan.refits]
     assert sizes[0] < 130 < sizes[-1]
     assert len(plan.populations) > 1
@@ -358,7 +359,7 @@ def test_members_that_are_compiled_apart_are_populations_of_their_own(unchanged)
 def test_metrics_by_cutoff():
     panel = panel_from_table(PLAIN, SMALL.data)
     settings = BacktestConfig(3, STEP, 1)
-    plan = backtest.make_plan(SMALL, panel, settings)
+    plan = make_plan(SMALL, panel, settings)
     fitted = backtest.train_refits(plan, None, None)
     assert all(isinstance(one, Fitted) for one in fitted)
     evaluation = backtest.evaluate_backtest(plan, fitted, None, baselines={"zero": lambda history, h: np.zeros(h)})
