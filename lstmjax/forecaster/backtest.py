@@ -90,7 +90,6 @@ def evaluate_backtest(
     fitted: Sequence[Fitted],
     network: UserNetwork | None,
     *,
-    asked: Asked | None = None,
     baselines: Mapping[str, OwnBaseline] | None = None,
 ) -> Evaluation:
     """Forecasts all windows of a backtest, each by the last model trained before it, and compares them with the truth.
@@ -99,14 +98,12 @@ def evaluate_backtest(
         plan: from `lstmjax.forecaster.backtest_plan.make_plan`.
         fitted: from `train_refits`.
         network: as there.
-        asked: intervals and quantiles. Default: those of ``config.outputs``.
         baselines: of the user's own, see `lstmjax.evaluation.baselines.OwnBaseline`.
 
     Raises:
-        ConfigError: intervals cannot be given, or a baseline has the name of another column, or does not forecast.
+        ConfigError: intervals cannot be given, or a baseline does not forecast.
     """
-    asked = wanted(fitted[0]) if asked is None else asked
-    _check_names(baselines or {}, plan, asked)
+    asked = wanted(fitted[0])
     windows, cutoff = windows_at(plan.rows)
     h, channels = plan.config.data.h, plan.panel.y.shape[1]
     values = np.empty((len(cutoff), h, channels))

@@ -39,7 +39,7 @@ class Refit:
     config: RunConfig
     """With all that was inferred filled in, from the rows before the cutoff."""
     prepared: Prepared
-    """These rows; without their scaled values, see `Population.arrays`."""
+    """These rows; of several members its scaled values are those of the first, as in ``data``."""
     data: TrainingData
     """What it is trained on."""
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from lstmjax.data.cutoffs import before
 from lstmjax.data.identity import stored_label
 from lstmjax.data.source import load_source
 from lstmjax.errors import ConfigError, DataError, Interrupted, LstmjaxError, one_line
@@ -20,6 +21,7 @@ from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.predict import compatible_panel
 from lstmjax.forecaster.stream.base import Policies
 from lstmjax.forecaster.stream.judge import Verdict
+from lstmjax.forecaster.stream.reading import RowReader
 from lstmjax.forecaster.stream.stream import Stream
 from lstmjax.runs.stream_lines import Line, Lines, RowParser, available, opened, require_same, source_name
 from lstmjax.runs.stream_state import Output, Position, StateDirectory
@@ -257,13 +259,11 @@ def begin(forecaster: Forecaster, policies: Policies) -> Stream:
 
 def _until_the_end_of(fitted: Fitted, panel: Any) -> Any:
     """A panel without the rows that came after the training data."""
-    import dataclasses
-
     tail, frequency = fitted.tail, panel.schema.frequency
     ends = dict(zip(tail.ids.tolist(), frequency.at(tail.start, np.maximum(tail.observed - 1, 0)), strict=True))
     last = np.array([ends.get(name, -1) for name in panel.ids.tolist()])
     rows, _ = frequency.number(np.maximum(last, panel.start), panel.start)
-    return dataclasses.replace(panel, observed=np.where(last < panel.start, 0, np.minimum(panel.observed, rows + 1)))
+    return before(panel, np.where(last < panel.start, 0, np.minimum(panel.observed, rows + 1)))
 
 
 def columns_of(fitted: Fitted) -> tuple[tuple[str, ...], str | None]:
@@ -272,8 +272,6 @@ def columns_of(fitted: Fitted) -> tuple[tuple[str, ...], str | None]:
     Returns:
         The columns; and a warning where their order had to be guessed.
     """
-    from lstmjax.forecaster.stream.reading import RowReader
-
     own = RowReader(fitted).columns
     try:
         found = tuple(map(str, load_source(fitted.config.data).table.columns))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lstmjax.config import DataConfig
+from lstmjax.data.cutoffs import before
 from lstmjax.data.grid import Grid
 from lstmjax.data.origins import train_windows
 from lstmjax.data.panel import Panel
@@ -76,7 +77,7 @@ def prepare_folds(panel: Panel, config: DataConfig, folds: Folds) -> list[Prepar
     categories = None
     for number in range(folds.count - 1, 0, -1):
         split = splits[number]
-        seen = dataclasses.replace(panel, observed=split.val_end)  # statistics of a series never reach beyond that
+        seen = before(panel, split.val_end)  # statistics of a series never reach beyond that
         with _named(number, folds.rows(whole)):
             one = prepare(seen, whole.config, with_test=False, categories=categories, split=split, grid=grid)
         categories = one.scaling.categories
