@@ -75,9 +75,7 @@ class HeldOut(NamedTuple):
             chosen = chosen[np.arange(most) * len(chosen) // most]
         found = np.full((*self.signed.shape[1:], most), np.nan)
         found[..., : len(chosen)] = np.moveaxis(abs(self.signed[chosen]), 0, -1)
-        last = np.argsort(
-            np.isnan(found), axis=-1, kind="stable"
-        )  # by time: the oldest are replaced first
+        last = np.argsort(np.isnan(found), axis=-1, kind="stable")  # by time: the oldest are replaced first
         return np.take_along_axis(found, last, axis=-1)
 
     def alarms(self, numbers: Int[np.ndarray, " N"]) -> Float[np.ndarray, "N 3"]:
