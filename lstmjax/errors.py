@@ -44,6 +44,21 @@ class CheckpointError(LstmjaxError):
     """A run directory or checkpoint is missing, damaged or made by something newer; the message says which."""
 
 
+class PeerError(LstmjaxError):
+    """Another process of the same run failed or is gone; so this one ends too.
+
+    Args:
+        message: one line.
+        exit_status: with which the command line ends.
+        told: whether this process reports it, as one of them is to.
+    """
+
+    def __init__(self, message: str, exit_status: int = 2, *, told: bool = True) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+        self.told = told
+
+
 class ConfigWarning(UserWarning):
     """An option was given that has no effect, given the others."""
 

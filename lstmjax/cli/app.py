@@ -20,8 +20,16 @@ import tyro
 
 from lstmjax.cli.commands import Backtest, Check, Evaluate, Export, NewData, Predict, Stream, Sweep, Train
 from lstmjax.cli.parse import parse
-from lstmjax.config import OutputsConfig, RunConfig, controllers
-from lstmjax.errors import CheckpointError, ConfigError, ConfigWarning, Interrupted, LstmjaxError, one_line
+from lstmjax.config import DistributedConfig, OutputsConfig, RunConfig, controllers
+from lstmjax.errors import (
+    CheckpointError,
+    ConfigError,
+    ConfigWarning,
+    Interrupted,
+    LstmjaxError,
+    PeerError,
+    one_line,
+)
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.version import __version__
@@ -38,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if arguments == ["--version"]:
             print(f"lstmjax {__version__}")
             return
+        if arguments[:1] == ["sweep"] and any(argument.startswith("--distributed") for argument in arguments):
+            raise ConfigError(
+                "lstmjax sweep takes no --distributed option, as its workers need no communication: start the same "
+                "command on every host, with a --storage that all reach"
+            )
         command = _parse(arguments)
         if isinstance(command, Train):
             check_typed(arguments, inert=command.options.inert())
@@ -66,7 +79,8 @@ def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
             finally:  # also after a help text, which ends with SystemExit: here it shows whether anybody reads on
                 _flush()
         except LstmjaxError as error:
-            print(f"{program}: error: {one_line(error)}", file=sys.stderr)
+            if not isinstance(error, PeerError) or error.told:
+                print(f"{program}: error: {one_line(error)}", file=sys.stderr)
             sys.exit(error.exit_status)
         except KeyboardInterrupt:
             print(f"{program}: stopped by SIGINT", file=sys.stderr)
@@ -133,11 +147,11 @@ def train(command: Train) -> None:
         seeds = "" if command.seeds is None else f" --seeds {command.seeds}"
         return f"resume with: lstmjax train --resume {shlex.quote(str(directory))}{seeds}"
 
-    with _until_a_signal(farewell) as signals:
+    with _until_a_signal(farewell, command.distributed) as signals:
         from lstmjax.runs.directory import default_path
         from lstmjax.runs.run import resume_run, train_run
 
-        directory = directory or default_path()
+        directory = directory or default_path()  # which the first process alone uses
         asked: dict[str, Any] = {"seeds": command.seeds, "signals": signals}
         if command.resume is not None:
             resume_run(command.resume, command.options, into=command.run_dir, **asked)
@@ -198,16 +212,38 @@ def sweep(command: Sweep) -> None:
 
 
 @contextlib.contextmanager
-def _until_a_signal(farewell: Callable[[], str]) -> Iterator[Signals]:
-    """Listens to signals while JAX is imported and a run is at work; one that has ended it gives the exit status."""
+def _until_a_signal(farewell: Callable[[], str], distributed: DistributedConfig | None = None) -> Iterator[Signals]:
+    """Listens to signals while JAX is imported and a run is at work; one that has ended it gives the exit status.
+
+    Args:
+        farewell: what to say last, such as the command that resumes the run.
+        distributed: how to find the other processes of the run, where there are some.
+    """
     with Signals(farewell) as signals:
         from lstmjax import parallel
 
         parallel.configure_devices()
         try:
-            yield signals
+            if distributed is None or not distributed.active:
+                yield signals
+                return
+            with _among_others(distributed, farewell):
+                yield signals
         except Interrupted as stopped:
-            signals.leave(str(stopped))
+            signals.leave(str(stopped) if parallel.is_first_process() else None)
+
+
+@contextlib.contextmanager
+def _among_others(distributed: DistributedConfig, farewell: Callable[[], str]) -> Iterator[None]:
+    """Connects the processes of a run; the first one alone is heard, unless another has an error of its own."""
+    from lstmjax import parallel
+
+    meeting = (distributed.coordinator, distributed.processes, distributed.process_id)
+    parallel.connect(*meeting, timeout=distributed.timeout, lost=farewell)
+    if not parallel.is_first_process():
+        warnings.simplefilter("ignore")
+    with parallel.ending_together(farewell):
+        yield
 
 
 def _forecaster(run: Path, outputs: OutputsConfig | None = None) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from lstmjax.config import BacktestConfig, DataConfig, OutputsConfig, RunConfig
+from lstmjax.config import BacktestConfig, DataConfig, DistributedConfig, OutputsConfig, RunConfig
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.config import SweepConfig
 
@@ -29,6 +29,7 @@ class Train:
     """Start a new run from the weights of the run in this directory. Options are that run's, where no flag is given."""
     seeds: int | None = None
     """Train from so many seeds at once, train.seed and those after it: one run directory per seed, and a table."""
+    distributed: DistributedConfig = dataclasses.field(default_factory=DistributedConfig)
 
     def __post_init__(self) -> None:
         if self.seeds is not None and self.finetune_from is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.data.categories import Categories
 from lstmjax.data.panel import Panel
@@ -243,6 +244,8 @@ class MetricsLogs(Callback):
 class SaveCheckpoints(Callback):
     """Saves the state of training at validation checks and at the end; to be closed.
 
+    Of several processes each has one, and the first decides when all save.
+
     Args:
         store: where.
         arrays: what else is saved, by name.
@@ -262,7 +265,8 @@ class SaveCheckpoints(Callback):
         """Hands the state over to be written, if it is time."""
         known = check.val_loss[np.isfinite(check.val_loss)]
         self._losses = {check.step: float(known.min()) if len(known) else None}
-        if time.monotonic() - self._saved_at >= self._every_seconds:
+        due = time.monotonic() - self._saved_at >= self._every_seconds
+        if parallel.from_first(due):
             self._save(check.step, check)
 
     def on_end(self, result: TrainResult) -> None:
@@ -277,7 +281,7 @@ class SaveCheckpoints(Callback):
         if self._last != step:
             self._save(step, result)
         self.saver.wait()
-        if step not in checkpoint.steps(self.saver.directory):
+        if parallel.from_first(step not in checkpoint.steps(self.saver.directory)):
             # It failed, which was warned of; perhaps there is room again. If not, this says so.
             checkpoint.save(self.saver.directory, step, *self._contents(result), self._losses.get(step))
 
@@ -287,6 +291,8 @@ class SaveCheckpoints(Callback):
 
     def _save(self, step: int, reached: Check | TrainResult) -> None:
         self.saver.save(step, *self._contents(reached), loss=self._losses.get(step))
+        if parallel.process_count() > 1:  # what is saved crosses the devices, and so may no step of training meanwhile
+            self.saver.wait()
         self._last, self._saved_at = step, time.monotonic()
 
     def _contents(self, reached: Check | TrainResult) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lstmjax import parallel
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
@@ -156,7 +157,8 @@ def train_stored(
             save_start(store.directory, start, metadata["scaling"]["categories"])
             state = run(0, callbacks=[saving]).state
         # Saved last: what is saved is in the log, and was seen by all callbacks.
-        result = run(until, state=state, callbacks=[MetricsLogs(store), *callbacks, saving])
+        logs = [MetricsLogs(store)] if parallel.is_first_process() else []
+        result = run(until, state=state, callbacks=[*logs, *callbacks, saving])
     return result, store.seconds + (result.seconds if result.state.step.max() > store.step else 0.0)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lstmjax import parallel
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import Prepared, prepare
@@ -63,17 +64,26 @@ def new_run(
     if directory is None:
         yield None
         return
-    with DirectoryLock(directory):
-        taken = any((Path(directory) / name).exists() for name in (CONFIG_FILE, LOG_FILE))
-        if taken or checkpoint.steps(Path(directory) / CHECKPOINTS):
-            raise CheckpointError(f"{directory} holds a run already: resume it, or name another folder")
-        digest = panel_digest(prepared.panel)
+    digest = panel_digest(prepared.panel)
+    with contextlib.ExitStack() as stack:
+        with parallel.together():
+            if parallel.is_first_process():
+                stack.enter_context(DirectoryLock(directory))
+                _begin(Path(directory), {"versions": versions(), "data_sha256": digest, **names})
         if start is not None:
             save_start(Path(directory), start, prepared.scaling.categories)
-        description = {"versions": versions(), "data_sha256": digest, **names}
-        write_file(Path(directory) / RUN_FILE, json.dumps(description, indent=2) + "\n")
-        write_config(directory, config)
+        with parallel.together():
+            if parallel.is_first_process():
+                write_config(directory, config)
         yield Store(Path(directory), digest, logs=_logs(directory, members))
+
+
+def _begin(directory: Path, description: dict[str, Any]) -> None:
+    """Refuses a folder that holds a run; else says in it what is trained."""
+    taken = any((directory / name).exists() for name in (CONFIG_FILE, LOG_FILE))
+    if taken or checkpoint.steps(directory / CHECKPOINTS):
+        raise CheckpointError(f"{directory} holds a run already: resume it, or name another folder")
+    write_file(directory / RUN_FILE, json.dumps(description, indent=2) + "\n")
 
 
 @contextlib.contextmanager
@@ -105,27 +115,31 @@ def old_run(
         CheckpointError: no run is found, its checkpoints do not verify, or the data are others.
         ConfigError: the options are others.
     """
-    stored = read_config(directory)
-    check_kind(directory, "run", "seeds")
-    with DirectoryLock(directory):
-        agreed = (stored if config == RunConfig() else agreed_config(stored, config, directory)).chosen
-        if df is None:
-            source = load_source(agreed.data)
-            panel, name = source.panel(agreed.data), source.name
-        else:
-            panel, name = panel_from_table(df, agreed.data, futr=futr_df), "the table"
-        seeds, digest = [agreed.train.seed] if seeds is None else list(seeds), panel_digest(panel)
-        asked: dict[str, Any] = {
-            "data_sha256": digest,
-            "source": name,
-            "seeds": seeds,
-            "network": network,
-            "loss": loss,
-        }
-        found = checkpoint_to_resume(directory, stored, agreed, **asked)
-        write_config(directory, agreed)
-        store = Store(Path(directory), digest, found, _logs(directory, len(seeds)))
-        yield agreed, prepare(panel, agreed.data, with_test=False, categories=start_categories(directory)), store
+    with contextlib.ExitStack() as stack:
+        with parallel.together():
+            stored = read_config(directory)
+            check_kind(directory, "run", "seeds")
+            if parallel.is_first_process():
+                stack.enter_context(DirectoryLock(directory))
+            agreed = (stored if config == RunConfig() else agreed_config(stored, config, directory)).chosen
+            if df is None:
+                source = load_source(agreed.data)
+                panel, name = source.panel(agreed.data), source.name
+            else:
+                panel, name = panel_from_table(df, agreed.data, futr=futr_df), "the table"
+            seeds, digest = [agreed.train.seed] if seeds is None else list(seeds), panel_digest(panel)
+            asked: dict[str, Any] = {
+                "data_sha256": digest,
+                "source": name,
+                "seeds": seeds,
+                "network": network,
+                "loss": loss,
+            }
+            found = checkpoint_to_resume(directory, stored, agreed, **asked)
+            prepared = prepare(panel, agreed.data, with_test=False, categories=start_categories(directory))
+        if parallel.is_first_process():  # now that all have read what is there
+            write_config(directory, agreed)
+        yield agreed, prepared, Store(Path(directory), digest, found, _logs(directory, len(seeds)))
 
 
 def _logs(directory: Path | str, members: int) -> tuple[Path, ...]:

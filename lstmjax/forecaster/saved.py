@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from lstmjax import parallel
 from lstmjax.config import RunConfig
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.calibration import Errors
@@ -61,18 +62,20 @@ def write_file(path: Path, text: str) -> None:
 def save_fitted(fitted: Fitted, directory: Path | str, *, overwrite: bool) -> None:
     """Writes a trained forecaster without the state of its training; see `Forecaster.save`."""
     folder = Path(directory) / CHECKPOINTS
-    before = checkpoint.steps(folder)
-    if before and not overwrite:
-        raise CheckpointError(f"{directory} holds a trained forecaster: name another folder, or say overwrite=True")
-    if not before and (Path(directory) / CONFIG_FILE).exists():
-        read_config(directory)  # raises where it is not of lstmjax
+    with parallel.together():
+        before = checkpoint.steps(folder)
+        if before and not overwrite:
+            raise CheckpointError(f"{directory} holds a trained forecaster: name another folder, or say overwrite=True")
+        if not before and (Path(directory) / CONFIG_FILE).exists():
+            read_config(directory)  # raises where it is not of lstmjax
     step = fitted.summary["steps"]
     checkpoint.save(folder, step, *fitted.to_arrays())
-    for other in set(before) - {step}:
-        checkpoint.remove(folder, other)
-    write_config(directory, fitted.config)
-    if before:
-        shutil.rmtree(Path(directory) / REFIT, ignore_errors=True)
+    if parallel.is_first_process():
+        for other in set(before) - {step}:
+            checkpoint.remove(folder, other)
+        write_config(directory, fitted.config)
+        if before:
+            shutil.rmtree(Path(directory) / REFIT, ignore_errors=True)
     save_errors(fitted, directory)
     if fitted.refit is not None:
         refit = fitted.replace(selected=fitted.refit, refit=None, errors=None)
@@ -93,7 +96,7 @@ def save_errors(fitted: Fitted, directory: Path | str, member: int = 0) -> None:
     folder = Path(directory) / ERRORS
     if fitted.errors is not None:
         checkpoint.save(folder, member, fitted.errors._asdict(), {"best_step": fitted.summary["best_step"]})
-    elif checkpoint.steps(folder):
+    elif parallel.is_first_process() and checkpoint.steps(folder):
         shutil.rmtree(folder, ignore_errors=True)
 
 

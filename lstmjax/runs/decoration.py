@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lstmjax import parallel
 from lstmjax.errors import one_line
 from lstmjax.training import Callback
 
@@ -37,11 +38,15 @@ def decoration(what: str) -> Iterator[None]:
 def heard(say: Callable[[str], None]) -> Callable[[str], None]:
     """A way to report that cannot end a run: where nobody listens any more, nothing is said.
 
+    Of several processes that train one model the first alone reports.
+
     Args:
         say: called with each line.
     """
 
     def line(text: str) -> None:
+        if not parallel.is_first_process():
+            return
         with contextlib.suppress(OSError), decoration("what a run says"):  # such as a reader that is gone
             say(text)
 

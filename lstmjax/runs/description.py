@@ -24,8 +24,9 @@ def describe_process(config: RunConfig, members: int) -> dict[str, Any]:
         members: trained together.
     """
     shards = config.train.batch_shards or 1
-    if shards > jax.device_count():  # a run that is resumed where there are fewer devices
-        shards = parallel.resolve_batch_shards(config.train.batch_size, shards)
+    others = members == 1 and shards % parallel.process_count() != 0
+    if shards > parallel.device_count() or others:  # a run that is resumed with other devices or processes
+        shards = parallel.resolve_batch_shards(config.train.batch_size, shards, members=members)
     return {
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -33,6 +34,7 @@ def describe_process(config: RunConfig, members: int) -> dict[str, Any]:
         "versions": versions(),
         "git_commit": _git_commit(),
         "platform": jax.default_backend(),
+        "processes": parallel.process_count(),
         "devices": [str(device) for device in jax.devices()],
         "mapping": parallel.default_mapping(members, parallel.make_mesh(members, shards)),
         "batch_shards": shards,

@@ -32,6 +32,7 @@ from typing import Any, Self
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lstmjax import parallel
 from lstmjax.config import RunConfig, TableFormat
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation import plots
@@ -89,12 +90,16 @@ _WRITTEN = (
 class RunDirectory:
     """One run's folder. One from `create` or `reopen` is held by this process until `close`.
 
+    Of several processes that train one model the first alone holds it and writes; in the others nothing is changed on
+    disk.
+
     Args:
         path: where it is.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self.writes = parallel.is_first_process()
         self._lock: DirectoryLock | None = None
 
     def close(self) -> None:
@@ -162,6 +167,8 @@ class RunDirectory:
         Raises:
             CheckpointError: the folder holds something already, is in use, or cannot be written.
         """
+        if not parallel.is_first_process():
+            return cls(path)
         if not nested:
             cls.check_free(path, kind, overwrite=overwrite)
         run = cls._held(path)
@@ -189,6 +196,8 @@ class RunDirectory:
             CheckpointError: no run of this kind is found, or it is in use, or the new folder holds something already.
         """
         check_kind(path, kind)  # before a lock file is made in a folder of somebody else
+        if not parallel.is_first_process():
+            return cls(path if into is None else into)
         run = cls._held(path)
         if into is not None and Path(into).resolve() != run.path.resolve():
             with run:
@@ -243,6 +252,8 @@ class RunDirectory:
             step: updates done.
             members: trained together.
         """
+        if not self.writes:
+            return
         description = self.description
         resumed = [*description.get("resumed", []), {"step": step, **describe_process(config, members)}]
         self._write(RUN_FILE, as_json({"kind": kind_of(self.path) or "run", **description, "resumed": resumed}))
@@ -258,11 +269,11 @@ class RunDirectory:
 
     def write_test_forecasts(self, table: pd.DataFrame, form: TableFormat) -> None:
         """Writes test_forecasts.csv.gz, or test_forecasts.parquet; equal tables give equal bytes."""
-        replace_table(table, self.path, "test_forecasts.csv.gz", form)
+        self._write_table(table, "test_forecasts.csv.gz", form)
 
     def write_backtest(self, table: pd.DataFrame, form: TableFormat) -> None:
         """Writes backtest.csv.gz, or backtest.parquet; equal tables give equal bytes."""
-        replace_table(table, self.path, "backtest.csv.gz", form)
+        self._write_table(table, "backtest.csv.gz", form)
 
     def write_metrics_by(self, what: str, table: pd.DataFrame) -> None:
         """Writes a table of metrics, one of `BACKTEST_BY`."""
@@ -270,7 +281,7 @@ class RunDirectory:
 
     def write_forecast(self, table: pd.DataFrame, form: TableFormat) -> None:
         """Writes forecast.csv, or forecast.parquet."""
-        replace_table(table, self.path, "forecast.csv", form)
+        self._write_table(table, "forecast.csv", form)
 
     def write_plot(self, name: str, figure: Figure) -> Path:
         """Writes a picture into plots/."""
@@ -284,7 +295,12 @@ class RunDirectory:
         (self.path / "plots" / f"{name}.png").unlink(missing_ok=True)
 
     def _write(self, name: str, text: str) -> None:
-        replace_file(self.path / name, text)
+        if self.writes:
+            replace_file(self.path / name, text)
+
+    def _write_table(self, table: pd.DataFrame, name: str, form: TableFormat) -> None:
+        if self.writes:
+            replace_table(table, self.path, name, form)
 
 
 def remove_run(path: Path, *more: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from lstmjax import parallel
 from lstmjax.data.future import require_future
 from lstmjax.data.origins import forecast_windows
 from lstmjax.data.panel import Panel
@@ -76,7 +77,8 @@ def write_outputs(
     asked = wanted(fitted)
     if fitted.summary["failure"]:
         say(fitted.summary["failure"])
-    if not trained_here and checkpoint.steps(run.path / CHECKPOINTS) != [fitted.summary["steps"]]:
+    kept = trained_here or checkpoint.steps(run.path / CHECKPOINTS) == [fitted.summary["steps"]]
+    if not parallel.from_first(kept):
         forecaster.save(run.path, overwrite=True)
     else:
         save_errors(fitted, run.path)
@@ -99,7 +101,7 @@ def write_outputs(
     scaled = prepared.arrays
     if config.train.refit_all:
         forecaster, scaled = _refit(run, forecaster, panel, data_sha256, say)
-    else:
+    elif run.writes:
         shutil.rmtree(run.path / REFIT, ignore_errors=True)  # of a run that is resumed without it
     future = _write_forecast(run, forecaster, panel, scaled, say)
     draw_learning_curve(run, {"": run.checks()}, fitted.summary["best_step"], fitted.own_loss or config.train.loss)
@@ -172,15 +174,18 @@ def _refit(
     everything = dataclasses.replace(config.data, **sizes, **ends)  # type: ignore[arg-type]
     prepared = prepare(panel, everything, with_test=False, categories=fitted.selected.scaling.categories)
     config = resolved_config(config, prepared, network)
-    start = stored_start(run.path, network_for(network, config, prepared.spec))
     folder = run.path / REFIT
-    folder.mkdir(exist_ok=True)
-    (folder / CONFIG_FILE).unlink(missing_ok=True)  # which says that a refit is whole
-    found = checkpoint.load(folder / CHECKPOINTS, upto=steps) if checkpoint.steps(folder / CHECKPOINTS) else None
+    with parallel.together():  # all have read before the first process writes
+        start = stored_start(run.path, network_for(network, config, prepared.spec))
+        found = checkpoint.load(folder / CHECKPOINTS, upto=steps) if checkpoint.steps(folder / CHECKPOINTS) else None
+    if run.writes:
+        folder.mkdir(exist_ok=True)
+        (folder / CONFIG_FILE).unlink(missing_ok=True)  # which says that a refit is whole
     store = Store(folder, data_sha256, found, (folder / LOG_FILE,))
     asked: dict[str, Any] = {"until": steps, "start": start, "store": store, "loss": evaluated.loss}
     (again,) = train_members(config, network, prepared, [config.train.seed], **asked)
-    write_config(folder, again.config)
+    if run.writes:
+        write_config(folder, again.config)
     return Forecaster.of(fitted.replace(refit=again.selected), network, evaluated.loss), prepared.arrays
 
 

@@ -39,6 +39,8 @@ def draw_learning_curve(
         best: the step whose weights were kept, where it is one member.
         loss: name of the loss.
     """
+    if not run.writes:
+        return
     known = {name: checks for name, checks in members.items() if checks}
     with decoration("the picture learning_curve.png"):
         if len(members) > 1 and known:
@@ -70,6 +72,8 @@ def draw_forecasts(
         bounds: the quantiles of each member at ``asked.probabilities``.
         asked: the intervals.
     """
+    if not run.writes:
+        return
     with decoration(f"the picture {name}.png"):
         h, season = config.data.h, config.data.season_length or 1
         series, origin = np.asarray(windows.series), np.asarray(windows.origin)
@@ -91,6 +95,8 @@ def draw_intervals(run: RunDirectory, evaluation: Evaluation, by_horizon: pd.Dat
         evaluation: on the test rows.
         by_horizon: its metrics by the step ahead.
     """
+    if not run.writes:
+        return
     asked = evaluation.asked
     draw: dict[str, Callable[[], Figure]] = {
         "calibration": lambda: interval_plots.calibration(evaluation.frequencies(), asked.probabilities),

@@ -6,6 +6,7 @@ one run directory per seed. A new run and a resumed one take the same path.
 
 import contextlib
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from lstmjax import parallel
 from lstmjax.config import RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.source import with_dataset_settings
@@ -21,7 +23,7 @@ from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.checkpoints import LOG_FILE, Store, start_categories
 from lstmjax.forecaster.finetune import in_trained_order, starting_weights
 from lstmjax.forecaster.fit import train_members
-from lstmjax.forecaster.fitted import Fitted
+from lstmjax.forecaster.fitted import Fitted, versions
 from lstmjax.forecaster.network import UserNetwork
 from lstmjax.forecaster.resume import trained_names
 from lstmjax.forecaster.resumed_options import agreed_config
@@ -101,15 +103,16 @@ def train_run(
     if seeds is not None and seeds < 1:
         raise ConfigError(f"seeds is {seeds}: expected at least 1")
     say = heard(say)
-    RunDirectory.check_free(directory, "run" if seeds is None else "seeds", overwrite=overwrite)
-    config = dataclasses.replace(config, data=with_dataset_settings(config.data))
-    if finetune_from is None:
-        job, start = make_job(config, seeds, network, loss), None
-    else:
-        trained = Forecaster.load(finetune_from, network=network, loss=loss).fitted
-        categories = trained.forecasting.scaling.categories
-        job = make_job(in_trained_order(config, trained), seeds, network, loss, categories=categories)
-        start = starting_weights(trained, network, job.config, job.prepared)
+    with parallel.together():
+        RunDirectory.check_free(directory, "run" if seeds is None else "seeds", overwrite=overwrite)
+        config = dataclasses.replace(config, data=with_dataset_settings(config.data))
+        if finetune_from is None:
+            job, start = make_job(config, seeds, network, loss), None
+        else:
+            trained = Forecaster.load(finetune_from, network=network, loss=loss).fitted
+            categories = trained.forecasting.scaling.categories
+            job = make_job(in_trained_order(config, trained), seeds, network, loss, categories=categories)
+            start = starting_weights(trained, network, job.config, job.prepared)
     say(job.sizes())
     with _new_directories(directory, job, overwrite=overwrite, finetuned_from=finetune_from) as (run, members):
         return _carry_out(run, members, job, None, start, callbacks, signals or Signals(), say)
@@ -151,17 +154,21 @@ def resume_run(
         Interrupted: a signal came again.
     """
     say = heard(say)
-    kind: Kind = "run" if seeds is None and kind_of(directory) != "seeds" else "seeds"
-    check_kind(directory, kind)
-    stored = read_config(directory)
-    config = stored if config is None else agreed_config(stored, config, directory)
-    if kind == "seeds" and seeds is None:
-        seeds = len(seeds_of(directory))
-    job = make_job(config, seeds, network, loss, categories=start_categories(directory))
-    if into is not None:
-        checkpoint_to_resume(directory, stored, config, job)  # before anything is copied
-    with RunDirectory.reopen(directory, kind, into=into) as run:
-        found = checkpoint_to_resume(run.path, stored, config, job)
+    with parallel.together():
+        kind: Kind = "run" if seeds is None and kind_of(directory) != "seeds" else "seeds"
+        check_kind(directory, kind)
+        stored = read_config(directory)
+        config = stored if config is None else agreed_config(stored, config, directory)
+        if kind == "seeds" and seeds is None:
+            seeds = len(seeds_of(directory))
+        job = make_job(config, seeds, network, loss, categories=start_categories(directory))
+        if into is not None:
+            checkpoint_to_resume(directory, stored, config, job)  # before anything is copied
+    with contextlib.ExitStack() as stack:
+        with parallel.together():
+            run = stack.enter_context(RunDirectory.reopen(directory, kind, into=into))
+        with parallel.together():  # all have read before the first process writes
+            found = checkpoint_to_resume(run.path, stored, config, job)
         step = 0 if found is None else found.step
         say(f"{job.sizes()}\nresuming after step {step} of {config.train.max_steps}")
         with outputs_written(run.path):
@@ -179,15 +186,16 @@ def _new_directories(
     create: dict[str, Any] = {"data_digest": job.data_sha256, "overwrite": overwrite, "names": names}
     with contextlib.ExitStack() as stack:
         told: dict[str, Any] = {} if job.alone else {"kind": "seeds", "seeds": job.seeds}
-        run = stack.enter_context(
-            RunDirectory.create(directory, job.config, finetuned_from=finetuned_from, **told, **create)
-        )
-        if job.alone:
-            yield run, [run]
-            return
-        create |= {"nested": True}
-        each = (RunDirectory.create(_seed_path(run, seed), _seed_config(job, seed), **create) for seed in job.seeds)
-        yield run, [stack.enter_context(member) for member in each]
+        with parallel.together():
+            run = stack.enter_context(
+                RunDirectory.create(directory, job.config, finetuned_from=finetuned_from, **told, **create)
+            )
+            members = [run]
+            if not job.alone:
+                create |= {"nested": True}
+                each = ((_seed_path(run, seed), _seed_config(job, seed)) for seed in job.seeds)
+                members = [stack.enter_context(RunDirectory.create(*one, **create)) for one in each]
+        yield run, members
 
 
 @contextlib.contextmanager
@@ -195,7 +203,9 @@ def _old_directories(run: RunDirectory, job: Job, step: int) -> Iterator[list[Ru
     """The directories of the members of a run that is resumed; those that a kill left unmade are made."""
     with contextlib.ExitStack() as stack:
         members = [run] if job.alone else []
-        for seed in () if job.alone else job.seeds:
+        if not run.writes and not job.alone:
+            members = [RunDirectory(_seed_path(run, seed)) for seed in job.seeds]
+        for seed in () if job.alone or not run.writes else job.seeds:
             path, own = _seed_path(run, seed), _seed_config(job, seed)
             if (path / CONFIG_FILE).exists():
                 members.append(stack.enter_context(RunDirectory.reopen(path)))
@@ -225,19 +235,38 @@ def _carry_out(
     say: Callable[[str], None],
 ) -> Run:
     """Trains all members, and writes the outputs of each."""
+    parallel.require_equal(_identity(job, stored))
     store = Store(run.path, job.data_sha256, stored, tuple(member.path / LOG_FILE for member in members))
-    if store.step < job.config.train.max_steps:
+    if run.writes and store.step < job.config.train.max_steps:
         for member in members:  # a refit of an earlier end is not that of this one
             (member.path / REFIT / CONFIG_FILE).unlink(missing_ok=True)
-    with ProgressDisplay() as display:
-        called = [StopAtSignal(signals), display, *map(Tracker, callbacks)]
+    with ProgressDisplay() if run.writes else contextlib.nullcontext() as display:
+        called = [StopAtSignal(signals), *([display, *map(Tracker, callbacks)] if display else [])]
         asked: dict[str, Any] = {"start": start, "store": store, "callbacks": called, "loss": job.loss}
         fitted = train_members(job.config, job.network, job.prepared, job.seeds, **asked)
+    signals.adopt(parallel.agree(signals.number))
     if signals.requested():
         raise Interrupted(f"interrupted after step {max(member.summary['steps'] for member in fitted)}")
     signals.disarm()  # all is saved
     with outputs_written(run.path):
         return _write_all(run, members, job, fitted, say)
+
+
+def _identity(job: Job, stored: checkpoint.Checkpoint | None) -> dict[str, str]:
+    """What must be the same in all processes of a run, for else they would wait for each other or learn other things.
+
+    Each reads the data and the checkpoint itself; where these lie may differ.
+    """
+    options = job.config.replace({"data.path": None, "data.futr_path": None}).to_json()
+    saved = hashlib.sha256(b"" if stored is None else str(stored.step).encode())
+    for name, array in sorted(stored.arrays.items()) if stored is not None else ():
+        saved.update(name.encode() + array.tobytes())
+    return {
+        "versions": " ".join(f"{name} {version}" for name, version in versions().items()),
+        "options": hashlib.sha256(options.encode()).hexdigest(),
+        "data": job.data_sha256,
+        "checkpoint": saved.hexdigest(),
+    }
 
 
 def _write_all(

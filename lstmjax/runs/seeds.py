@@ -43,7 +43,8 @@ def write_seeds(
     table = seeds_table({seed: written.metrics for seed, written in outputs.items()})
     baselines = every[0].metrics.get("baselines", {})
     summary = summarize(table, baselines)
-    write_table(table.reset_index(), run.path / TABLE_FILE)
+    if run.writes:
+        write_table(table.reset_index(), run.path / TABLE_FILE)
     run.write_metrics(summary)
     forecasts = [written.forecast for written in every if written.forecast is not None]
     asked = wanted(every[0].forecaster.fitted)

@@ -53,13 +53,28 @@ class Signals:
         """All is saved: from here on a signal ends the process at once."""
         self._something_to_lose = False
 
-    def leave(self, why: str) -> None:
+    @property
+    def number(self) -> int:
+        """The signal that has come; 0: none."""
+        return self._received or 0
+
+    def adopt(self, number: int) -> None:
+        """Takes a signal that came to another process of the run for one that came here.
+
+        Args:
+            number: the signal; 0: none.
+        """
+        if number and self._received is None:
+            self._received = number
+
+    def leave(self, why: str | None) -> None:
         """Ends the process with the status that belongs to the signal.
 
         Args:
-            why: said before the farewell.
+            why: said before the farewell; None: nothing is said.
         """
-        self._say(why)
+        if why is not None:
+            self._say(why)
         sys.exit(self._status())
 
     def __enter__(self) -> Self:

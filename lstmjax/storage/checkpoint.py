@@ -9,6 +9,9 @@ Orbax does not notice every flipped bit, and where it does, threads of TensorSto
 every file is in one more file, ``SHA256SUMS``, and `load` checks it before Orbax reads the others (so does
 ``sha256sum --check``). A checkpoint gets the name of its step once it is whole: a process that is killed while saving
 leaves no half checkpoint.
+
+Where several processes train one model, each has all of it: all of them call `save`, as Orbax requires, and the first
+one alone writes. Each loads by itself.
 """
 
 import contextlib
@@ -26,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmjax.errors import CheckpointError
+from lstmjax.errors import CheckpointError, PeerError
 from lstmjax.storage import packed
 from lstmjax.storage.named_arrays import as_tree, by_name
 from lstmjax.storage.packed import DamagedError
@@ -91,7 +94,11 @@ def save(
 
     Raises:
         CheckpointError: the folder cannot be written; the message says why.
+        PeerError: so it is in the first process.
     """
+    from lstmjax import parallel
+
+    first = parallel.is_first_process()
     host = {name: np.asarray(array) for name, array in arrays.items()}
     description = {
         "format_version": FORMAT_VERSION,
@@ -103,17 +110,24 @@ def save(
     path = Path(directory).resolve() / str(step)
     unfinished = path.with_name(f"{step}{_UNFINISHED}-new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(path.parent, sum(array.nbytes for array in host.values()))
+        with parallel.together():
+            if first:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _check_room(path.parent, sum(array.nbytes for array in host.values()))
         with _orbax() as ocp, _uncompressed(ocp):
             ocp.save_checkpointables(unfinished, {_TREE: as_tree(host)}, overwrite=True, custom_metadata=description)
-        files = sorted(file for file in unfinished.rglob("*") if file.is_file())
-        (unfinished / _SUMS).write_text("".join(f"{_sha256(file)}  {file.relative_to(unfinished)}\n" for file in files))
-        remove(directory, step)
-        unfinished.rename(path)
+        if first:
+            files = sorted(file for file in unfinished.rglob("*") if file.is_file())
+            lines = (f"{_sha256(file)}  {file.relative_to(unfinished)}\n" for file in files)
+            (unfinished / _SUMS).write_text("".join(lines))
+            remove(directory, step)
+            unfinished.rename(path)
+    except PeerError:
+        raise
     # A full disk is an OSError in one library and a ValueError in another.
     except Exception as error:
-        remove_unfinished(directory)
+        if first:
+            remove_unfinished(directory)
         raise CheckpointError(f"{path}: cannot save the checkpoint ({_reason(error)})") from None
     return path
 
@@ -182,7 +196,7 @@ def load_step(directory: Path | str, step: int) -> Checkpoint:
     path = (Path(directory) / str(step)).resolve()
     try:
         _check_files(path)
-        with _orbax() as ocp:
+        with _orbax() as ocp, _by_itself(ocp):
             items = ocp.load_checkpointables(path)
             if packed.ITEM in items:
                 description, arrays = packed.unpack(items[packed.ITEM])
@@ -257,6 +271,18 @@ def _uncompressed(ocp: Any) -> Any:
     from orbax.checkpoint.experimental.v1 import options
 
     return ocp.Context(array_options=options.ArrayOptions(saving=options.ArrayOptions.Saving(use_compression=False)))
+
+
+def _by_itself(ocp: Any) -> Any:
+    """Sets Orbax to wait for no other process while this one loads."""
+    import jax
+    from orbax.checkpoint.experimental.v1 import options
+
+    if not jax.distributed.is_initialized():
+        return contextlib.nullcontext()
+    own = jax.process_index()
+    alone = {"primary_host": own, "active_processes": {own}, "barrier_sync_key_prefix": f"process-{own}"}
+    return ocp.Context(multiprocessing_options=options.MultiprocessingOptions(**alone))
 
 
 def _reason(error: Exception) -> str:

@@ -32,7 +32,8 @@ class Saver(contextlib.AbstractContextManager["Saver"]):
     A save that fails (a full disk, a missing permission) loses that checkpoint and nothing else: the next call reports
     it with a `CheckpointWarning`, and the next save is tried as usual.
 
-    No other process may save into the folder at the same time: see `lstmjax.storage.lock`.
+    No other process may save into the folder at the same time: see `lstmjax.storage.lock`. Where several processes
+    train one model, each has a saver, and all save the same steps: the loop then has to `wait` for each of them.
 
     Args:
         directory: folder of checkpoints; made at the first save.
@@ -137,15 +138,17 @@ class Saver(contextlib.AbstractContextManager["Saver"]):
         ranked = sorted((loss, step) for step, loss in self._losses.items() if loss is not None)
         kept = {*sorted(self._losses)[-LATEST:], *(step for _, step in ranked[:1])}
         for step in checkpoint.steps(self.directory):
-            if step not in kept:
+            if step not in kept and _is_first_process():
                 checkpoint.remove(self.directory, step)
         self._losses = {step: loss for step, loss in self._losses.items() if step in kept}
 
 
 def _open(directory: Path, since: int | None) -> dict[int, float | None]:
     """Deletes later checkpoints and the remains of interrupted saves. Returns the losses of the others, by step."""
+    losses: dict[int, float | None] = {}
+    if not _is_first_process():
+        return losses
     checkpoint.remove_unfinished(directory)
-    losses = {}
     for step in checkpoint.steps(directory):
         if since is not None and step > since:
             checkpoint.remove(directory, step)
@@ -155,6 +158,12 @@ def _open(directory: Path, since: int | None) -> dict[int, float | None]:
         except checkpoint.DamagedError:
             continue  # deleted after the next successful save
     return losses
+
+
+def _is_first_process() -> bool:
+    from lstmjax import parallel  # it imports JAX
+
+    return parallel.is_first_process()
 
 
 def _finite(array: np.ndarray) -> bool:

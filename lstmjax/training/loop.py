@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
@@ -82,7 +83,7 @@ def train(
         current = _first_state(plan, first)
     else:
         current = fill_members(state() if callable(state) else state, plan.members, plan.mesh)
-    current = _stop_fillers(current, plan.members)
+    current = _stop_fillers(current, plan.members, plan.mesh)
 
     every = config.val_check_steps
     end = config.max_steps if until is None else min(until, config.max_steps)
@@ -90,17 +91,17 @@ def train(
     step = _common_step(current)
     called = Callbacks(callbacks)
     called.notify("on_start", Status(step, config.max_steps, 0.0, np.full(plan.members, np.nan, np.float32)))
-    interrupted = False
-    while called.error is None and step < end and _any_active(current):
+    interrupted, refused = False, parallel.agree(called.error is not None)
+    while not refused and step < end and _any_active(current):
         due = min((step // every + 1) * every, config.max_steps)
-        stop = min(due, end, step + pace.steps)
+        stop = min(due, end, step + parallel.from_first(pace.steps))
         current = pace.time(stop - step, plan.programs.run, plan.with_state(current), plan.span(stop))
         step = stop
         called.notify("on_chunk", _status(current, step, config.max_steps, pace.rate, plan))
         if step == due and _any_active(current):
             current, scores = plan.programs.check(plan.with_state(current), plan.held)
             called.notify("on_check", _checked(current, scores, step, time.monotonic() - began, pace.rate, plan))
-        if called.should_stop():
+        if parallel.agree(called.should_stop()):
             interrupted = step < end and _any_active(current)
             break
     result = TrainResult(
@@ -112,8 +113,9 @@ def train(
         batch_shards=plan.setting.batch_shards,
     )
     called.notify("on_end", result)
-    if called.error is not None:
-        raise called.error
+    with parallel.together():
+        if called.error is not None:
+            raise called.error
     return result
 
 
@@ -176,20 +178,19 @@ def _first_state(plan: Plan, first: Initializer | Weights) -> TrainState:
     return program(plan.hyper, parallel.place_shared(given, plan.mesh))
 
 
-def _stop_fillers(state: TrainState, members: int) -> TrainState:
+def _stop_fillers(state: TrainState, members: int, mesh: Mesh) -> TrainState:
     """Members that only fill the mesh are stopped from the start."""
     filler = np.arange(len(state.stopped)) >= members
-    stopped = jax.device_put(np.asarray(jax.device_get(state.stopped)) | filler, state.stopped.sharding)
-    return state._replace(stopped=stopped)
+    return state._replace(stopped=parallel.place_members(parallel.fetch(state.stopped) | filler, mesh))
 
 
 def _any_active(state: TrainState) -> bool:
-    return bool(np.any(jax.device_get(is_active(state))))
+    return bool(np.any(parallel.fetch(is_active(state))))
 
 
 def _common_step(state: TrainState) -> int:
     """The step at which all members that still train are."""
-    steps, active = jax.device_get((state.step, is_active(state)))
+    steps, active = parallel.fetch((state.step, is_active(state)))
     going = set(steps[active].tolist()) or {int(steps.max())}
     if len(going) > 1:
         raise ValueError(f"state must have its active members at one step, got {sorted(going)}")
@@ -198,7 +199,7 @@ def _common_step(state: TrainState) -> int:
 
 def _fetch(tree: Any, plan: Plan) -> Any:
     """Arrays by member as NumPy, without members that only fill the mesh."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[: plan.members], jax.device_get(tree))
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[: plan.members], parallel.fetch(tree))
 
 
 def _status(state: TrainState, step: int, max_steps: int, rate: float, plan: Plan) -> Status:
@@ -209,6 +210,7 @@ def _status(state: TrainState, step: int, max_steps: int, rate: float, plan: Pla
 
 def _checked(state: TrainState, scores: Scores, step: int, seconds: float, rate: float, plan: Plan) -> Check:
     found, best_step, best_loss, active = _fetch((scores, state.best_step, state.best_loss, is_active(state)), plan)
+    state = parallel.whole(state)
     if len(state.step) > plan.members:
         state = jax.tree.map(lambda leaf: leaf[: plan.members], state)
     return Check(

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.errors import DataError
 from lstmjax.training.data import MembersData, assigned, lay_out
 from lstmjax.training.functional import Functional
 from lstmjax.training.hyperparameters import Hyperparameters, stack
@@ -137,9 +138,16 @@ def resolve_batch(config: TrainConfig, windows: int, members: int = 1, *, widest
 
     Raises:
         ConfigError: the shards asked for do not divide the batch size asked for.
+        DataError: there are fewer windows than processes.
     """
     asked = 1 if members > 1 and config.batch_shards is None else config.batch_shards
-    shards = min(windows, parallel.resolve_batch_shards(config.batch_size, asked, widest=widest))
+    resolved = parallel.resolve_batch_shards(config.batch_size, asked, widest=widest, members=members)
+    shards = min(windows, resolved)
+    if members == 1 and shards % parallel.process_count():
+        raise DataError(
+            f"{parallel.process_count()} processes cannot share a batch of {windows} windows, all there are to train "
+            "on: use fewer processes"
+        )
     return min(windows, config.batch_size) // shards * shards, shards
 
 
@@ -160,6 +168,6 @@ def fill_members(tree: Any, members: int, mesh: Mesh) -> Any:
         if len(leaf) != members:
             raise ValueError(f"every array must hold {members} members, got one with {len(leaf)}")
         # Not copied if nothing has to be filled: the state may be large.
-        return leaf if len(rows) == members else np.asarray(jax.device_get(leaf))[rows]
+        return leaf if len(rows) == members else np.asarray(parallel.fetch(leaf))[rows]
 
     return parallel.place_members(jax.tree.map(fill, tree), mesh)

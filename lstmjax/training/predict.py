@@ -4,13 +4,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from lstmjax.data.windows import PanelArrays, Windows, gather
-from lstmjax.parallel import make_mesh, over_batch, place_shared
+from lstmjax.parallel import device_count, fetch, make_mesh, over_batch, place_rows, place_shared
 from lstmjax.training.data import fill_blocks
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.window import Forecast, WindowSpec
@@ -42,7 +41,8 @@ def predict(
 ) -> Float[np.ndarray, "W H C *K"]:
     """The network's forecasts, one for each window, in scaled units.
 
-    Memory is that of the panel, a block and the result; the windows of a block are split over all devices.
+    Memory is that of the panel, a block and the result; the windows of a block are split over all devices, of all
+    processes, each of which gets the whole result.
 
     Args:
         network: the network without its arrays.
@@ -60,17 +60,18 @@ def predict(
     count = len(windows.series)
     if count == 0:
         return np.empty((0, spec.h, spec.targets), np.float32)
-    mesh = make_mesh(batch_shards=jax.device_count())
+    devices = device_count()
+    mesh = make_mesh(batch_shards=devices)
     # A power of two, so that tables of many lengths share a few programs.
     size = min(block_size, 1 << (count - 1).bit_length())
-    size = -(-size // jax.device_count()) * jax.device_count()
+    size = -(-size // devices) * devices
     filled, _ = fill_blocks(windows, size)
     shared = place_shared((weights, arrays, by_series), mesh)
     program = _program(network, spec, mesh, read)
     result = None
     for first in range(0, count, size):
         block = Windows(*(column[first : first + size] for column in filled))
-        found = np.asarray(program(block, shared))[: count - first]
+        found = np.asarray(fetch(program(place_rows(block, mesh), shared)))[: count - first]
         result = np.empty((count, *found.shape[1:]), np.float32) if result is None else result
         result[first : first + size] = found
     assert result is not None

@@ -6,6 +6,9 @@ windows of every batch, and gradients are summed over it. A single run is a popu
 On CPU, XLA does not spread the small products of a recurrence over cores. So every core gets its own XLA device
 (`configure_devices`), and on each device members are trained one after the other. On an accelerator the opposite is
 fast: one device, and all members in one batched product.
+
+Several processes, on many hosts, have one mesh of the devices of all of them (`connect`): each process holds the
+weights, and computes its part of every batch. See `lstmjax.parallel.processes` for what they agree upon.
 """
 
 import contextlib
@@ -26,6 +29,14 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lstmjax.errors import ConfigError
+from lstmjax.parallel.processes import agree as agree
+from lstmjax.parallel.processes import connect as connect
+from lstmjax.parallel.processes import ending_together as ending_together
+from lstmjax.parallel.processes import from_first as from_first
+from lstmjax.parallel.processes import is_first_process as is_first_process
+from lstmjax.parallel.processes import process_count as process_count
+from lstmjax.parallel.processes import require_equal as require_equal
+from lstmjax.parallel.processes import together as together
 
 MappingName = Literal["map", "vmap"]
 
@@ -111,7 +122,7 @@ def _warn_once(message: str) -> None:
 
 
 def resolve_batch_shards(
-    batch_size: int, configured: int | None = None, devices: int | None = None, *, widest: int = 0
+    batch_size: int, configured: int | None = None, devices: int | None = None, *, widest: int = 0, members: int = 1
 ) -> int:
     """Returns the number of devices over which a batch is split.
 
@@ -124,38 +135,66 @@ def resolve_batch_shards(
             divides the batch and leaves enough windows on each.
         devices: number of devices. Default: all of JAX's.
         widest: size of the network's largest array, in bytes; see `MAX_BYTES_SPLIT`.
+        members: members trained together. Several are divided among the processes; of a batch of one member, every
+            process takes as many parts as every other.
 
     Returns:
-        The number of shards; it divides ``batch_size``. Fewer than ``configured`` where there are fewer devices, with
-        a warning, as for a run resumed on a smaller machine: its numbers then agree within rounding only.
+        The number of shards; it divides ``batch_size``. Others than ``configured`` where there are fewer devices, or
+        where the processes cannot share these, with a warning, as for a run resumed on a smaller machine: its numbers
+        then agree within rounding only.
 
     Raises:
-        ConfigError: ``configured`` does not divide ``batch_size``.
+        ConfigError: ``configured`` does not divide ``batch_size``, or the processes cannot share it.
 
     >>> resolve_batch_shards(64, devices=3), resolve_batch_shards(64, configured=1), resolve_batch_shards(20, devices=2)
     (2, 1, 1)
     >>> resolve_batch_shards(64, devices=2, widest=4 * 512 * 2048)  # 512 hidden features, on CPU
     1
     """
-    devices = jax.device_count() if devices is None else devices
-    dividing = [shards for shards in range(1, devices + 1) if batch_size % shards == 0]
+    devices = device_count() if devices is None else devices
+    processes = process_count() if members == 1 else 1
+    dividing = [shards for shards in range(processes, devices + 1, processes) if batch_size % shards == 0]
+    if not dividing:
+        raise ConfigError(
+            f"train.batch_size is {batch_size}: expected a multiple of the {processes} processes, each of which takes "
+            "a part of every batch"
+        )
     if configured is None:
         on_cpu = jax.default_backend() == "cpu"
         if on_cpu and widest > MAX_BYTES_SPLIT:
-            return 1
+            return processes
         smallest = MIN_WINDOWS_ON_CPU if on_cpu else MIN_WINDOWS_ELSEWHERE
-        return max(shards for shards in dividing if shards == 1 or batch_size // shards >= smallest)
+        return max(shards for shards in dividing if shards == processes or batch_size // shards >= smallest)
     if batch_size % configured:
         raise ConfigError(
             f"train.batch_shards is {configured}: expected a divisor of the batch of {batch_size} windows"
         )
-    if configured > devices:
-        _warn_once(
-            f"train.batch_shards is {configured}, but there are {devices} devices: "
-            f"the batch is split over {max(dividing)}, and sums are rounded differently"
-        )
-        return max(dividing)
-    return configured
+    if configured in dividing:
+        return configured
+    resolved = max((shards for shards in dividing if shards <= configured), default=processes)
+    there = f"{devices} devices" if configured > devices else f"{processes} processes"
+    _warn_once(
+        f"train.batch_shards is {configured}, but there are {there}: "
+        f"the batch is split over {resolved}, and sums are rounded differently"
+    )
+    return resolved
+
+
+def device_count() -> int:
+    """Returns the number of devices that are used: as many of every process as of the one that has fewest."""
+    return len(_devices_by_process()) * len(_devices_by_process()[0])
+
+
+def _devices_by_process() -> list[list[Any]]:
+    """The devices of each process, as many of each."""
+    if process_count() == 1:
+        return [jax.devices()]
+    by_process = [
+        sorted((device for device in jax.devices() if device.process_index == process), key=lambda device: device.id)
+        for process in range(process_count())
+    ]
+    fewest = min(map(len, by_process))
+    return [devices[:fewest] for devices in by_process]
 
 
 def make_mesh(members: int = 1, batch_shards: int = 1) -> Mesh:
@@ -168,8 +207,16 @@ def make_mesh(members: int = 1, batch_shards: int = 1) -> Mesh:
     Returns:
         A mesh with the axes ``("member", "batch")``.
     """
-    member_shards = min(members, max(1, jax.device_count() // batch_shards))
-    devices = np.asarray(jax.devices()[: member_shards * batch_shards])
+    by_process = _devices_by_process()
+    processes, each = len(by_process), len(by_process[0])
+    # Every process has equally many devices in the mesh; members that only fill it are not trained.
+    most = max(1, processes * each // batch_shards)
+    fitting = [shards for shards in range(1, most + 1) if shards * batch_shards % processes == 0]
+    if not fitting:
+        raise ConfigError(f"a batch in {batch_shards} parts cannot be shared by {processes} processes: use fewer")
+    member_shards = next((shards for shards in fitting if shards >= members), fitting[-1])
+    own = member_shards * batch_shards // processes
+    devices = np.asarray([device for devices in by_process for device in devices[:own]])
     return Mesh(devices.reshape(member_shards, batch_shards), ("member", "batch"))
 
 
@@ -239,12 +286,54 @@ def over_batch(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any
 
 def place_members(tree: Any, mesh: Mesh) -> Any:
     """Places arrays with a leading axis of members on the devices, as `over_members` requires."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("member")))
+    return _place(tree, NamedSharding(mesh, PartitionSpec("member")))
 
 
 def place_shared(tree: Any, mesh: Mesh) -> Any:
     """Places arrays that all members share on every device of the mesh."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return _place(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def place_rows(tree: Any, mesh: Mesh) -> Any:
+    """Places the rows of a batch as `over_batch` splits them."""
+    return tree if process_count() == 1 else _place(tree, NamedSharding(mesh, PartitionSpec("batch")))
+
+
+def _place(tree: Any, sharding: NamedSharding) -> Any:
+    """Places arrays, of which every process has the whole and gives its devices their parts."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def place(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+            return leaf
+        host = np.asarray(leaf)
+        host = host.astype(jax.dtypes.canonicalize_dtype(host.dtype), copy=False)
+        return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
+
+    return jax.tree.map(place, tree)
+
+
+def whole(tree: Any) -> Any:
+    """Gathers arrays that lie on the devices of several processes, so that each process can read all of them.
+
+    All processes must call it, with the same arrays.
+    """
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
+    if all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in leaves):
+        return tree
+    sharding: Any = leaves[0].sharding
+    return _gathering(sharding.mesh)(tree)
+
+
+def fetch(tree: Any) -> Any:
+    """Brings arrays to the host as NumPy, the whole of each to every process; see `whole`."""
+    return jax.device_get(whole(tree))
+
+
+@functools.lru_cache(maxsize=8)
+def _gathering(mesh: Mesh) -> Callable[[Any], Any]:
+    return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 def available_bytes() -> int | None:
