@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lstmjax.errors import ConfigError, DataError, LstmjaxError, PeerError, one_line
+from lstmjax.errors import ConfigError, DataError, Interrupted, LstmjaxError, PeerError, one_line
 
 HEARTBEAT_SECONDS = 30
 """A process that has not been heard of for so long counts as dead, and the others end. Most deaths are noticed at
@@ -129,6 +129,8 @@ def ending_together(lost: Callable[[], str]) -> Iterator[None]:
     try:
         yield
         agree(0)  # the first one may still be writing
+    except Interrupted:  # upon which all have agreed
+        raise
     except Exception as error:
         if not isinstance(error, LstmjaxError) and any(word in str(error) for word in _LOST):
             atexit.register(_leave, LOST_STATUS)

@@ -11,7 +11,8 @@ every file is in one more file, ``SHA256SUMS``, and `load` checks it before Orba
 leaves no half checkpoint.
 
 Where several processes train one model, each has all of it: all of them call `save`, as Orbax requires, and the first
-one alone writes. Each loads by itself.
+one alone writes. Each loads by itself; but all must load equally often, as Orbax numbers loads and saves together, and
+a save waits until all have come to its number.
 """
 
 import contextlib
@@ -208,13 +209,39 @@ def load_step(directory: Path | str, step: int) -> Checkpoint:
     # A damaged file makes Orbax, TensorStore and the JSON parser raise various errors; for each an older one is tried.
     except Exception as error:
         raise DamagedError(f"cannot be read ({type(error).__name__})") from error
+    _require_known(path, description)
+    entries = description["arrays"]
+    return Checkpoint(**description | {"arrays": {name: _verified(name, entries[name], arrays) for name in entries}})
+
+
+def loss_of(directory: Path | str, step: int) -> float | None:
+    """The loss of a checkpoint, whose files are verified and whose arrays are not loaded.
+
+    Raises:
+        DamagedError: it does not verify.
+        CheckpointError: it was written by a newer lstmjax.
+    """
+    path = (Path(directory) / str(step)).resolve()
+    if not (path / _SUMS).exists():
+        return load_step(directory, step).loss
+    try:
+        _check_files(path)
+        with _orbax() as ocp:
+            description = ocp.checkpointables_metadata(path).custom_metadata
+        _require_known(path, description)
+        return description["loss"]
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise DamagedError(f"cannot be read ({type(error).__name__})") from error
+
+
+def _require_known(path: Path, description: Mapping[str, Any]) -> None:
     if description["format_version"] > FORMAT_VERSION:
         raise CheckpointError(
             f"{path}: the checkpoint has format {description['format_version']}, this lstmjax reads up to "
             f"{FORMAT_VERSION}: update lstmjax"
         )
-    entries = description["arrays"]
-    return Checkpoint(**description | {"arrays": {name: _verified(name, entries[name], arrays) for name in entries}})
 
 
 def _describe(array: np.ndarray) -> dict[str, Any]:

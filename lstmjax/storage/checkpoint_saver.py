@@ -154,7 +154,7 @@ def _open(directory: Path, since: int | None) -> dict[int, float | None]:
             checkpoint.remove(directory, step)
             continue
         try:
-            losses[step] = checkpoint.load_step(directory, step).loss
+            losses[step] = checkpoint.loss_of(directory, step)
         except checkpoint.DamagedError:
             continue  # deleted after the next successful save
     return losses

@@ -120,6 +120,16 @@ def start(zygote, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def begin(zygote, tmp_path_factory):
+    """Starts a command line that is waited for where it is started."""
+
+    def run(*arguments, **order):
+        return Command(zygote, tmp_path_factory.mktemp("process"), arguments, **order)
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def csv(tmp_path_factory):
     t = np.arange(100)
     noise = np.random.default_rng(0).normal(0, 0.1, len(t))
