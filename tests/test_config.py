@@ -390,7 +390,8 @@ def test_every_option_is_described():
             for option, text in itertools.pairwise(section.body):
                 if isinstance(option, ast.AnnAssign) and isinstance(text, ast.Expr):
                     described.add((section.name.removesuffix("Config").lower(), option.target.id))
-    apart = {("backtest", field.name) for field in dataclasses.fields(options.BacktestConfig)}  # no section of a run
+    others = {"backtest": options.BacktestConfig, "distributed": options.DistributedConfig}  # no sections of a run
+    apart = {(name, field.name) for name, section in others.items() for field in dataclasses.fields(section)}
     assert apart <= described
     assert {f"{section}.{name}" for section, name in described - apart} == set(options.option_names())
     assert options.option_names() == [f"{section}.{name}" for section in DEFAULTS for name in DEFAULTS[section]]

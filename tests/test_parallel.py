@@ -42,6 +42,56 @@ def test_more_shards_than_devices_is_said_and_done_with_fewer():
     assert parallel.resolve_batch_shards(64, 4, 3) == 2  # said once
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "configured", "processes", "devices", "members", "shards"),
+    [
+        (64, None, 2, 2, 1, 2),
+        (64, None, 2, 8, 1, 4),  # parts of less than 16 windows starve
+        (32, None, 4, 4, 1, 4),  # but every process takes one
+        (24, None, 2, 8, 1, 2),
+        (64, 4, 2, 4, 1, 4),
+        (64, 1, 1, 4, 1, 1),
+        (64, 1, 2, 4, 3, 1),  # several members are divided among the processes instead
+    ],
+)
+def test_every_process_takes_as_many_parts_of_a_batch(
+    batch_size, configured, processes, devices, members, shards, monkeypatch
+):
+    monkeypatch.setattr(parallel, "process_count", lambda: processes)
+    assert parallel.resolve_batch_shards(batch_size, configured, devices, members=members) == shards
+
+
+def test_a_batch_that_the_processes_cannot_share(monkeypatch):
+    monkeypatch.setattr(parallel, "process_count", lambda: 4)
+    with pytest.raises(ConfigError, match="train.batch_size is 30: expected a multiple of the 4 processes"):
+        parallel.resolve_batch_shards(30, None, 8)
+    with pytest.warns(RuntimeWarning, match="batch_shards is 2, but there are 4 processes: the batch is split over 4"):
+        assert parallel.resolve_batch_shards(64, 2, 8) == 4
+
+
+@pytest.mark.parametrize(
+    ("members", "batch_shards", "mesh"),
+    [
+        (1, 2, [["0a", "1a"]]),
+        (1, 4, [["0a", "0b", "1a", "1b"]]),
+        (1, 1, [["0a"], ["1a"]]),  # the second row only fills the mesh, as every process must take part
+        (3, 1, [["0a"], ["0b"], ["1a"], ["1b"]]),
+        (3, 2, [["0a", "0b"], ["1a", "1b"]]),
+    ],
+)
+def test_every_process_has_as_many_devices_in_the_mesh(members, batch_shards, mesh):
+    assert parallel.arranged([["0a", "0b"], ["1a", "1b"]], members, batch_shards) == mesh
+    with pytest.raises(ConfigError, match="in 5 parts cannot be shared by 2 processes"):
+        parallel.arranged([["0a", "0b"], ["1a", "1b"]], members, 5)
+
+
+def test_alone_a_process_agrees_with_itself():
+    assert (parallel.agree(3), parallel.from_first(7), parallel.is_first_process()) == (3, 7, True)
+    with pytest.raises(ConfigError, match="mine"), parallel.together():
+        raise ConfigError("mine")
+    parallel.require_equal(lambda: pytest.fail("nobody to compare with"))
+
+
 def test_members_are_spread_over_devices_and_batches_are_split():
     shapes = {(k, s): dict(parallel.make_mesh(k, s).shape) for k, s in ((1, 1), (1, 2), (2, 1), (5, 1))}
     assert shapes == {

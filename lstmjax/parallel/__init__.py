@@ -11,16 +11,9 @@ Several processes, on many hosts, have one mesh of the devices of all of them (`
 weights, and computes its part of every batch. See `lstmjax.parallel.processes` for what they agree upon.
 """
 
-import contextlib
-import ctypes
 import functools
 import math
-import os
-import platform
-import re
-import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -29,6 +22,11 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lstmjax.errors import ConfigError
+from lstmjax.parallel.devices import available_bytes as available_bytes
+from lstmjax.parallel.devices import configure_devices as configure_devices
+from lstmjax.parallel.devices import cores as cores
+from lstmjax.parallel.devices import keep_freed_memory as keep_freed_memory
+from lstmjax.parallel.devices import warn_once
 from lstmjax.parallel.processes import agree as agree
 from lstmjax.parallel.processes import connect as connect
 from lstmjax.parallel.processes import ending_together as ending_together
@@ -47,78 +45,6 @@ MAX_BYTES_SPLIT = 2**21
 """Largest array of weights, in bytes, with which a batch is still split over CPU cores. If it exceeds a core's own
 cache, every core reads all of it for its part of the batch in every time step, and also updates all of it: then one
 product on all cores is faster (by a quarter at 512 hidden features)."""
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-"""Names of parameters in glibc's malloc.h."""
-
-
-def configure_devices(n: int | None = None) -> int:
-    """Gives every core that this process may use its own XLA device. Call it before anything else uses JAX.
-
-    No other place sets the number of devices; the command line and the scripts call this first. A number that is set
-    already (``JAX_NUM_CPU_DEVICES``, or ``XLA_FLAGS`` with a host device count) is kept, unless ``n`` is given. It also
-    calls `keep_freed_memory`.
-
-    Args:
-        n: number of CPU devices. Default: the cores in the process's CPU affinity.
-
-    Returns:
-        The number of CPU devices; if JAX was already initialised with another number, that number, and a warning
-        reports it once.
-
-    Raises:
-        ConfigError: ``n`` is below 1.
-    """
-    if n is not None and n < 1:
-        raise ConfigError(f"the number of CPU devices is {n}: expected at least 1")
-    keep_freed_memory()
-    if n is None:
-        forced = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
-        if forced:
-            return int(forced.group(1))
-        configured = getattr(jax.config, "jax_num_cpu_devices", -1)
-        n = configured if configured > 0 else cores()
-    try:
-        jax.config.update("jax_num_cpu_devices", n)
-    except RuntimeError:
-        existing = len(jax.devices("cpu"))
-        if existing != n:
-            _warn_once(
-                f"JAX was initialised with {existing} CPU devices, so {n} could not be set: "
-                "call lstmjax.parallel.configure_devices() before the first use of JAX"
-            )
-        return existing
-    return n
-
-
-def keep_freed_memory() -> None:
-    """Makes this process keep freed memory for its next arrays. It acts only with glibc on Linux.
-
-    XLA allocates the temporary arrays of a call on CPU from the C library, anew in every call. glibc returns large ones
-    to the kernel at once, which then zeroes the same pages again and again: a third of the time of the gradient of an
-    LSTM over 512 windows. The process does not shrink afterwards. Settings of the user (``MALLOC_...``,
-    ``GLIBC_TUNABLES``) are kept.
-    """
-    tuned = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
-    if tuned or platform.libc_ver()[0] != "glibc":
-        return
-    libc, most = ctypes.CDLL(None), 2**31 - 1
-    libc.mallopt(M_TRIM_THRESHOLD, most)
-    libc.mallopt(M_MMAP_THRESHOLD, most)
-    libc.mallopt(M_ARENA_MAX, 1)  # the arenas of threads hold no arrays above 64 MB
-
-
-def cores() -> int:
-    """Returns the number of cores that this process may use."""
-    # A job on a shared node may often use only a few of its cores.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@functools.cache
-def _warn_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 def resolve_batch_shards(
@@ -173,7 +99,7 @@ def resolve_batch_shards(
         return configured
     resolved = max((shards for shards in dividing if shards <= configured), default=processes)
     there = f"{devices} devices" if configured > devices else f"{processes} processes"
-    _warn_once(
+    warn_once(
         f"train.batch_shards is {configured}, but there are {there}: "
         f"the batch is split over {resolved}, and sums are rounded differently"
     )
@@ -207,17 +133,35 @@ def make_mesh(members: int = 1, batch_shards: int = 1) -> Mesh:
     Returns:
         A mesh with the axes ``("member", "batch")``.
     """
-    by_process = _devices_by_process()
+    rows = arranged(_devices_by_process(), members, batch_shards)
+    return Mesh(np.asarray(rows), ("member", "batch"))
+
+
+def arranged(by_process: Sequence[Sequence[Any]], members: int, batch_shards: int) -> list[list[Any]]:
+    """Chooses devices for a mesh, as many of every process: a row for each group of members, a column for each part.
+
+    Rows that only fill the mesh, with members that are not trained, let every process take part.
+
+    Args:
+        by_process: the devices of each process, equally many.
+        members: members to train.
+        batch_shards: parts of a batch.
+
+    Raises:
+        ConfigError: the processes cannot share the parts.
+
+    >>> arranged([["a", "b"], ["c", "d"]], 1, 2), arranged([["a", "b"], ["c", "d"]], 3, 1)
+    ([['a', 'c']], [['a'], ['b'], ['c'], ['d']])
+    """
     processes, each = len(by_process), len(by_process[0])
-    # Every process has equally many devices in the mesh; members that only fill it are not trained.
     most = max(1, processes * each // batch_shards)
-    fitting = [shards for shards in range(1, most + 1) if shards * batch_shards % processes == 0]
+    fitting = [rows for rows in range(1, most + 1) if rows * batch_shards % processes == 0]
     if not fitting:
         raise ConfigError(f"a batch in {batch_shards} parts cannot be shared by {processes} processes: use fewer")
-    member_shards = next((shards for shards in fitting if shards >= members), fitting[-1])
-    own = member_shards * batch_shards // processes
-    devices = np.asarray([device for devices in by_process for device in devices[:own]])
-    return Mesh(devices.reshape(member_shards, batch_shards), ("member", "batch"))
+    rows = next((rows for rows in fitting if rows >= members), fitting[-1])
+    own = rows * batch_shards // processes
+    chosen = [device for devices in by_process for device in devices[:own]]
+    return [chosen[row * batch_shards : (row + 1) * batch_shards] for row in range(rows)]
 
 
 def padded_members(members: int, mesh: Mesh) -> int:
@@ -334,30 +278,3 @@ def fetch(tree: Any) -> Any:
 @functools.lru_cache(maxsize=8)
 def _gathering(mesh: Mesh) -> Callable[[Any], Any]:
     return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, PartitionSpec()))
-
-
-def available_bytes() -> int | None:
-    """Returns the bytes that are free for arrays on each device; None where they are unknown.
-
-    CPU devices share the host's memory: they divide what is available there within the limit of the process's control
-    group.
-    """
-    device = jax.local_devices()[0]
-    if device.platform == "cpu":
-        host = _host_bytes()
-        return None if host is None else host // jax.local_device_count()
-    stats = device.memory_stats() or {}
-    limit = stats.get("bytes_limit")
-    return None if limit is None else limit - stats.get("bytes_in_use", 0)
-
-
-def _host_bytes() -> int | None:
-    """Returns the memory available on a Linux host, in a container or not; elsewhere None."""
-    found = []
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
-    with contextlib.suppress(OSError, ValueError):  # "max": no limit
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        found.append(limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    return min(found, default=None)

@@ -181,11 +181,11 @@ def together() -> Iterator[None]:
     raise PeerError(f"{which}{texts[failed[0]]}", told=own == 0)
 
 
-def require_equal(given: Mapping[str, str]) -> None:
+def require_equal(given: Callable[[], Mapping[str, str]]) -> None:
     """Refuses processes that were given different things.
 
     Args:
-        given: digests or versions, by what they are of, such as "data".
+        given: digests or versions, by what they are of, such as "data"; called where there are several processes.
 
     Raises:
         DataError: names the first process that differs, and in what. All processes raise it.
@@ -193,7 +193,7 @@ def require_equal(given: Mapping[str, str]) -> None:
     if process_count() == 1:
         return
     with together():
-        for what, value in given.items():
+        for what, value in given().items():
             values = _exchange_texts(value)
             for number, other in enumerate(values):
                 if other != values[0]:

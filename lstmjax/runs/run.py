@@ -113,6 +113,7 @@ def train_run(
             categories = trained.forecasting.scaling.categories
             job = make_job(in_trained_order(config, trained), seeds, network, loss, categories=categories)
             start = starting_weights(trained, network, job.config, job.prepared)
+    parallel.require_equal(lambda: _identity(job, None))
     say(job.sizes())
     with _new_directories(directory, job, overwrite=overwrite, finetuned_from=finetune_from) as (run, members):
         return _carry_out(run, members, job, None, start, callbacks, signals or Signals(), say)
@@ -169,6 +170,7 @@ def resume_run(
             run = stack.enter_context(RunDirectory.reopen(directory, kind, into=into))
         with parallel.together():  # all have read before the first process writes
             found = checkpoint_to_resume(run.path, stored, config, job)
+        parallel.require_equal(lambda: _identity(job, found))
         step = 0 if found is None else found.step
         say(f"{job.sizes()}\nresuming after step {step} of {config.train.max_steps}")
         with outputs_written(run.path):
@@ -235,7 +237,6 @@ def _carry_out(
     say: Callable[[str], None],
 ) -> Run:
     """Trains all members, and writes the outputs of each."""
-    parallel.require_equal(_identity(job, stored))
     store = Store(run.path, job.data_sha256, stored, tuple(member.path / LOG_FILE for member in members))
     if run.writes and store.step < job.config.train.max_steps:
         for member in members:  # a refit of an earlier end is not that of this one

@@ -27,6 +27,8 @@ SMALL = [
     "--train.batch-size=16",
 ]
 
+MEET = ["--distributed.coordinator=127.0.0.1:4567", "--distributed.processes=2"]
+
 
 def hourly(rows=300):
     ds = pd.date_range("2024-01-01", periods=rows, freq="h")
@@ -388,3 +390,23 @@ def test_a_searched_option_that_acts_in_no_trial_is_one_line(csv, tmp_path, caps
     monkeypatch.setattr(sys, "argv", ["lstmjax", *arguments])
     main(arguments)
     assert "no effect" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sweep", "space.toml", "--distributed.auto"], "lstmjax sweep takes no --distributed option, as its workers"),
+        (["backtest", "--distributed.auto"], "unknown option --distributed.auto"),
+        (["train", "--distributed.processes=2"], "--distributed.processes without --distributed.coordinator, --distr"),
+        (["train", "--distributed.auto", "--distributed.process-id=0"], "--distributed.auto finds --distributed.proce"),
+        (
+            ["train", *MEET, "--distributed.process-id=2"],
+            "distributed.process_id is 2: expected 0 to 1, as there are 2",
+        ),
+        (["train", *MEET, "--distributed.process-id=-1"], "distributed.process_id is -1: expected at least 0"),
+        (["train", *MEET[1:], "--distributed.process-id=0", "--distributed.coordinator=here"], "expected HOST:PORT"),
+        (["train", *MEET, "--distributed.process-id=0", "--distributed.timeout=0"], "distributed.timeout is 0"),
+    ],
+)
+def test_options_of_several_processes_are_validated(arguments, said, capsys):
+    assert said in mistake(arguments, capsys)
