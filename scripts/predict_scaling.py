@@ -66,6 +66,8 @@ class Prediction:
     h: int = 24
     rounds: int = 5
     """Times a step is measured; the median counts."""
+    step_seconds: float | None = None
+    """Seconds of a step, measured elsewhere. Default: measured here."""
     json: Path | None = None
     """Where to write all numbers."""
 
@@ -141,13 +143,15 @@ def main(asked: Prediction, networks: Sequence[Network] = NETWORKS) -> None:
     for hidden_size in asked.hidden_sizes:
         count, size = summed(compiled(hidden_size, 2 * asked.windows[0], 2, asked)[0].as_text())
         for windows in asked.windows:
-            seconds = step_seconds(hidden_size, windows, asked)
+            given = asked.step_seconds
+            seconds = step_seconds(hidden_size, windows, asked) if given is None else given
             row: dict[str, Any] = {"hidden_size": hidden_size, "windows": windows, "step_seconds": seconds}
             row |= {"all_reduces": count, "all_reduce_bytes": size}
             for network in networks:
                 row[network.name] = {n: seconds / (seconds + all_reduce_seconds(size, n, network)) for n in DEVICES}
             rows.append(row)
-    print(f"steps measured on one {jax.devices()[0].device_kind} device of {jax.local_device_count()}")
+    if asked.step_seconds is None:
+        print(f"steps measured on one {jax.devices()[0].device_kind} device of {jax.local_device_count()}")
     titles = ["hidden", "windows per device", "step", "all-reduces", "bytes", "network", *map(str, DEVICES)]
     print(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
     for row in rows:
