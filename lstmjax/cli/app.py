@@ -148,10 +148,11 @@ def train(command: Train) -> None:
         return f"resume with: lstmjax train --resume {shlex.quote(str(directory))}{seeds}"
 
     with _until_a_signal(farewell, command.distributed) as signals:
+        from lstmjax import parallel
         from lstmjax.runs.directory import default_path
         from lstmjax.runs.run import resume_run, train_run
 
-        directory = directory or default_path()  # which the first process alone uses
+        directory = directory or Path(parallel.text_from_first(str(default_path())))
         asked: dict[str, Any] = {"seeds": command.seeds, "signals": signals}
         if command.resume is not None:
             resume_run(command.resume, command.options, into=command.run_dir, **asked)

@@ -34,6 +34,7 @@ from lstmjax.parallel.processes import from_first as from_first
 from lstmjax.parallel.processes import is_first_process as is_first_process
 from lstmjax.parallel.processes import process_count as process_count
 from lstmjax.parallel.processes import require_equal as require_equal
+from lstmjax.parallel.processes import text_from_first as text_from_first
 from lstmjax.parallel.processes import together as together
 
 MappingName = Literal["map", "vmap"]

@@ -8,6 +8,7 @@ others leaves all of them waiting.
 import atexit
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -153,6 +154,11 @@ def from_first(number: int) -> int:
     return number if process_count() == 1 else int(_exchange(np.asarray(number, np.int32))[0])
 
 
+def text_from_first(text: str) -> str:
+    """Returns the text, of at most 1000 bytes, that the first process gives. All processes must call it."""
+    return text if process_count() == 1 else _exchange_texts(text)[0]
+
+
 @contextlib.contextmanager
 def together() -> Iterator[None]:
     """Runs a block in which one process may fail: then all fail. Nothing in it may run on the devices of others.
@@ -225,11 +231,14 @@ def _require_free(address: str) -> None:
     """Refuses a port that is in use, which `jax.distributed` reports by the way."""
     host, port = address.rsplit(":", 1)
     family, name = (socket.AF_INET, host) if _is_loopback(address) and host != "[::1]" else (socket.AF_INET6, "::")
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.ExitStack() as stack:
         try:
+            probe = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((name, int(port)))
         except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):  # such as a host without IPv6
+                return
             raise ConfigError(
                 f"--distributed.coordinator {address}: port {port} cannot be used ({error.strerror}): choose a port "
                 "that is free on the host of process 0, the same for all processes"

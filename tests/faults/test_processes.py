@@ -13,13 +13,15 @@ from lstmjax.storage import checkpoint
 TEST_WINDOWS = 7  # which no number of devices here divides
 
 
-def group(start, arguments, *, processes=2, port=None, each=lambda number: (), **order):
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def group(start, arguments, *, processes=2, each=lambda number: (), **order):
     """Starts a command line in several processes; returns them, the first one first."""
-    if port is None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-    place = [f"--distributed.coordinator=127.0.0.1:{port}", f"--distributed.processes={processes}"]
+    place = [f"--distributed.coordinator=127.0.0.1:{free_port()}", f"--distributed.processes={processes}"]
     place.append("--distributed.timeout=60")
     return [
         start(*arguments, *place, f"--distributed.process-id={number}", *each(number), **order)
@@ -217,3 +219,39 @@ def test_the_first_process_dies_or_fails(start, unsharded, after, tmp_path):
     assert [status != 0 for status in ended(full, 60)] == [True, True]
     assert "lstmjax: error: " in full[0].stderr
     assert "Traceback" not in full[0].stderr + full[1].stderr
+
+
+IN_PYTHON = """
+import sys
+import pandas as pd
+import lstmjax
+from lstmjax import parallel
+
+port, processes, number, table, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
+if processes > 1:
+    parallel.connect(f"127.0.0.1:{{port}}", processes, number)
+config = lstmjax.RunConfig().replace({options})
+with parallel.ending_together(lambda: ""):
+    forecaster = lstmjax.Forecaster(config)
+    forecaster.fit(pd.read_csv(table, parse_dates=["ds"]), val_size=8, directory=out + "/run")
+    forecaster = lstmjax.Forecaster(config).resume(out + "/run", pd.read_csv(table, parse_dates=["ds"]))
+    forecaster.predict().to_csv(f"{{out}}/forecast-{{number}}.csv")
+"""
+
+
+@pytest.mark.slow
+def test_from_python(start, csv, tmp_path):
+    options = {"data.h": 2, "data.input_size": 4, "model.hidden_size": 8, "model.name": "direct", "train.max_steps": 20}
+    options |= {"train.batch_size": 32, "train.val_check_steps": 10, "data.test_size": 0}
+    code = IN_PYTHON.format(options=options)
+    for name, processes in (("two", 2), ("alone", 1)):
+        (tmp_path / name).mkdir()
+        port = free_port()
+        given = [[port, processes, number, csv, tmp_path / name] for number in range(processes)]
+        commands = [start(*arguments, code=code, devices=2 // processes) for arguments in given]
+        assert ended(commands) == [0] * processes, [command.stderr for command in commands]
+    first, second, alone = (
+        tmp_path / path for path in ("two/forecast-0.csv", "two/forecast-1.csv", "alone/forecast-0.csv")
+    )
+    assert first.read_bytes() == second.read_bytes()
+    pd.testing.assert_frame_equal(pd.read_csv(first), pd.read_csv(alone), rtol=1e-5)
