@@ -8,7 +8,7 @@ On CPU, XLA does not spread the small products of a recurrence over cores. So ev
 fast: one device, and all members in one batched product.
 
 Several processes, on many hosts, have one mesh of the devices of all of them (`connect`): each process holds the
-weights, and computes its part of every batch. See `lstmjax.parallel.processes` for what they agree upon.
+weights, and computes its part of every batch. See `lstmjax.parallel.meeting` and `processes`.
 """
 
 import functools
@@ -27,9 +27,9 @@ from lstmjax.parallel.devices import configure_devices as configure_devices
 from lstmjax.parallel.devices import cores as cores
 from lstmjax.parallel.devices import keep_freed_memory as keep_freed_memory
 from lstmjax.parallel.devices import warn_once
+from lstmjax.parallel.meeting import connect as connect
+from lstmjax.parallel.meeting import ending_together as ending_together
 from lstmjax.parallel.processes import agree as agree
-from lstmjax.parallel.processes import connect as connect
-from lstmjax.parallel.processes import ending_together as ending_together
 from lstmjax.parallel.processes import from_first as from_first
 from lstmjax.parallel.processes import is_first_process as is_first_process
 from lstmjax.parallel.processes import process_count as process_count

@@ -20,11 +20,10 @@ import dataclasses
 import errno
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,8 @@ import numpy as np
 from lstmjax.errors import CheckpointError, PeerError
 from lstmjax.storage import packed
 from lstmjax.storage.named_arrays import as_tree, by_name
+from lstmjax.storage.orbax_settings import by_itself, orbax, reason, uncompressed
 from lstmjax.storage.packed import DamagedError
-from lstmjax.storage.silence import silenced
 
 FORMAT_VERSION = 3
 """Version of the stored form. A newer version is refused.
@@ -115,7 +114,7 @@ def save(
             if first:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _check_room(path.parent, sum(array.nbytes for array in host.values()))
-        with _orbax() as ocp, _uncompressed(ocp):
+        with orbax() as ocp, uncompressed(ocp):
             ocp.save_checkpointables(unfinished, {_TREE: as_tree(host)}, overwrite=True, custom_metadata=description)
         if first:
             files = sorted(file for file in unfinished.rglob("*") if file.is_file())
@@ -129,7 +128,7 @@ def save(
     except Exception as error:
         if first:
             remove_unfinished(directory)
-        raise CheckpointError(f"{path}: cannot save the checkpoint ({_reason(error)})") from None
+        raise CheckpointError(f"{path}: cannot save the checkpoint ({reason(error)})") from None
     return path
 
 
@@ -197,7 +196,7 @@ def load_step(directory: Path | str, step: int) -> Checkpoint:
     path = (Path(directory) / str(step)).resolve()
     try:
         _check_files(path)
-        with _orbax() as ocp, _by_itself(ocp):
+        with orbax() as ocp, by_itself(ocp):
             items = ocp.load_checkpointables(path)
             if packed.ITEM in items:
                 description, arrays = packed.unpack(items[packed.ITEM])
@@ -226,7 +225,7 @@ def loss_of(directory: Path | str, step: int) -> float | None:
         return load_step(directory, step).loss
     try:
         _check_files(path)
-        with _orbax() as ocp:
+        with orbax() as ocp:
             description = ocp.checkpointables_metadata(path).custom_metadata
         _require_known(path, description)
         return description["loss"]
@@ -291,43 +290,3 @@ def _check_room(directory: Path, size: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # not every file system can reserve space
                 raise
-
-
-def _uncompressed(ocp: Any) -> Any:
-    """Sets Orbax to leave arrays as they are: weights hardly get smaller, and a third of the time is saved."""
-    from orbax.checkpoint.experimental.v1 import options
-
-    return ocp.Context(array_options=options.ArrayOptions(saving=options.ArrayOptions.Saving(use_compression=False)))
-
-
-def _by_itself(ocp: Any) -> Any:
-    """Sets Orbax to wait for no other process while this one loads."""
-    import jax
-    from orbax.checkpoint.experimental.v1 import options
-
-    if not jax.distributed.is_initialized():
-        return contextlib.nullcontext()
-    own = jax.process_index()
-    alone = {"primary_host": own, "active_processes": {own}, "barrier_sync_key_prefix": f"process-{own}"}
-    return ocp.Context(multiprocessing_options=options.MultiprocessingOptions(**alone))
-
-
-def _reason(error: Exception) -> str:
-    """Returns the cause of an error in one line: the system's message, which TensorStore hides in a paragraph."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(code[1])) if code else " ".join(str(error).split())[:200] or type(error).__name__
-
-
-@contextlib.contextmanager
-def _orbax() -> Iterator[Any]:
-    """Orbax's v1 interface, imported on first use: that takes half a second. Its log is silenced meanwhile.
-
-    It logs its own steps at every save, and whole tracebacks at one that fails; what a user must know is raised or
-    warned of here.
-    """
-    import orbax.checkpoint.experimental.v1 as ocp
-
-    with silenced("absl"):
-        yield ocp
