@@ -16,7 +16,7 @@ from lstmjax.config import DataConfig
 from lstmjax.errors import DataError
 
 _FIRST_LINE = 2  # below the header
-_NAMED = 5  # items named in a warning; the others are counted
+NAMED = 5  # items named in a warning; the others are counted
 _SEPARATORS = {";": "';'", "\t": "'\\t' (a tab)", "|": "'|'"}
 _EMPTY = [
     *("", " ", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"),
@@ -29,14 +29,19 @@ class DataWarning(UserWarning):
     """A table can be used, but the user should know something about it. One line."""
 
 
-def first_few(items: Iterable[str]) -> str:
+def first_few(items: Iterable[str], count: int | None = None) -> str:
     """The first five items of a list, and the number of the others, for a message.
+
+    Args:
+        items: the list, or its first five.
+        count: how many there are. Default: as many as are given.
 
     >>> first_few("abcdefg")
     'a, b, c, d, e and 2 more'
     """
     listed = list(items)
-    return ", ".join(listed[:_NAMED]) + (f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else "")
+    count = len(listed) if count is None else count
+    return ", ".join(listed[:NAMED]) + (f" and {count - NAMED} more" if count > NAMED else "")
 
 
 def read_table(path: str | Path, config: DataConfig | None = None) -> pd.DataFrame:

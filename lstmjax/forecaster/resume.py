@@ -9,6 +9,7 @@ from typing import Any
 
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
+from lstmjax.data.digest import panel_digest
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source
 from lstmjax.errors import CheckpointError
@@ -18,7 +19,6 @@ from lstmjax.forecaster.checkpoints import (
     PREFIX,
     Store,
     check_resumable,
-    panel_digest,
     save_start,
     start_categories,
 )

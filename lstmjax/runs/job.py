@@ -7,11 +7,11 @@ from typing import Any
 
 from lstmjax.config import RunConfig
 from lstmjax.data.categories import Categories
+from lstmjax.data.digest import panel_digest
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.rows import Known
 from lstmjax.data.source import load_source
 from lstmjax.data.summary import header
-from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.fit import require_outputs, resolved_config
 from lstmjax.forecaster.network import UserNetwork
 from lstmjax.runs.table_file import require_format
