@@ -1,7 +1,7 @@
 """Warns of empty cells: they are masked, and at the end of a series they move its forecast."""
 
 import warnings
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Int64
@@ -62,7 +62,7 @@ class EmptyCells(NamedTuple):
         ends = np.bincount(rows.series[beyond], minlength=len(panel.ids))
         series = np.flatnonzero(ends)
         some = series[:NAMED]
-        times = panel.timestamps(some, panel.observed[some]).astype(str) if len(some) else []
+        times: Any = panel.timestamps(some, panel.observed[some]).astype(str) if len(some) else []
         said = [f"{panel.ids[number]!r} at {time}" for number, time in zip(some, times, strict=True)]
         return cls(empty_cells(panel, rows, at, config), int(ends.sum()), len(series), said, len(panel.ids))
 

@@ -34,7 +34,7 @@ def check_future(built: Built) -> None:
 class Gaps(NamedTuple):
     """The time steps that a table lacks between two rows of a series."""
 
-    count: int = 0
+    steps: int = 0
     affected: int = 0
     """Series that lack some."""
     series: int = 0
@@ -55,16 +55,15 @@ class Gaps(NamedTuple):
 
     def joined(self, later: "Gaps") -> "Gaps":
         """Those of these series and of later ones."""
-        return Gaps(
-            *(mine + others for mine, others in zip(self[:3], later[:3], strict=True)), self.first or later.first
-        )
+        first = self.first or later.first
+        return Gaps(self.steps + later.steps, self.affected + later.affected, self.series + later.series, first)
 
     def report(self, config: DataConfig, source: str) -> None:
         """Warns of missing steps, or refuses them where ``config.gaps`` says so."""
-        if not self.count:
+        if not self.steps:
             return
         message = (
-            f"{source}: {self.count} missing time step{'s' * (self.count > 1)} in {self.affected} of {self.series} "
+            f"{source}: {self.steps} missing time step{'s' * (self.steps > 1)} in {self.affected} of {self.series} "
             f"series, the first {self.first}"
         )
         if config.gaps == "error":
