@@ -56,6 +56,9 @@ RESULT_COLUMNS = ("target", "cutoff", "y", "scale", *typing.get_args(BaselineNam
 """Columns that tables of results and of their metrics have besides the user's own and the forecast's."""
 
 
+SOURCES = ("path", "dataset", "store")
+"""Options of the section data that name the data: one of them is given."""
+
 Resume = Literal["same", "more", "inferred", "free"]
 SAME_DATA = "no: every trial is ranked on the same targets"
 _DEFAULT: Any = object()
@@ -284,6 +287,8 @@ class DataConfig:
     """A named dataset, instead of a path."""
     path: str | None = option(None, resume="free", sweep=SAME_DATA)
     """A CSV or Parquet file."""
+    store: str | None = option(None, resume="free", sweep=SAME_DATA)
+    """A store that lstmjax pack made of a table, instead of the table: it may be larger than memory."""
     layout: LayoutName = option("long", sweep=SAME_DATA)
     """long: one row per series and time, target columns are the targets of one network. wide: a time column and value
     columns, each of which becomes a series named after it."""
@@ -371,8 +376,9 @@ class DataConfig:
         self._check_origins()
         check_names(self, "data", "time_col", "id_col", "weight_col")
         check_names(self, "data", "target_cols", "futr_exog", "hist_exog", "stat_exog")
-        if self.dataset is not None and self.path is not None:
-            raise ConfigError(f"data.path is {self.path!r} and data.dataset is {self.dataset!r}: give one of the two")
+        sources = [f"data.{name} is {getattr(self, name)!r}" for name in SOURCES if getattr(self, name) is not None]
+        if len(sources) > 1:
+            raise ConfigError(f"{' and '.join(sources)}: give one of the {'two' if len(sources) == 2 else 'three'}")
         for name, mark in (("sep", self.separator), ("decimal", self.decimal)):
             if len(mark) != 1:
                 raise ConfigError(f"data.{name} is {mark!r}: expected one character")

@@ -17,6 +17,7 @@ DEFAULTS = {
     "data": {
         "dataset": None,
         "path": None,
+        "store": None,
         "layout": "long",
         "sep": ",",
         "decimal": ".",
@@ -151,6 +152,7 @@ def test_every_option_says_how_it_is_resumed_and_searched():
     assert {name for name, resume in by_resume.items() if resume == "more"} == {"train.max_steps"}
     assert {name for name, resume in by_resume.items() if resume == "free"} == {
         "data.path",
+        "data.store",
         "data.futr_path",
         "train.chunk_steps",
         "train.max_seconds",

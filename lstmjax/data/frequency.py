@@ -169,11 +169,11 @@ class Steps(NamedTuple):
 
     def joined(self, later: "Steps") -> "Steps":
         """Those of these rows and of later ones, of other series."""
-        both = (
+        wall, utc = (
             {step: mine.get(step, 0) + others.get(step, 0) for step in mine | others}
             for mine, others in ((self.wall, later.wall), (self.utc, later.utc))
         )
-        return Steps(*both, np.union1d(self.days, later.days), self.first)
+        return Steps(wall, utc, np.union1d(self.days, later.days), self.first)
 
     def frequency(self, *, integer: bool, source: str) -> Frequency:
         """The frequency of the rows; arguments and errors as in `infer_frequency`."""

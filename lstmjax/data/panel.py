@@ -16,7 +16,7 @@ from lstmjax.data.identity import as_ids, as_labels, id_column, stored_id, store
 from lstmjax.data.times import kind_of_times
 from lstmjax.errors import DataError
 
-_BY_ROW = ("y", "hist", "futr", "weight")
+BY_ROW = ("y", "hist", "futr", "weight")
 """Fields of `Panel` that have one row per row of the data."""
 
 
@@ -158,7 +158,7 @@ class Panel:
             start=self.schema.frequency.at(self.start, first),
             offsets=row_ranges(self.lengths - first),
             observed=self.observed - first,
-            **{name: getattr(self, name)[keep] for name in _BY_ROW},
+            **{name: getattr(self, name)[keep] for name in BY_ROW},
         )
 
     def reaching(self, lengths: Int64[np.ndarray, " N"]) -> "Panel":
@@ -176,7 +176,7 @@ class Panel:
             grown[offsets[series] + row] = values
             return grown
 
-        return dataclasses.replace(self, offsets=offsets, **{name: longer(getattr(self, name)) for name in _BY_ROW})
+        return dataclasses.replace(self, offsets=offsets, **{name: longer(getattr(self, name)) for name in BY_ROW})
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns the panel as named arrays of numbers and JSON-able metadata: the arguments of `from_arrays`."""
@@ -195,7 +195,7 @@ class Panel:
         stored: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in metadata["schema"].items()
         }
-        labels = metadata.get("labels", metadata["ids"])  # earlier versions stored one of the two
+        labels = metadata["labels"] if "labels" in metadata else metadata["ids"]  # as earlier versions stored
         form = Form(**metadata.get("form", {}))
         return cls(schema=Schema(**stored), ids=as_ids(labels), labels=as_labels(labels), form=form, **arrays)
 

@@ -21,7 +21,9 @@ from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel, check_compatible
 from lstmjax.data.rows import Known
 from lstmjax.data.scaling import align, scale
+from lstmjax.data.source import Source
 from lstmjax.data.split import Split
+from lstmjax.data.store import Store
 from lstmjax.data.table import DataWarning
 from lstmjax.data.windows import PanelArrays, Windows
 from lstmjax.errors import DataError
@@ -92,11 +94,26 @@ def compatible_panel(fitted: Fitted, df: Any, futr_df: Any, source: str) -> Pane
     panel = panel_from_table(
         df, data, source=source, futr=futr_df, series_id=tail.labels[0] if only else "series", known=known
     )
+    return checked_panel(fitted, panel, source)
+
+
+def panel_of(fitted: Fitted, source: Source | Store) -> Panel:
+    """The table or store that a config names as a panel, checked against the training data."""
+    if isinstance(source, Source):
+        return compatible_panel(fitted, source.table, source.futr, source.name)
+    own = dataclasses.replace(fitted.config.data, store=source.name, path=None, dataset=None, weight_col=None)
+    return checked_panel(fitted, source.panel(own), source.name)
+
+
+def checked_panel(fitted: Fitted, panel: Panel, source: str) -> Panel:
+    """A panel of new data, checked against the training data."""
+    tail = fitted.tail
+    only = len(tail.ids) == 1
     check_compatible(tail.schema, panel.schema, source=source)
     if panel.form.id_dtype is None and tail.form.id_dtype is not None and only:
         warnings.warn(
-            f"{source} has no column {data.id_col!r}: its rows are taken for those of series {tail.ids[0]!r}, the only "
-            "one that was trained on",
+            f"{source} has no column {fitted.config.data.id_col!r}: its rows are taken for those of series "
+            f"{tail.ids[0]!r}, the only one that was trained on",
             DataWarning,
             stacklevel=4,
         )

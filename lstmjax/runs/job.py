@@ -49,7 +49,7 @@ class Job:
 
 def absolute_paths(data: Any) -> Any:
     """The data's options with paths that hold in any working directory, for those who read the run's config later."""
-    paths = {name: getattr(data, name) for name in ("path", "futr_path")}
+    paths = {name: getattr(data, name) for name in ("path", "store", "futr_path")}
     return dataclasses.replace(data, **{name: str(Path(p).resolve()) for name, p in paths.items() if p is not None})
 
 
