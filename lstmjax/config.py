@@ -29,6 +29,7 @@ ScalerName = Literal["auto", "standard", "minmax", "robust", "none"]
 ScalerScope = Literal["series", "global"]
 TransformName = Literal["none", "log", "log1p"]
 CalendarName = Literal["minute", "hour", "weekday", "day", "dayofyear", "week", "month", "quarter"]
+FeedName = Literal["auto", "device", "host"]
 GapsPolicy = Literal["mask", "error"]
 ModelName = Literal["direct", "segment"]
 HeadName = Literal["point", "quantile", "normal", "student_t", "negative_binomial"]
@@ -626,6 +627,10 @@ class TrainConfig:
     """Devices over which a batch is split. Resolved once and stored: equal values give equal bytes."""
     chunk_steps: int | None = option(None, low=1, resume="free", sweep="no: it changes no trial")
     """Updates in one call of the compiled program; about two seconds' worth if not given. Never changes a byte."""
+    feed: FeedName = option("auto", resume="free", sweep="no: it changes no trial")
+    """Where the windows of a batch are cut out. device: of the scaled panel, which is on the device. host: of the panel
+    where it is, on disk for data.store, for some steps at a time while the device works on those before. auto: device,
+    unless a store does not fit it comfortably. It changes no byte on CPU."""
     save_every_seconds: float = option(20.0, low=0.0, resume="free", sweep="no: it changes no trial")
     """Seconds between saves of the state, at validation checks; 0: at every check. It is also saved at the end, at a
     signal and before a refit. Never changes a byte: a run that is killed is resumed from its last save."""

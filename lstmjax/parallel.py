@@ -192,7 +192,12 @@ def default_mapping(members: int, mesh: Mesh) -> MappingName:
     return "map" if alone or mesh.devices.flat[0].platform == "cpu" else "vmap"
 
 
-def over_members(function: Callable[[Any, Any], Any], mesh: Mesh, mapping: MappingName) -> Callable[[Any, Any], Any]:
+def over_members(
+    function: Callable[[Any, Any], Any],
+    mesh: Mesh,
+    mapping: MappingName,
+    members: Any = PartitionSpec("member"),  # noqa: B008  # immutable
+) -> Callable[[Any, Any], Any]:
     """Maps a function of one member over all members, on all devices of the mesh.
 
     Args:
@@ -201,22 +206,23 @@ def over_members(function: Callable[[Any, Any], Any], mesh: Mesh, mapping: Mappi
         mesh: from `make_mesh`.
         mapping: how the members on one device run. Under "map" a member's result has the same bytes whatever
             the number of members; under "vmap" it may differ by rounding.
+        members: how what each member has lies on the mesh, as a prefix of its tree. Default: whole.
 
     Returns:
         A compiled function of (members, shared), where the leaves of members and of the result have a leading axis of
         members; ``shared`` is stored once per device, never once per member.
     """
 
-    def on_device(members: Any, shared: Any) -> Any:
+    def on_device(each: Any, shared: Any) -> Any:
         if mapping == "vmap":
-            return jax.vmap(lambda member: function(member, shared))(members)
-        return lax.map(lambda member: function(member, shared), members)
+            return jax.vmap(lambda member: function(member, shared))(each)
+        return lax.map(lambda member: function(member, shared), each)
 
     by_member = PartitionSpec("member")
     # check_vma requires that every carry and every argument of a custom_vjp is cast to varying by hand. The error that
     # it would find, results that differ over "batch", is found by the tests that compare shards.
     mapped = jax.shard_map(
-        on_device, mesh=mesh, in_specs=(by_member, PartitionSpec()), out_specs=by_member, check_vma=False
+        on_device, mesh=mesh, in_specs=(members, PartitionSpec()), out_specs=by_member, check_vma=False
     )
     return jax.jit(mapped)
 

@@ -6,17 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstmjax.config import DataConfig
+from lstmjax.config import DataConfig, FeedName
 from lstmjax.data.calendar import time_feature_names
 from lstmjax.data.categories import Categories
 from lstmjax.data.frequency import season_length
 from lstmjax.data.grid import Grid
+from lstmjax.data.host_panel import ScaledPanel, scaled_panel
 from lstmjax.data.origins import calibration_windows, counting, test_windows, train_windows, validation_windows
 from lstmjax.data.panel import Panel
-from lstmjax.data.scaling import Scaling, fit_scaling, scale
+from lstmjax.data.scaling import Scaling, fit_scaling
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.table import DataWarning, first_few
-from lstmjax.data.windows import PanelArrays, Windows
+from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.window import WindowSpec
 
@@ -29,7 +30,7 @@ class Prepared(NamedTuple):
     panel: Panel
     split: Split
     scaling: Scaling
-    arrays: PanelArrays
+    arrays: ScaledPanel
     """The panel in scaled units."""
     train: Windows
     validation: Windows
@@ -46,6 +47,7 @@ def prepare(
     categories: Categories | None = None,
     split: Split | None = None,
     grid: Grid | None = None,
+    feed: FeedName = "auto",
 ) -> Prepared:
     """Splits, scales and windows a panel.
 
@@ -57,6 +59,7 @@ def prepare(
             of the training rows.
         split: another split than that of ``config``.
         grid: where forecasts may begin. Default: as ``config.origins`` says for this panel.
+        feed: ``train.feed``.
 
     Returns:
         The data, scaled by statistics of the training rows only.
@@ -95,7 +98,7 @@ def prepare(
         panel=panel,
         split=split,
         scaling=scaling,
-        arrays=scale(panel, scaling),
+        arrays=scaled_panel(panel, scaling, feed),
         train=train,
         validation=_counted(held["validation"], panel, config.h),
         calibration=held["calibration"],

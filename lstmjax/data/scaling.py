@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Float64, Int, Int64, Shaped
@@ -18,6 +18,9 @@ from lstmjax.data.scaling_checks import check_statistics, warn_clipped, warn_con
 from lstmjax.data.split import Split
 from lstmjax.data.transform import transformed
 from lstmjax.data.windows import PanelArrays, Rescaling
+
+if TYPE_CHECKING:
+    from lstmjax.data.host_panel import HostPanel
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,25 @@ def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
     Raises:
         DataError: a target is not positive and the transform is log.
     """
+    offsets, numbers = panel.offsets.astype(np.int32), scaling.series.astype(np.int32)
     panel = encoded(transformed(panel, scaling.transform), scaling.categories)
-    series, row = panel.rows
+    stat = ((panel.stat - scaling.stat_center) / scaling.stat_scale).astype(np.float32)
+    y, y_mask, hist, hist_mask, futr, futr_mask, weight = scaled_rows(panel, scaling, *panel.rows)
+    return PanelArrays(y, y_mask, hist, hist_mask, futr, futr_mask, stat, offsets, numbers, weight)
+
+
+def scaled_rows(panel: Panel, scaling: Scaling, series: np.ndarray, row: np.ndarray) -> tuple[Any, ...]:
+    """Scales rows.
+
+    Args:
+        panel: holds the rows, with targets transformed and covariates encoded.
+        scaling: the statistics.
+        series: (R,) the series of each row.
+        row: (R,) its row number within the series.
+
+    Returns:
+        Values and masks of targets, historic and known-future covariates; and the weights, None where all count alike.
+    """
     center, spread = scaling.of_targets(series)
     y, y_mask = _masked((panel.y - center) / spread)
     hist, hist_mask = _masked((panel.hist - scaling.hist_center) / scaling.hist_scale)
@@ -174,13 +194,11 @@ def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
     if panel.schema.calendar or panel.schema.holidays:
         scaled = np.hstack([scaled, time_features(panel.timestamps(series, row), panel.schema)])
     futr, futr_mask = _masked(scaled)
-    stat = ((panel.stat - scaling.stat_center) / scaling.stat_scale).astype(np.float32)
     weight = np.nan_to_num(panel.weight[:, 0]).astype(np.float32) if panel.weight.shape[1] else None
-    offsets, numbers = panel.offsets.astype(np.int32), scaling.series.astype(np.int32)
-    return PanelArrays(y, y_mask, hist, hist_mask, futr, futr_mask, stat, offsets, numbers, weight)
+    return y, y_mask, hist, hist_mask, futr, futr_mask, weight
 
 
-def rescaling(base: Scaling, own: Scaling, arrays: PanelArrays) -> Rescaling:
+def rescaling(base: Scaling, own: Scaling, arrays: "PanelArrays | HostPanel") -> Rescaling:
     """Computes how to turn a panel that is scaled by one set of statistics into the same panel scaled by another.
 
     Args:
@@ -203,7 +221,7 @@ def rescaling(base: Scaling, own: Scaling, arrays: PanelArrays) -> Rescaling:
             scaling.of_targets(numbers) if group == "y" else scaling.of_covariates(group) for scaling in (base, own)
         )
         factor, shift = spread / own_spread, (center - own_center) / own_spread
-        unscaled = getattr(arrays, group).shape[1] - factor.shape[-1]  # the calendar's columns, after the table's
+        unscaled = arrays.width(group) - factor.shape[-1]  # the calendar's columns, after the table's
         columns[f"{group}_factor"] = np.append(factor, np.ones(unscaled)) if unscaled else factor
         columns[f"{group}_shift"] = np.append(shift, np.zeros(unscaled)) if unscaled else shift
     arrays32 = {name: column.astype(np.float32) for name, column in columns.items()}

@@ -16,16 +16,17 @@ from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import forecast_frame
 from lstmjax.data.future import require_future, with_future
 from lstmjax.data.grid import Grid
+from lstmjax.data.host_panel import ScaledPanel, scaled_panel
 from lstmjax.data.identity import known_ids
 from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel, check_compatible
 from lstmjax.data.rows import Known
-from lstmjax.data.scaling import align, scale
+from lstmjax.data.scaling import align
 from lstmjax.data.source import Source
 from lstmjax.data.split import Split
 from lstmjax.data.store import Store
 from lstmjax.data.table import DataWarning
-from lstmjax.data.windows import PanelArrays, Windows
+from lstmjax.data.windows import Windows
 from lstmjax.errors import DataError
 from lstmjax.evaluation.intervals import Asked
 from lstmjax.evaluation.windows import Evaluation, evaluate
@@ -41,7 +42,7 @@ def forecast_values(
     panel: Panel,
     windows: Windows,
     trained: Trained,
-    scaled: PanelArrays | None = None,
+    scaled: ScaledPanel | None = None,
     probabilities: Sequence[float] = (),
 ) -> tuple[Float[np.ndarray, "W H C"], Float[np.ndarray, "W H C K"]]:
     """Forecasts of windows in the table's units, and their bounds at K quantile levels.
@@ -63,7 +64,7 @@ def forecast_values(
     Warns:
         DataWarning: a forecast is no finite number, as where training diverged and nothing was validated.
     """
-    arrays = scale(panel, trained.scaling) if scaled is None else scaled
+    arrays = scaled_panel(panel, trained.scaling, fitted.config.train.feed) if scaled is None else scaled
     forecast, bounds = forecast_bounds(fitted, network, windows, trained, arrays, probabilities)
     finite = np.isfinite(forecast).all(axis=(1, 2))
     if not finite.all():
@@ -140,7 +141,11 @@ def wanted(fitted: Fitted, level: Any = None, quantiles: Any = None) -> Asked:
 
 
 def forecast_future(
-    fitted: Fitted, network: UserNetwork | None, panel: Panel, asked: Asked, scaled: PanelArrays | None = None
+    fitted: Fitted,
+    network: UserNetwork | None,
+    panel: Panel,
+    asked: Asked,
+    scaled: ScaledPanel | None = None,
 ) -> pd.DataFrame:
     """The rows after every series' last observation; see `Forecaster.predict`, and `evaluate_unseen` for ``scaled``."""
     require_future(panel, fitted.config.data.h)
@@ -156,7 +161,8 @@ def future_paths(fitted: Fitted, network: UserNetwork | None, panel: Panel, coun
     require_future(panel, fitted.config.data.h)
     windows, trained = forecast_windows(panel), aligned(fitted, fitted.forecasting, panel)
     Grid.of(panel, fitted.config.data).warn_of_others(windows)
-    paths = sample_paths(fitted, network, windows, trained, scale(panel, trained.scaling), count)  # (W, S, H, C)
+    arrays = scaled_panel(panel, trained.scaling, fitted.config.train.feed)
+    paths = sample_paths(fitted, network, windows, trained, arrays, count)  # (W, S, H, C)
     repeated = Windows(*(np.repeat(column, count) for column in windows))
     values = paths.reshape(-1, *paths.shape[2:])
     numbers = np.tile(np.arange(count), len(windows.series))[:, None, None]
@@ -165,7 +171,11 @@ def future_paths(fitted: Fitted, network: UserNetwork | None, panel: Panel, coun
 
 
 def evaluate_unseen(
-    fitted: Fitted, network: UserNetwork | None, panel: Panel, asked: Asked, scaled: PanelArrays | None = None
+    fitted: Fitted,
+    network: UserNetwork | None,
+    panel: Panel,
+    asked: Asked,
+    scaled: ScaledPanel | None = None,
 ) -> Evaluation:
     """Every window of the rows that had no part in the weights or the intervals; see `Forecaster.evaluate`.
 

@@ -125,7 +125,8 @@ def old_run(
         found = checkpoint_to_resume(directory, stored, agreed, **asked)
         write_config(directory, agreed)
         store = Store(Path(directory), digest, found, _logs(directory, len(seeds)))
-        yield agreed, prepare(panel, agreed.data, with_test=False, categories=start_categories(directory)), store
+        given: dict[str, Any] = {"categories": start_categories(directory), "feed": agreed.train.feed}
+        yield agreed, prepare(panel, agreed.data, with_test=False, **given), store
 
 
 def _logs(directory: Path | str, members: int) -> tuple[Path, ...]:

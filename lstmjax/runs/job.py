@@ -78,7 +78,7 @@ def make_job(
     require_format(config.outputs.format)
     source = load_source(config.data)
     panel = source.panel(config.data, known=Known.as_text(categories))
-    prepared = prepare(panel, config.data, with_test=True, categories=categories)
+    prepared = prepare(panel, config.data, with_test=True, categories=categories, feed=config.train.feed)
     members = 1 if seeds is None else seeds
     resolved = resolved_config(config, prepared, network, members)
     require_outputs(resolved, prepared, network)

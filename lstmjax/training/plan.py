@@ -6,17 +6,19 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
-from lstmjax.training.data import MembersData, assigned, lay_out
+from lstmjax.data.host_panel import HostPanel
+from lstmjax.training.data import Layout, MembersData, assigned, lay_out, rounded_up
+from lstmjax.training.feed import PARTS, Fed, HostFeed, held_windows
 from lstmjax.training.functional import Functional
 from lstmjax.training.hyperparameters import Hyperparameters, stack
 from lstmjax.training.population import Members, Programs, programs
 from lstmjax.training.state import TrainState
 from lstmjax.training.step import MemberData, Setting, Span
-from lstmjax.training.validation import Held
+from lstmjax.training.validation import Held, Scores
 
 VALIDATION_BLOCK = 512
 """Windows that validation looks at together."""
@@ -36,6 +38,8 @@ class Plan:
         data: their data, on the devices; None where they are those of all.
         span: a run of steps up to a last one, as the programs want it.
         held: what validation looks at.
+        feed: what gives the windows of the next steps, where the host cuts them out; None: the device does.
+        fed: the validation windows, where the host cut them out.
     """
 
     setting: Setting
@@ -47,10 +51,32 @@ class Plan:
     data: MemberData | None
     span: Callable[[int], Span]
     held: Held
+    feed: HostFeed | None = None
+    fed: Fed | None = None
 
-    def with_state(self, state: TrainState) -> Members:
-        """The members in a state, as the programs want them."""
-        return state, self.hyper, self.data
+    def with_state(self, state: TrainState, fed: Fed | None = None) -> Members:
+        """The members in a state, as the programs want them; with windows where the host cuts them out."""
+        return state, self.hyper, self.data, fed
+
+    def run(self, state: TrainState, step: int, stop: int) -> TrainState:
+        """Trains all members from one step up to another."""
+        while step < stop:
+            members, span, step = self.next_run(state, step, stop)
+            state = self.programs.run(members, span)
+        return state
+
+    def next_run(self, state: TrainState, step: int, stop: int) -> tuple[Members, Span, int]:
+        """What the program trains next, and the step at which it stops: the last one, or that of a chunk."""
+        if self.feed is None:
+            return self.with_state(state), self.span(stop), stop
+        chunk = self.feed.at(step)
+        stop = min(stop, chunk.stop)
+        first = parallel.place_shared(np.int32(chunk.first), self.mesh)
+        return self.with_state(state, chunk.fed), self.span(stop)._replace(first=first), stop
+
+    def check(self, state: TrainState) -> tuple[TrainState, Scores]:
+        """Validates all members."""
+        return self.programs.check(self.with_state(state, self.fed), self.held)
 
 
 def make_plan(
@@ -103,9 +129,13 @@ def make_plan(
         block_size=-(-min(VALIDATION_BLOCK, held) // shards) * shards,
         objective=None if first.objective is None else first.objective.measure,
     )
-    layout = lay_out(data, setting.block_size)
-    tables = (first.arrays, layout.train, layout.validation, layout.counts, layout.shared)
-    arrays, train, validation, counts, shared = parallel.place_shared(tables, mesh)
+    layout, panel = lay_out(data, setting.block_size), first.arrays
+    on_host = isinstance(panel, HostPanel)
+    tables = (None, None, None) if on_host else (panel, rounded_up(layout.train), layout.validation)
+    placed = parallel.place_shared((*tables, layout.counts, layout.shared), mesh)
+    arrays, train, validation, counts, shared = placed
+    hyper, own = stack(hyperparameters), fill_members(layout.by_member, members, mesh)
+    feed, fed = _on_host(panel, layout, setting, hyper, mesh, config) if isinstance(panel, HostPanel) else (None, None)
 
     def span(stop: int) -> Span:
         return Span(arrays, train, shared, parallel.place_shared(np.int32(stop), mesh))
@@ -116,11 +146,30 @@ def make_plan(
         mapping=mapping,
         programs=programs(setting, mesh, mapping),
         members=members,
-        hyper=fill_members(stack(hyperparameters), members, mesh),
-        data=fill_members(layout.by_member, members, mesh),
+        hyper=fill_members(hyper, members, mesh),
+        data=own,
         span=span,
         held=Held(arrays, validation, counts, shared),
+        feed=feed,
+        fed=fed,
     )
+
+
+def _on_host(
+    panel: HostPanel, layout: Layout, setting: Setting, hyper: Hyperparameters, mesh: Mesh, config: TrainConfig
+) -> tuple[HostFeed, Fed | None]:
+    """What gives the windows of steps, and the validation windows, where the host cuts them out."""
+    rows = np.minimum(np.arange(parallel.padded_members(len(hyper.seed), mesh)), len(hyper.seed) - 1)
+    own = layout.shared if layout.by_member is None else layout.by_member
+    assert own is not None
+    numbers = (own.first_window, own.window_count, own.first_block, own.block_count)
+    first, count, first_block, blocks = (np.broadcast_to(column, hyper.seed.shape[:1])[rows] for column in numbers)
+    seeds = np.asarray(hyper.seed)[rows]
+    feed = HostFeed(panel, layout.train, seeds, first, count, setting.batch_size, setting.spec, mesh, config.max_steps)
+    if not len(layout.counts):
+        return feed, None
+    held = held_windows(panel, layout.validation, layout.counts, first_block, blocks, setting.block_size, setting.spec)
+    return feed, jax.device_put(held, NamedSharding(mesh, PARTS))
 
 
 def resolve_batch(config: TrainConfig, windows: int, members: int = 1, *, widest: int = 0) -> tuple[int, int]:

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from lstmjax.data.windows import PanelArrays, Windows, gather
+from lstmjax.data.host_panel import HostPanel, ScaledPanel
+from lstmjax.data.windows import PanelArrays, Windows, batch_of, cut
 from lstmjax.parallel import make_mesh, over_batch, place_shared
 from lstmjax.training.data import fill_blocks
+from lstmjax.training.feed import Fed, cut_windows
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.window import Forecast, WindowSpec
 
@@ -32,7 +35,7 @@ BLOCK_SIZE = 1024
 def predict(
     network: Functional,
     weights: Weights,
-    arrays: PanelArrays,
+    arrays: ScaledPanel,
     windows: Windows,
     spec: WindowSpec,
     *,
@@ -42,7 +45,8 @@ def predict(
 ) -> Float[np.ndarray, "W H C *K"]:
     """The network's forecasts, one for each window, in scaled units.
 
-    Memory is that of the panel, a block and the result; the windows of a block are split over all devices.
+    Memory is that of the panel (where it is on the device), a block and the result; the windows of a block are split
+    over all devices.
 
     Args:
         network: the network without its arrays.
@@ -65,12 +69,14 @@ def predict(
     size = min(block_size, 1 << (count - 1).bit_length())
     size = -(-size // jax.device_count()) * jax.device_count()
     filled, _ = fill_blocks(windows, size)
-    shared = place_shared((weights, arrays, by_series), mesh)
+    on_host = isinstance(arrays, HostPanel)
+    shared = place_shared((weights, None if on_host else arrays, by_series), mesh)
     program = _program(network, spec, mesh, read)
     result = None
     for first in range(0, count, size):
         block = Windows(*(column[first : first + size] for column in filled))
-        found = np.asarray(program(block, shared))[: count - first]
+        rows = cut_windows(arrays, block, spec) if isinstance(arrays, HostPanel) else block
+        found = np.asarray(program(rows, shared))[: count - first]
         result = np.empty((count, *found.shape[1:]), np.float32) if result is None else result
         result[first : first + size] = found
     assert result is not None
@@ -79,9 +85,12 @@ def predict(
 
 @functools.lru_cache(maxsize=64)
 def _program(network: Functional, spec: WindowSpec, mesh: Mesh, read: Reading) -> Callable[[Any, Any], Array]:
-    def forecast(windows: Windows, shared: tuple[Weights, PanelArrays, Array | None]) -> Array:
+    def forecast(rows: Windows | Fed, shared: tuple[Weights, PanelArrays | None, Array | None]) -> Array:
         weights, arrays, by_series = shared
-        window, _ = gather(arrays, windows, input_size=spec.input_size, h=spec.h)
-        return read(network.forecast(weights, window), None if by_series is None else by_series[windows.series])
+        if isinstance(rows, Windows):
+            assert arrays is not None
+            rows = Fed(cut(arrays, rows, input_size=spec.input_size, h=spec.h), jnp.asarray(rows.series))
+        window, _ = batch_of(rows.rows, rows.series, spec.input_size)
+        return read(network.forecast(weights, window), None if by_series is None else by_series[rows.series])
 
     return over_batch(forecast, mesh)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from lstmjax.data.windows import PanelArrays, Windows, gather
+from lstmjax.data.windows import PanelArrays, Windows, batch_of, cut
+from lstmjax.training.feed import Fed
 from lstmjax.training.functional import Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.losses import loss_values
@@ -36,8 +37,9 @@ class Scores(NamedTuple):
 class Held(NamedTuple):
     """What all members of a check share."""
 
-    arrays: PanelArrays
-    windows: Windows
+    arrays: PanelArrays | None
+    """None where the host cut the windows out."""
+    windows: Windows | None
     """All validation windows, filled up to whole blocks."""
     counts: Bool[Array, "W"]
     """False for windows that only fill a block."""
@@ -57,7 +59,7 @@ def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Sco
         The state afterwards, and the scores. A member that had stopped or failed is left as it is, with scores of NaN.
         Without validation windows the training loss is the only score, and no weights are selected.
     """
-    state, hyper, own = member
+    state, hyper, own, fed = member
     data = member_data(own, held.data)
     not_a_number = jnp.float32(jnp.nan)
 
@@ -67,7 +69,7 @@ def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Sco
         loss = mae = mse = objective = not_a_number
         if held.counts.shape[0]:
             weights = Weights(state.params, state.model_state)
-            loss, mae, mse, objective = evaluate(setting, weights, hyper, data, held)
+            loss, mae, mse, objective = evaluate(setting, weights, hyper, data, held, fed)
             state = _move_early_stopping(state, hyper, loss)
             if state.plateau is not None:
                 state = state._replace(plateau=_move_plateau(state.plateau, hyper, loss))
@@ -80,7 +82,7 @@ def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Sco
 
 
 def evaluate(
-    setting: Setting, weights: Weights, hyper: Hyperparameters, data: MemberData, held: Held
+    setting: Setting, weights: Weights, hyper: Hyperparameters, data: MemberData, held: Held, fed: Fed | None = None
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """Loss, MAE and MSE over a member's windows, one block after the other; each part of the batch takes its share.
 
@@ -91,18 +93,24 @@ def evaluate(
     spec = setting.spec
 
     def add_block(block: Array, sums: Float[Array, "6"]) -> Float[Array, "6"]:
-        first = block * setting.block_size + lax.axis_index("batch") * size
-        windows, counts = jax.tree.map(
-            lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts)
-        )
-        window, target = gather(held.arrays, windows, input_size=spec.input_size, h=spec.h, rescaling=data.rescaling)
+        if fed is not None:
+            place = block - data.first_block
+            rows, series, counts = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, place, keepdims=False), fed)
+        else:
+            assert held.arrays is not None
+            first = block * setting.block_size + lax.axis_index("batch") * size
+            windows, counts = jax.tree.map(
+                lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts)
+            )
+            rows, series = cut(held.arrays, windows, input_size=spec.input_size, h=spec.h), windows.series
+        window, target = batch_of(rows, series, spec.input_size, data.rescaling)
         forecast = setting.network.forecast(weights, window)
         mask = target.mask & counts[:, None, None]
         losses = loss_values(setting.loss, forecast, target, hyper)
         if setting.objective is None or data.units is None:
             errors = jnp.zeros_like(losses)
         else:
-            errors = setting.objective.errors(forecast, target.y, data.units, windows.series)
+            errors = setting.objective.errors(forecast, target.y, data.units, series)
         share = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1): the loss's, as in training
         error = forecast.point() - target.y
         columns = (losses * share, jnp.abs(error), error * error, errors)

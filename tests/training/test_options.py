@@ -85,7 +85,7 @@ ACT_ALWAYS = {
     "optimizer": "name learning_rate schedule warmup_steps weight_decay clip_norm clip_value",
     "train": """max_steps batch_size val_check_steps early_stop_patience_steps val_windows max_seconds loss
         random_lookback seed
-        batch_shards chunk_steps
+        batch_shards chunk_steps feed
         save_every_seconds refit_all""",
     "outputs": "level quantiles calibration pool format plot_windows",
 }
