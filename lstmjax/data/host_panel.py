@@ -13,11 +13,11 @@ from jaxtyping import Float
 from lstmjax import parallel
 from lstmjax.config import FeedName
 from lstmjax.data.calendar import time_feature_names
-from lstmjax.data.categories import encoded, encoded_names
-from lstmjax.data.panel import BY_ROW, Panel
+from lstmjax.data.categories import Categories, encoded, encoded_names
+from lstmjax.data.panel import BY_ROW, Panel, Schema
 from lstmjax.data.scaling import Scaling, scale, scaled_rows
 from lstmjax.data.transform import TRANSFORMS, check_domain
-from lstmjax.data.windows import Cut, PanelArrays, Windows
+from lstmjax.data.windows import PanelArrays, Windows
 
 COMFORTABLE = 64
 """A panel fits a device comfortably where it takes at most this part of the free memory, one over so many: beside it
@@ -49,8 +49,19 @@ class HostPanel:
         stat = encoded(dataclasses.replace(self.panel, **empty), self.scaling.categories).stat
         return ((stat - self.scaling.stat_center) / self.scaling.stat_scale).astype(np.float32)
 
-    def cut(self, windows: Windows, *, input_size: int, h: int) -> Cut:
-        """Cuts the rows of windows out of the panel: the same bytes as `lstmjax.data.windows.cut` of the scaled panel.
+    @functools.cached_property
+    def _by_row(self) -> tuple[Schema, Categories]:
+        """The meaning of the columns that have a value per row, and their categories."""
+        schema = self.panel.schema
+        categories = {name: texts for name, texts in schema.categories.items() if name not in schema.stat_exog}
+        own = {name: texts for name, texts in self.scaling.categories.items() if name not in schema.stat_exog}
+        return dataclasses.replace(schema, stat_exog=(), categories=categories), own
+
+    def part(self, windows: Windows, *, input_size: int, h: int) -> PanelArrays:
+        """Cuts windows out of the panel: a small scaled panel, each series of which is one window.
+
+        What `lstmjax.data.windows.gather` cuts out of it at row ``input_size`` of each series has the bytes of what it
+        cuts out of the whole scaled panel.
 
         Args:
             windows: the windows, (B,).
@@ -58,30 +69,30 @@ class HostPanel:
             h: horizon H, in rows.
 
         Returns:
-            NumPy arrays.
+            NumPy arrays, of B (L + H) rows.
         """
         panel, series = self.panel, np.asarray(windows.series, np.int64)
         steps = np.arange(-input_size, h)
         row = np.asarray(windows.origin, np.int64)[:, None] + steps  # (B, L+H)
         lengths = panel.offsets[series + 1] - panel.offsets[series]
-        inside = (row >= 0) & (row < lengths[:, None])
+        outside = (row < 0) | (row >= lengths[:, None])
         row = np.clip(row, 0, np.maximum(lengths - 1, 0)[:, None])
         flat = (panel.offsets[series][:, None] + row).reshape(-1)
         taken: dict[str, Any] = {name: np.asarray(getattr(panel, name))[flat] for name in BY_ROW}
-        part = dataclasses.replace(panel, stat=panel.stat[:0], **taken)
-        transform = TRANSFORMS[self.scaling.transform]
-        part = encoded(dataclasses.replace(part, y=transform.forward(part.y)), self.scaling.categories)
-        *columns, weight = scaled_rows(part, self.scaling, np.repeat(series, len(steps)), row.reshape(-1))
-        whole = [array.reshape(*row.shape, array.shape[1]) for array in columns]
-        for values, mask in zip(whole[::2], whole[1::2], strict=True):
-            mask &= inside[..., None]
-            values[~mask] = 0.0
-        y, y_mask, hist, hist_mask, futr, futr_mask = whole
-        return Cut(
-            *(y, y_mask, hist[:, :input_size], hist_mask[:, :input_size], futr, futr_mask),
+        taken["y"] = TRANSFORMS[self.scaling.transform].forward(taken["y"])
+        schema, categories = self._by_row
+        taken |= {"schema": schema, "stat": np.empty((len(panel.ids), 0))}
+        rows = encoded(dataclasses.replace(panel, **taken), categories)
+        *columns, weight = scaled_rows(rows, self.scaling, np.repeat(series, len(steps)), row.reshape(-1))
+        for values, mask in zip(columns[::2], columns[1::2], strict=True):
+            values[outside.reshape(-1)], mask[outside.reshape(-1)] = 0.0, False
+        y, y_mask, hist, hist_mask, futr, futr_mask = columns
+        return PanelArrays(
+            *(y, y_mask, hist, hist_mask, futr, futr_mask),
             stat=self._stat[series],
-            number=self.scaling.series.astype(np.int32)[series],
-            weight=None if weight is None else weight.reshape(row.shape)[:, input_size:],
+            offsets=(np.arange(len(series) + 1) * len(steps)).astype(np.int32),
+            series=self.scaling.series.astype(np.int32)[series],
+            weight=weight,
         )
 
 

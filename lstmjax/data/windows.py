@@ -6,7 +6,7 @@ The panel is stored on the device once; a window is two whole numbers. Memory gr
 with the number of windows.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,27 +65,14 @@ class Windows(NamedTuple):
     origin: Int[Array, " W"] | Int[np.ndarray, " W"]
 
 
-class Cut(NamedTuple):
-    """The rows of B windows, cut out of a scaled panel: those of the lookback L, then those of the horizon H.
-
-    Values are 0 where their mask is False: rows before the beginning or after the end of a series too.
-    """
-
-    y: Float[Any, "*B L+H C"]
-    y_mask: Bool[Any, "*B L+H C"]
-    hist: Float[Any, "*B L Fh"]
-    hist_mask: Bool[Any, "*B L Fh"]
-    futr: Float[Any, "*B L+H Ff"]
-    futr_mask: Bool[Any, "*B L+H Ff"]
-    stat: Float[Any, "*B Fs"]
-    number: Int[Any, "*B"]
-    """The number of each window's series among those trained on; -1 for others."""
-    weight: Float[Any, "*B H"] | None
-    """Weight of each step in the loss; None: all equal."""
-
-
 def gather(
-    arrays: PanelArrays, windows: Windows, *, input_size: int, h: int, rescaling: Rescaling | None = None
+    arrays: PanelArrays,
+    windows: Windows,
+    *,
+    input_size: int,
+    h: int,
+    rescaling: Rescaling | None = None,
+    series: _Array | None = None,
 ) -> tuple[WindowBatch, Target]:
     """Cuts a batch of windows out of the panel. Pure, for use inside jit; it needs only the memory of the batch.
 
@@ -98,56 +85,36 @@ def gather(
         input_size: lookback L, in rows.
         h: horizon H, in rows.
         rescaling: to other statistics than those of the panel.
+        series: (B,) the series of each window in the rescaling. Default: those of the windows.
 
     Returns:
         The windows, and the targets of their forecasts.
     """
-    return batch_of(cut(arrays, windows, input_size=input_size, h=h), windows.series, input_size, rescaling)
-
-
-def cut(arrays: PanelArrays, windows: Windows, *, input_size: int, h: int) -> Cut:
-    """Cuts the rows of windows out of the panel; arguments as in `gather`."""
     begin = jnp.take(arrays.offsets, windows.series, mode="clip")
     length = jnp.take(arrays.offsets, windows.series + 1, mode="clip") - begin
     rows = windows.origin[:, None] + jnp.arange(-input_size, h, dtype=windows.origin.dtype)  # (B, L+H)
     inside = ((rows >= 0) & (rows < length[:, None]))[..., None]
     rows = rows + begin[:, None]
-    hist = _cut(arrays.hist, arrays.hist_mask, rows[:, :input_size], inside[:, :input_size])
-    return Cut(
-        *_cut(arrays.y, arrays.y_mask, rows, inside),
-        *hist,
-        *_cut(arrays.futr, arrays.futr_mask, rows, inside),
-        stat=jnp.take(arrays.stat, windows.series, axis=0, mode="clip"),
-        number=jnp.take(arrays.series, windows.series, mode="clip")
+    y, y_mask = _cut(arrays.y, arrays.y_mask, rows, inside)
+    hist, hist_mask = _cut(arrays.hist, arrays.hist_mask, rows[:, :input_size], inside[:, :input_size])
+    futr, futr_mask = _cut(arrays.futr, arrays.futr_mask, rows, inside)
+    window = WindowBatch(
+        y=y[:, :input_size],
+        y_mask=y_mask[:, :input_size],
+        hist_exog=hist,
+        hist_mask=hist_mask,
+        futr_exog=futr,
+        futr_mask=futr_mask,
+        stat_exog=jnp.take(arrays.stat, windows.series, axis=0, mode="clip"),
+        series=jnp.take(arrays.series, windows.series, mode="clip")
         if arrays.series is not None
         else jnp.asarray(windows.series),
-        weight=None if arrays.weight is None else jnp.take(arrays.weight, rows[:, input_size:], mode="clip"),
     )
-
-
-def batch_of(
-    rows: Cut, series: _Array, input_size: int, rescaling: Rescaling | None = None
-) -> tuple[WindowBatch, Target]:
-    """Makes a batch of the rows of windows.
-
-    Args:
-        rows: those of B windows.
-        series: (B,) the series of each window.
-        input_size: lookback L, in rows.
-        rescaling: to other statistics than those of the panel.
-    """
-    window = WindowBatch(
-        y=rows.y[:, :input_size],
-        y_mask=rows.y_mask[:, :input_size],
-        hist_exog=rows.hist,
-        hist_mask=rows.hist_mask,
-        futr_exog=rows.futr,
-        futr_mask=rows.futr_mask,
-        stat_exog=rows.stat,
-        series=rows.number,
-    )
-    target = Target(y=rows.y[:, input_size:], mask=rows.y_mask[:, input_size:], weight=rows.weight)
-    return (window, target) if rescaling is None else _rescale(window, target, series, rescaling)
+    weight = None if arrays.weight is None else jnp.take(arrays.weight, rows[:, input_size:], mode="clip")
+    target = Target(y=y[:, input_size:], mask=y_mask[:, input_size:], weight=weight)
+    if rescaling is None:
+        return window, target
+    return _rescale(window, target, windows.series if series is None else series, rescaling)
 
 
 def _rescale(window: WindowBatch, target: Target, series: _Array, rescaling: Rescaling) -> tuple[WindowBatch, Target]:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from lstmjax.config import RunConfig
+from lstmjax.data.host_panel import feed_of
 from lstmjax.data.panel import Panel
 from lstmjax.data.source import with_dataset_settings
 from lstmjax.errors import ConfigError, Interrupted
@@ -175,7 +176,7 @@ def _new_directories(
     directory: Path | str, job: Job, *, overwrite: bool, finetuned_from: Path | None
 ) -> Iterator[tuple[RunDirectory, list[RunDirectory]]]:
     """The run's directory, and one per member: the same for a run of one seed."""
-    names = trained_names(job.config, job.network, job.loss)
+    names = trained_names(job.config, job.network, job.loss) | {"feed": feed_of(job.prepared.arrays)}
     create: dict[str, Any] = {"data_digest": job.data_sha256, "overwrite": overwrite, "names": names}
     with contextlib.ExitStack() as stack:
         told: dict[str, Any] = {} if job.alone else {"kind": "seeds", "seeds": job.seeds}

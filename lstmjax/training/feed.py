@@ -5,54 +5,99 @@ feed changes no byte, and needs no state in a checkpoint.
 """
 
 import functools
+import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Int, UInt32
+from jaxtyping import Array, Int, UInt32
 
 from lstmjax.data.host_panel import HostPanel
-from lstmjax.data.windows import Cut, Windows
+from lstmjax.data.windows import PanelArrays, Rescaling, Windows, gather
 from lstmjax.training.batch_order import batch_positions
-from lstmjax.window import WindowSpec
+from lstmjax.window import Target, WindowBatch, WindowSpec
 
 MOST_BYTES, MOST_STEPS = 1 << 25, 256
 """Of the windows that are on the device at a time, twice."""
 
-PARTS = PartitionSpec("member", None, "batch")
-"""How `Fed` lies on the devices: by member, step (or block), and part of the batch."""
+PARTS = PartitionSpec("member", "batch")
+"""How `Fed` lies on the devices: by member and part of the batch."""
 
 
 class Fed(NamedTuple):
-    """Windows that were cut out on the host: leaves of the shape (members, steps, windows, ...)."""
+    """Windows of S steps (or blocks) that were cut out on the host, b of each for every part P of the batch.
 
-    rows: Cut
-    series: Int[Any, "*K S B"]
-    """The series of each window."""
-    counts: Bool[Any, "*K S B"] | None = None
-    """Of validation: False for windows that only fill a block."""
+    Leaves have the leading axes (members, parts).
+    """
+
+    arrays: PanelArrays
+    """A small panel: series s * b + i is window i of step s."""
+    windows: Windows
+    """(S * b,) all windows of the small panel."""
+    series: Int[Any, "*K Sb"]
+    """(S * b,) the series of each window in the whole panel."""
+
+    def gather(
+        self, place: Array, size: int, spec: WindowSpec, rescaling: Rescaling | None = None
+    ) -> tuple[WindowBatch, Target]:
+        """A part's windows of a step, for use inside jit; the leaves are those of one member and part.
+
+        Args:
+            place: of the step among those that are fed.
+            size: b, windows of a step.
+            spec: sizes of a window.
+            rescaling: see `lstmjax.data.windows.gather`.
+        """
+        windows, series = jax.tree.map(
+            lambda column: lax.dynamic_slice_in_dim(column, place * size, size), (self.windows, self.series)
+        )
+        sizes: dict[str, Any] = {"input_size": spec.input_size, "h": spec.h, "rescaling": rescaling}
+        return gather(self.arrays, windows, **sizes, series=series)
 
 
-def cut_windows(panel: HostPanel, windows: Windows, spec: WindowSpec, counts: np.ndarray | None = None) -> Fed:
+def cut_windows(panel: HostPanel, windows: Windows, spec: WindowSpec, parts: int) -> Fed:
     """Cuts windows out of a panel on the host. A function of the windows alone.
 
     Args:
         panel: the panel.
-        windows: in any shape (...).
+        windows: of the shape (..., S, B): the B windows of each of S steps.
         spec: sizes of a window.
-        counts: which of them count; None: all.
+        parts: P, into which each batch is split.
 
     Returns:
-        NumPy arrays of the shape (..., values).
+        NumPy arrays with the leading axes (..., P).
     """
-    shape = np.shape(windows.series)
-    flat = Windows(*(np.asarray(column).reshape(-1) for column in windows))
-    rows = panel.cut(flat, input_size=spec.input_size, h=spec.h)
-    whole: Cut = jax.tree.map(lambda array: array.reshape(*shape, *array.shape[1:]), rows)
-    return Fed(whole, np.asarray(windows.series), counts)
+
+    def by_part(column: Any) -> np.ndarray:
+        *leading, steps, size = np.shape(column)
+        return np.moveaxis(np.reshape(column, (*leading, steps, parts, size // parts)), -2, -3)  # (..., P, S, b)
+
+    whole = Windows(*map(by_part, windows))
+    *leading, steps, size = whole.series.shape
+    fed = cut_all(panel, Windows(*(column.reshape(-1) for column in whole)), spec)
+    groups, count = math.prod(leading), steps * size
+    place = np.tile(np.asarray(fed.windows.series)[:count], groups)
+    offsets = np.tile(np.asarray(fed.arrays.offsets)[: count + 1], groups)
+    fed = fed._replace(arrays=fed.arrays._replace(offsets=offsets), windows=fed.windows._replace(series=place))
+    grouped: Fed = jax.tree.map(lambda leaf: leaf.reshape(*leading, len(leaf) // groups, *leaf.shape[1:]), fed)
+    return grouped
+
+
+def cut_all(panel: HostPanel, windows: Windows, spec: WindowSpec) -> Fed:
+    """Cuts windows (W,) out of a panel on the host, for all members and parts: NumPy arrays without leading axes."""
+    arrays = panel.part(windows, input_size=spec.input_size, h=spec.h)
+    place = np.arange(len(windows.series), dtype=np.int32)
+    small = Windows(place, np.full_like(place, spec.input_size))
+    return Fed(arrays, small, np.asarray(windows.series, np.int32))
+
+
+def of_part(fed: Fed | None) -> Fed | None:
+    """What was cut out for this device's part of the batch, inside the mapping over members."""
+    return None if fed is None else jax.tree.map(lambda leaf: leaf[0], fed)
 
 
 class Chunk(NamedTuple):
@@ -95,7 +140,8 @@ class HostFeed:
         self._members = seeds, first_window, window_count
         self._batch_size, self._last = batch_size, last
         self._sharding = NamedSharding(mesh, PARTS)
-        one = cut_windows(panel, Windows(*(np.asarray(column)[:1] for column in windows)), spec)
+        self._parts = mesh.shape["batch"]
+        one = cut_windows(panel, Windows(*(np.asarray(column)[:1, None] for column in windows)), spec, 1)
         size = len(seeds) * batch_size * sum(leaf.nbytes for leaf in jax.tree.leaves(one))
         self.steps = min(max(1, MOST_BYTES // size), MOST_STEPS)
         """Steps of a chunk."""
@@ -125,7 +171,7 @@ class HostFeed:
 
     def _gather(self, chosen: Int[np.ndarray, "K S B"]) -> Fed:
         windows = Windows(*(np.asarray(column)[chosen] for column in self._windows))
-        return jax.device_put(cut_windows(self._panel, windows, self._spec), self._sharding)
+        return jax.device_put(cut_windows(self._panel, windows, self._spec, self._parts), self._sharding)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
@@ -138,31 +184,3 @@ def _positions(seeds: Array, first: Array, counts: Array, batch_size: int, steps
         return jax.lax.map(lambda step: batch_positions(seed, step, count, batch_size), every)
 
     return jax.lax.map(of_member, (seeds, counts))
-
-
-def held_windows(
-    panel: HostPanel,
-    windows: Windows,
-    counts: Bool[np.ndarray, " W"],
-    first_block: Int[np.ndarray, " K"],
-    block_count: Int[np.ndarray, " K"],
-    block_size: int,
-    spec: WindowSpec,
-) -> Fed:
-    """The validation windows of each member: (K, blocks, windows of a block, ...), NumPy.
-
-    Args:
-        panel: the panel.
-        windows: all validation windows, in whole blocks.
-        counts: False for those that only fill a block.
-        first_block: (K,) where each member's blocks begin.
-        block_count: (K,) how many each has; those with fewer get blocks that do not count.
-        block_size: windows in a block.
-        spec: sizes of a window.
-    """
-    blocks = np.arange(int(block_count.max()))
-    own = blocks < block_count[:, None]  # (K, blocks)
-    block = np.where(own, first_block[:, None] + blocks, 0)
-    chosen = block[..., None] * block_size + np.arange(block_size)
-    held = Windows(*(np.asarray(column)[chosen] for column in windows))
-    return cut_windows(panel, held, spec, counts[chosen] & own[..., None])

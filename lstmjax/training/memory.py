@@ -53,7 +53,7 @@ def training_bytes(
         jax.eval_shape(begin, plan.hyper, parallel.place_shared(given, plan.mesh)),
     )
     members, span, _ = plan.next_run(state, 0, 1)
-    checked = plan.with_state(state, plan.fed)
+    checked = plan.with_state(state)
     return max(_bytes(plan.programs.run, members, span), _bytes(plan.programs.check, checked, plan.held))
 
 

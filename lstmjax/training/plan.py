@@ -6,13 +6,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.data.host_panel import HostPanel
 from lstmjax.training.data import Layout, MembersData, assigned, lay_out, rounded_up
-from lstmjax.training.feed import PARTS, Fed, HostFeed, held_windows
+from lstmjax.training.feed import Fed, HostFeed, cut_all
 from lstmjax.training.functional import Functional
 from lstmjax.training.hyperparameters import Hyperparameters, stack
 from lstmjax.training.population import Members, Programs, programs
@@ -39,7 +39,6 @@ class Plan:
         span: a run of steps up to a last one, as the programs want it.
         held: what validation looks at.
         feed: what gives the windows of the next steps, where the host cuts them out; None: the device does.
-        fed: the validation windows, where the host cut them out.
     """
 
     setting: Setting
@@ -52,7 +51,6 @@ class Plan:
     span: Callable[[int], Span]
     held: Held
     feed: HostFeed | None = None
-    fed: Fed | None = None
 
     def with_state(self, state: TrainState, fed: Fed | None = None) -> Members:
         """The members in a state, as the programs want them; with windows where the host cuts them out."""
@@ -76,7 +74,7 @@ class Plan:
 
     def check(self, state: TrainState) -> tuple[TrainState, Scores]:
         """Validates all members."""
-        return self.programs.check(self.with_state(state, self.fed), self.held)
+        return self.programs.check(self.with_state(state), self.held)
 
 
 def make_plan(
@@ -130,15 +128,18 @@ def make_plan(
         objective=None if first.objective is None else first.objective.measure,
     )
     layout, panel = lay_out(data, setting.block_size), first.arrays
-    on_host = isinstance(panel, HostPanel)
-    tables = (None, None, None) if on_host else (panel, rounded_up(layout.train), layout.validation)
-    placed = parallel.place_shared((*tables, layout.counts, layout.shared), mesh)
-    arrays, train, validation, counts, shared = placed
-    hyper, own = stack(hyperparameters), fill_members(layout.by_member, members, mesh)
-    feed, fed = _on_host(panel, layout, setting, hyper, mesh, config) if isinstance(panel, HostPanel) else (None, None)
+    host = panel if isinstance(panel, HostPanel) else None
+    seen: Any = (panel, layout.validation, None)
+    if host is not None:
+        seen = cut_all(host, layout.validation, first.spec)
+    train = None if host is not None else rounded_up(layout.train)
+    placed = parallel.place_shared((seen, train, layout.counts, layout.shared), mesh)
+    (arrays, validation, held_series), train, counts, shared = placed
+    numbers = stack(hyperparameters)
+    feed = None if host is None else _host_feed(host, layout, setting, numbers, mesh, config)
 
     def span(stop: int) -> Span:
-        return Span(arrays, train, shared, parallel.place_shared(np.int32(stop), mesh))
+        return Span(arrays if host is None else None, train, shared, parallel.place_shared(np.int32(stop), mesh))
 
     return Plan(
         setting=setting,
@@ -146,30 +147,25 @@ def make_plan(
         mapping=mapping,
         programs=programs(setting, mesh, mapping),
         members=members,
-        hyper=fill_members(hyper, members, mesh),
-        data=own,
+        hyper=fill_members(numbers, members, mesh),
+        data=fill_members(layout.by_member, members, mesh),
         span=span,
-        held=Held(arrays, validation, counts, shared),
+        held=Held(arrays, validation, counts, shared, held_series),
         feed=feed,
-        fed=fed,
     )
 
 
-def _on_host(
+def _host_feed(
     panel: HostPanel, layout: Layout, setting: Setting, hyper: Hyperparameters, mesh: Mesh, config: TrainConfig
-) -> tuple[HostFeed, Fed | None]:
-    """What gives the windows of steps, and the validation windows, where the host cuts them out."""
+) -> HostFeed:
+    """What gives the windows of steps where the host cuts them out; of members that only fill the mesh too."""
     rows = np.minimum(np.arange(parallel.padded_members(len(hyper.seed), mesh)), len(hyper.seed) - 1)
     own = layout.shared if layout.by_member is None else layout.by_member
     assert own is not None
-    numbers = (own.first_window, own.window_count, own.first_block, own.block_count)
-    first, count, first_block, blocks = (np.broadcast_to(column, hyper.seed.shape[:1])[rows] for column in numbers)
+    numbers = (own.first_window, own.window_count)
+    first, count = (np.broadcast_to(column, hyper.seed.shape[:1])[rows] for column in numbers)
     seeds = np.asarray(hyper.seed)[rows]
-    feed = HostFeed(panel, layout.train, seeds, first, count, setting.batch_size, setting.spec, mesh, config.max_steps)
-    if not len(layout.counts):
-        return feed, None
-    held = held_windows(panel, layout.validation, layout.counts, first_block, blocks, setting.block_size, setting.spec)
-    return feed, jax.device_put(held, NamedSharding(mesh, PARTS))
+    return HostFeed(panel, layout.train, seeds, first, count, setting.batch_size, setting.spec, mesh, config.max_steps)
 
 
 def resolve_batch(config: TrainConfig, windows: int, members: int = 1, *, widest: int = 0) -> tuple[int, int]:

@@ -11,10 +11,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from lstmjax.data.host_panel import HostPanel, ScaledPanel
-from lstmjax.data.windows import PanelArrays, Windows, batch_of, cut
+from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.parallel import make_mesh, over_batch, place_shared
 from lstmjax.training.data import fill_blocks
-from lstmjax.training.feed import Fed, cut_windows
+from lstmjax.training.feed import Fed, cut_windows, of_part
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.window import Forecast, WindowSpec
 
@@ -75,7 +75,9 @@ def predict(
     result = None
     for first in range(0, count, size):
         block = Windows(*(column[first : first + size] for column in filled))
-        rows = cut_windows(arrays, block, spec) if isinstance(arrays, HostPanel) else block
+        rows: Windows | Fed = block
+        if isinstance(arrays, HostPanel):
+            rows = cut_windows(arrays, Windows(*(column[None] for column in block)), spec, mesh.shape["batch"])
         found = np.asarray(program(rows, shared))[: count - first]
         result = np.empty((count, *found.shape[1:]), np.float32) if result is None else result
         result[first : first + size] = found
@@ -89,8 +91,13 @@ def _program(network: Functional, spec: WindowSpec, mesh: Mesh, read: Reading) -
         weights, arrays, by_series = shared
         if isinstance(rows, Windows):
             assert arrays is not None
-            rows = Fed(cut(arrays, rows, input_size=spec.input_size, h=spec.h), jnp.asarray(rows.series))
-        window, _ = batch_of(rows.rows, rows.series, spec.input_size)
-        return read(network.forecast(weights, window), None if by_series is None else by_series[rows.series])
+            window, _ = gather(arrays, rows, input_size=spec.input_size, h=spec.h)
+            series: Any = rows.series
+        else:
+            own = of_part(rows)
+            assert own is not None
+            window, _ = own.gather(jnp.int32(0), len(own.series), spec)
+            series = own.series
+        return read(network.forecast(weights, window), None if by_series is None else by_series[series])
 
     return over_batch(forecast, mesh)

@@ -14,9 +14,9 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from lstmjax.data.windows import PanelArrays, Rescaling, Windows, batch_of, cut, shortened
+from lstmjax.data.windows import PanelArrays, Rescaling, Windows, gather, shortened
 from lstmjax.training.batch_order import batch_positions
-from lstmjax.training.feed import PARTS, Fed
+from lstmjax.training.feed import PARTS, Fed, of_part
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.losses import Loss, loss_values
@@ -24,7 +24,7 @@ from lstmjax.training.objective import Measure, Units
 from lstmjax.training.optimizer import OPTIMIZERS, clip
 from lstmjax.training.schedules import learning_rate
 from lstmjax.training.state import TrainState, is_active, noise_key
-from lstmjax.window import WindowSpec
+from lstmjax.window import Target, WindowBatch, WindowSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,18 +117,19 @@ def run_steps(setting: Setting, member: Member, span: Span) -> TrainState:
         The state afterwards; a member that had stopped or failed is left as it is.
     """
     state, hyper, own, fed = member
+    fed = of_part(fed)
     data = member_data(own, span.data)
 
     def step(state: TrainState) -> TrainState:
-        if fed is not None:
-            assert span.first is not None
-            place = state.step - span.first
-            batch = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, place, keepdims=False), fed)
-        else:
+        if fed is None:
             assert span.arrays is not None
             windows = _part_of_batch(setting, span.windows, data, hyper, state.step)
-            rows = cut(span.arrays, windows, input_size=setting.spec.input_size, h=setting.spec.h)
-            batch = Fed(rows, jnp.asarray(windows.series))
+            spec = setting.spec
+            batch = gather(span.arrays, windows, input_size=spec.input_size, h=spec.h, rescaling=data.rescaling)
+        else:
+            assert span.first is not None
+            size = setting.batch_size // setting.batch_shards
+            batch = fed.gather(state.step - span.first, size, setting.spec, data.rescaling)
         return train_step(setting, state, hyper, data, batch)
 
     return lax.while_loop(lambda s: (s.step < span.stop) & is_active(s), step, state)
@@ -156,7 +157,7 @@ def train_step(
     state: TrainState,
     hyper: Hyperparameters,
     data: MemberData,
-    batch: Fed,
+    batch: tuple[WindowBatch, Target],
 ) -> TrainState:
     """One update from one batch, of which this device holds a part.
 
@@ -205,16 +206,16 @@ def _gradients(
     state: TrainState,
     hyper: Hyperparameters,
     data: MemberData,
-    batch: Fed,
+    batch: tuple[WindowBatch, Target],
 ) -> tuple[Float[Array, ""], dict[str, Array], dict[str, Array]]:
     """Loss and gradient of the whole batch, and the network's new state: the same on all parts."""
     spec = setting.spec
-    window, target = batch_of(batch.rows, batch.series, spec.input_size, data.rescaling)
+    window, target = batch
     counts = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1)
     shard = lax.axis_index("batch")
     key = noise_key(hyper.seed, state.step, shard)
     if setting.random_lookback:
-        drawn = jax.random.randint(jax.random.fold_in(key, _LOOKBACK), (len(batch.series),), 1, spec.input_size + 1)
+        drawn = jax.random.randint(jax.random.fold_in(key, _LOOKBACK), (len(window.y),), 1, spec.input_size + 1)
         window = shortened(window, drawn)
 
     def loss_sum(params: dict[str, Array]) -> tuple[Array, dict[str, Array]]:

@@ -1,14 +1,13 @@
 """Validation checks: scores over all validation windows; early stopping and the plateau schedule follow from them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from lstmjax.data.windows import PanelArrays, Windows, batch_of, cut
-from lstmjax.training.feed import Fed
+from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.training.functional import Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.losses import loss_values
@@ -37,14 +36,16 @@ class Scores(NamedTuple):
 class Held(NamedTuple):
     """What all members of a check share."""
 
-    arrays: PanelArrays | None
-    """None where the host cut the windows out."""
-    windows: Windows | None
+    arrays: PanelArrays
+    """The panel; or a small one, whose series are the windows that the host cut out."""
+    windows: Windows
     """All validation windows, filled up to whole blocks."""
     counts: Bool[Array, "W"]
     """False for windows that only fill a block."""
     data: MemberData | None
     """Which of them the members are validated on; None where that differs by member."""
+    series: Int[Array, "W"] | None = None
+    """The series of each window in the whole panel; None: as in ``windows``."""
 
 
 def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Scores]:
@@ -59,7 +60,7 @@ def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Sco
         The state afterwards, and the scores. A member that had stopped or failed is left as it is, with scores of NaN.
         Without validation windows the training loss is the only score, and no weights are selected.
     """
-    state, hyper, own, fed = member
+    state, hyper, own, _ = member
     data = member_data(own, held.data)
     not_a_number = jnp.float32(jnp.nan)
 
@@ -69,7 +70,7 @@ def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Sco
         loss = mae = mse = objective = not_a_number
         if held.counts.shape[0]:
             weights = Weights(state.params, state.model_state)
-            loss, mae, mse, objective = evaluate(setting, weights, hyper, data, held, fed)
+            loss, mae, mse, objective = evaluate(setting, weights, hyper, data, held)
             state = _move_early_stopping(state, hyper, loss)
             if state.plateau is not None:
                 state = state._replace(plateau=_move_plateau(state.plateau, hyper, loss))
@@ -82,7 +83,7 @@ def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Sco
 
 
 def evaluate(
-    setting: Setting, weights: Weights, hyper: Hyperparameters, data: MemberData, held: Held, fed: Fed | None = None
+    setting: Setting, weights: Weights, hyper: Hyperparameters, data: MemberData, held: Held
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """Loss, MAE and MSE over a member's windows, one block after the other; each part of the batch takes its share.
 
@@ -93,17 +94,13 @@ def evaluate(
     spec = setting.spec
 
     def add_block(block: Array, sums: Float[Array, "6"]) -> Float[Array, "6"]:
-        if fed is not None:
-            place = block - data.first_block
-            rows, series, counts = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, place, keepdims=False), fed)
-        else:
-            assert held.arrays is not None
-            first = block * setting.block_size + lax.axis_index("batch") * size
-            windows, counts = jax.tree.map(
-                lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts)
-            )
-            rows, series = cut(held.arrays, windows, input_size=spec.input_size, h=spec.h), windows.series
-        window, target = batch_of(rows, series, spec.input_size, data.rescaling)
+        first = block * setting.block_size + lax.axis_index("batch") * size
+        windows, counts, series = jax.tree.map(
+            lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts, held.series)
+        )
+        series = windows.series if series is None else series
+        sizes: dict[str, Any] = {"input_size": spec.input_size, "h": spec.h}
+        window, target = gather(held.arrays, windows, **sizes, rescaling=data.rescaling, series=series)
         forecast = setting.network.forecast(weights, window)
         mask = target.mask & counts[:, None, None]
         losses = loss_values(setting.loss, forecast, target, hyper)

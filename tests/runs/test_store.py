@@ -71,6 +71,15 @@ def test_a_store_trains_to_the_bytes_of_its_table(of_table, of_store):
     assert described[0] == described[1]
 
 
+def test_the_host_feeds_a_run(store, of_store, tmp_path):
+    run = tmp_path / "host"
+    main(["train", "--run-dir", str(run), "--data.store", str(store), *SMALL, "--train.feed=host"])
+    found, expected = (json.loads((path / "metrics.json").read_text()) for path in (run, of_store))
+    assert found["test"]["mae"] == pytest.approx(expected["test"]["mae"], rel=1e-5)
+    feeds = [json.loads((path / "run.json").read_text())["feed"] for path in (run, of_store)]
+    assert feeds == ["host", "device"]
+
+
 @pytest.mark.parametrize("begun", ["table", "store"])
 def test_a_run_is_resumed_from_the_table_or_its_store(begun, of_table, of_store, table, store, tmp_path):
     run, other = (of_table, f"--data.store={store}") if begun == "table" else (of_store, f"--data.path={table}")
