@@ -85,7 +85,7 @@ def prepare(
             "nothing to learn from; give some of them a weight above 0"
         )
     scaling = fit_scaling(panel, split, config, categories)
-    trained = np.where(np.isin(scaling.series, train.series), scaling.series, -1)
+    trained = np.where(_with_windows(panel, train), scaling.series, -1)
     scaling = dataclasses.replace(scaling, series=trained)
     freq = panel.schema.freq
     inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
@@ -123,7 +123,7 @@ def _held_out(split: Split, config: DataConfig, grid: Grid) -> dict[str, Windows
 
 def _check_training_windows(train: Windows, panel: Panel, config: DataConfig, split: Split) -> None:
     """Warns of series without a training window; raises a `DataError` where no series has one."""
-    short = np.setdiff1d(np.arange(len(panel.ids)), train.series)
+    short = np.flatnonzero(~_with_windows(panel, train))
     takes = {name: size for name, size in split.sizes.items() if size or name != "calibration"}
     if len(short) == len(panel.ids):
         between = f", calibration {takes['calibration']}" if "calibration" in takes else ""
@@ -142,6 +142,13 @@ def _check_training_windows(train: Windows, panel: Panel, config: DataConfig, sp
             DataWarning,
             stacklevel=3,
         )
+
+
+def _with_windows(panel: Panel, windows: Windows) -> np.ndarray:
+    """(N,) which series have a window."""
+    found = np.zeros(len(panel.ids), bool)
+    found[windows.series] = True
+    return found
 
 
 def _way_out(panel: Panel, short: np.ndarray, config: DataConfig, takes: dict[str, int]) -> str:
