@@ -29,6 +29,7 @@ ScalerName = Literal["auto", "standard", "minmax", "robust", "none"]
 ScalerScope = Literal["series", "global"]
 TransformName = Literal["none", "log", "log1p"]
 CalendarName = Literal["minute", "hour", "weekday", "day", "dayofyear", "week", "month", "quarter"]
+FeedName = Literal["auto", "device", "host"]
 GapsPolicy = Literal["mask", "error"]
 ModelName = Literal["direct", "segment"]
 HeadName = Literal["point", "quantile", "normal", "student_t", "negative_binomial"]
@@ -56,6 +57,9 @@ TIME_FORMATS = ("epoch_s", "epoch_ms", "integer")
 RESULT_COLUMNS = ("target", "cutoff", "y", "scale", *typing.get_args(BaselineName)[1:])
 """Columns that tables of results and of their metrics have besides the user's own and the forecast's."""
 
+
+SOURCES = ("path", "dataset", "store")
+"""Options of the section data that name the data: one of them is given."""
 
 Resume = Literal["same", "more", "inferred", "free"]
 SAME_DATA = "no: every trial is ranked on the same targets"
@@ -285,6 +289,8 @@ class DataConfig:
     """A named dataset, instead of a path."""
     path: str | None = option(None, resume="free", sweep=SAME_DATA)
     """A CSV or Parquet file."""
+    store: str | None = option(None, resume="free", sweep=SAME_DATA)
+    """A store that lstmjax pack made of a table, instead of the table: it may be larger than memory."""
     layout: LayoutName = option("long", sweep=SAME_DATA)
     """long: one row per series and time, target columns are the targets of one network. wide: a time column and value
     columns, each of which becomes a series named after it."""
@@ -372,8 +378,9 @@ class DataConfig:
         self._check_origins()
         check_names(self, "data", "time_col", "id_col", "weight_col")
         check_names(self, "data", "target_cols", "futr_exog", "hist_exog", "stat_exog")
-        if self.dataset is not None and self.path is not None:
-            raise ConfigError(f"data.path is {self.path!r} and data.dataset is {self.dataset!r}: give one of the two")
+        sources = [f"data.{name} is {getattr(self, name)!r}" for name in SOURCES if getattr(self, name) is not None]
+        if len(sources) > 1:
+            raise ConfigError(f"{' and '.join(sources)}: give one of the {'two' if len(sources) == 2 else 'three'}")
         for name, mark in (("sep", self.separator), ("decimal", self.decimal)):
             if len(mark) != 1:
                 raise ConfigError(f"data.{name} is {mark!r}: expected one character")
@@ -633,6 +640,10 @@ class TrainConfig:
     """Devices over which a batch is split. Resolved once and stored: equal values give equal bytes."""
     chunk_steps: int | None = option(None, low=1, resume="free", sweep="no: it changes no trial")
     """Updates in one call of the compiled program; about two seconds' worth if not given. Never changes a byte."""
+    feed: FeedName = option("auto", resume="free", sweep="no: it changes no trial")
+    """Where the windows of a batch are cut out. device: of the scaled panel, which is on the device. host: of the panel
+    where it is, on disk for data.store, for some steps at a time while the device works on those before. auto: device,
+    unless a store does not fit it comfortably. It changes no byte on CPU."""
     save_every_seconds: float = option(20.0, low=0.0, resume="free", sweep="no: it changes no trial")
     """Seconds between saves of the state, at validation checks; 0: at every check. It is also saved at the end, at a
     signal and before a refit. Never changes a byte: a run that is killed is resumed from its last save."""

@@ -93,6 +93,7 @@ EXACT = (
     "reference",
     "runs/test_run_seeds.py",
     "sweep/population/test_block.py",
+    "training/test_feed.py",
     "training/test_functional.py",
     "training/test_loop.py",
     "training/test_members.py",

@@ -17,6 +17,7 @@ DEFAULTS = {
     "data": {
         "dataset": None,
         "path": None,
+        "store": None,
         "layout": "long",
         "sep": ",",
         "decimal": ".",
@@ -101,6 +102,7 @@ DEFAULTS = {
         "seed": 0,
         "batch_shards": None,
         "chunk_steps": None,
+        "feed": "auto",
         "save_every_seconds": 20.0,
         "refit_all": False,
     },
@@ -154,8 +156,10 @@ def test_every_option_says_how_it_is_resumed_and_searched():
     assert {name for name, resume in by_resume.items() if resume == "more"} == {"train.max_steps"}
     assert {name for name, resume in by_resume.items() if resume == "free"} == {
         "data.path",
+        "data.store",
         "data.futr_path",
         "train.chunk_steps",
+        "train.feed",
         "train.max_seconds",
         "train.save_every_seconds",
         "train.refit_all",

@@ -194,3 +194,14 @@ def test_a_number_of_devices_below_one_is_refused():
 def test_jax_that_has_the_right_number_already_is_no_mistake(recwarn):
     assert parallel.configure_devices(len(jax.devices("cpu"))) == len(jax.devices("cpu"))
     assert not recwarn.list
+
+
+def test_arrays_are_made_part_by_part_where_they_are_placed():
+    mesh = parallel.make_mesh(1, 2)
+
+    def make(members, parts):
+        return np.arange(1.0)[members, None, None] + np.arange(2.0)[None, parts, None] + np.zeros(3)
+
+    placed = parallel.place_made(make, (1, 2), ("member", "batch"), mesh)
+    assert placed.tolist() == [[[0.0] * 3, [1.0] * 3]]
+    assert len(placed.sharding.device_set) == 2

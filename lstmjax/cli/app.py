@@ -18,9 +18,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from lstmjax.cli.commands import Backtest, Check, Evaluate, Export, NewData, Predict, Stream, Sweep, Train
+from lstmjax.cli.commands import Backtest, Check, Evaluate, Export, NewData, Pack, Predict, Stream, Sweep, Train
 from lstmjax.cli.parse import parse
-from lstmjax.config import DistributedConfig, OutputsConfig, RunConfig, controllers
+from lstmjax.config import SOURCES, DistributedConfig, OutputsConfig, RunConfig, controllers
 from lstmjax.errors import (
     CheckpointError,
     ConfigError,
@@ -281,7 +281,7 @@ def predict(command: Predict) -> None:
 
     forecaster = _forecaster(command.run, command.outputs)
     panel, path = forecaster.fitted.tail, command.data.futr_path
-    if command.data.path is not None:
+    if command.data.path is not None or command.data.store is not None:
         panel = _panel(forecaster, command.data)
     elif path is not None:
         own = dataclasses.replace(forecaster.fitted.config.data, futr_path=str(path))  # named in messages
@@ -327,6 +327,18 @@ def check(command: Check) -> None:
     print(as_json(summary) if command.json else as_text(summary), end="")
 
 
+def pack(command: Pack) -> None:
+    """``lstmjax pack``."""
+    from lstmjax.data.pack import pack as make_store
+
+    for name in ("path", "dataset", "store"):
+        if getattr(command.data, name) is not None:
+            raise ConfigError(f"data.{name} is {getattr(command.data, name)!r}: name the table to pack by itself")
+    packed = make_store(command.table, command.store, command.data, overwrite=command.overwrite)
+    said = packed.description
+    print(f"{packed.path}: {said['series']} series, {said['rows']} rows, frequency {packed.data.schema.freq}")
+
+
 def export(command: Export) -> None:
     """``lstmjax export``."""
     from lstmjax.forecaster.export import export as write_export
@@ -344,10 +356,11 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     Stream: stream,
     Export: export,
     Check: check,
+    Pack: pack,
 }
 
 
-def _parse(arguments: list[str]) -> Train | Backtest | Sweep | Evaluate | Predict | Stream | Export | Check:
+def _parse(arguments: list[str]) -> Any:
     options = _defaults(arguments)
     searching = Sweep(SweepConfig(), options)
     commands = (
@@ -358,6 +371,7 @@ def _parse(arguments: list[str]) -> Train | Backtest | Sweep | Evaluate | Predic
         | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Stream, tyro.conf.subcommand("stream")]
         | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Pack, tyro.conf.subcommand("pack")]
         | Annotated[Check, tyro.conf.subcommand("check", default=Check(data=options.data))]
     )
     command = parse(commands, arguments)
@@ -366,14 +380,19 @@ def _parse(arguments: list[str]) -> Train | Backtest | Sweep | Evaluate | Predic
 
 def _defaults(arguments: list[str]) -> RunConfig:
     """The options' values where no flag gives them: those of the config file, or of the run that is resumed."""
+    given = [name for name in SOURCES if _values(arguments, f"--data.{name}")]
+
+    def of_file(path: Path) -> RunConfig:
+        # Data that are named on the command line are instead of those of the file.
+        return _config(path).replace({f"data.{name}": None for name in SOURCES} if given else {})
+
     if named := _values(arguments, "--config"):
-        return _config(Path(named[-1]))
+        return of_file(Path(named[-1]))
     if named := _values(arguments, "--resume"):
-        return _config(Path(named[-1]) / "config.json")
+        return of_file(Path(named[-1]) / "config.json")
     if named := _values(arguments, "--finetune-from"):
-        config = _config(Path(named[-1]) / "config.json").replace({"train.batch_shards": None})
-        given = {flag for flag in ("path", "dataset") if _values(arguments, f"--data.{flag}")}
-        return config.replace({"data.path": None, "data.dataset": None, "data.futr_path": None}) if given else config
+        config = of_file(Path(named[-1]) / "config.json").replace({"train.batch_shards": None})
+        return config.replace({"data.futr_path": None}) if given else config
     return RunConfig()
 
 
@@ -406,11 +425,12 @@ def _config(path: Path) -> RunConfig:
 def _panel(forecaster: Any, data: NewData) -> Any:
     """The data to work on: the new, or that of the run."""
     from lstmjax.data.source import load_source
+    from lstmjax.forecaster.predict import panel_of
 
     own = forecaster.fitted.config.data
-    if data.path is not None:
-        own = dataclasses.replace(own, dataset=None, path=str(data.path), futr_path=None)
+    given = {name: str(value) for name, value in (("path", data.path), ("store", data.store)) if value is not None}
+    if given:
+        own = dataclasses.replace(own, **{**dict.fromkeys((*SOURCES, "futr_path")), **given})
     if data.futr_path is not None:
         own = dataclasses.replace(own, futr_path=str(data.futr_path))
-    source = load_source(own)
-    return forecaster.panel(source.table, source.futr, source=source.name)
+    return panel_of(forecaster.fitted, load_source(own))

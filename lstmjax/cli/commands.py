@@ -132,11 +132,30 @@ class Check:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pack:
+    """Pack a table into a store that data.store trains from, in memory that does not grow with the table.
+
+    What is refused and warned of is what training from the table would be.
+    """
+
+    table: tyro.conf.Positional[Path]
+    """A CSV or Parquet file, or a folder of them, which are taken in the order of their names."""
+    store: tyro.conf.Positional[Path]
+    """The folder to make."""
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    """The meaning of the columns, and how the files are read. With data.calendar or data.holidays also data.h."""
+    overwrite: bool = False
+    """Replace a store that is there."""
+
+
+@dataclasses.dataclass(frozen=True)
 class NewData:
     """Other data than that of the run."""
 
     path: Path | None = None
     """A table with the columns and the frequency of the training data."""
+    store: Path | None = None
+    """A store of such a table, instead of the table."""
     futr_path: Path | None = None
     """A table with the known-future covariates beyond its last observed row."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lstmjax.data.panel import Panel, Schema, check_compatible
     from lstmjax.data.scaling import Scaling, align, fit_scaling, scale
     from lstmjax.data.split import Split, split_panel
+    from lstmjax.data.store import Store
     from lstmjax.data.summary import summarize
     from lstmjax.data.table import DataWarning, read_table
     from lstmjax.data.units import scale_targets, unscale
@@ -33,6 +34,7 @@ _HOMES = {
     "frequency": ("season_length",),
     "build": ("panel_from_table",),
     "future": ("require_future", "with_future"),
+    "store": ("Store",),
     "panel": ("Panel", "Schema", "check_compatible"),
     "table": ("DataWarning", "read_table"),
     "scaling": ("Scaling", "align", "fit_scaling", "scale"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64, Int64
 
 from lstmjax.data.cells import as_numbers, number_column, row_label
 from lstmjax.data.identity import id_text
@@ -77,25 +77,31 @@ def covariate_column(
     return numbers[codes].astype(np.float64)  # an empty cell has code -1, the last place
 
 
-def trained_categories(panel: Panel, train_rows: Bool[np.ndarray, " R"]) -> dict[str, list[str]]:
+def trained_categories(panel: Panel, train_end: Int64[np.ndarray, " N"]) -> dict[str, list[str]]:
     """Lists the categories of each covariate that occur in training rows, sorted.
 
     Of static covariates they are those of the series that have training rows.
 
     Args:
         panel: the data.
-        train_rows: (R,) which rows are for training.
+        train_end: (N,) how many rows of each series are for training.
     """
-    found: dict[str, list[str]] = {}
-    trained = np.unique(panel.rows[0][train_rows])
-    for group, names in _groups(panel):
-        for place, name in enumerate(names):
-            if name in panel.schema.categories:
-                values = getattr(panel, group)[:, place]
-                values = values[trained if group == "stat" else train_rows]
-                used = np.unique(values[~np.isnan(values)]).astype(int)
-                found[name] = sorted(panel.schema.categories[name][number] for number in used)
-    return found
+    used: dict[str, set[int]] = {}
+    for some, part in panel.parts() if panel.schema.categories else ():
+        series, row = part.rows
+        train_rows = row < train_end[some][series]
+        for group, names in _groups(part):
+            for place, name in enumerate(names):
+                if name in panel.schema.categories:
+                    values = getattr(part, group)[:, place]
+                    values = values[train_end[some] > 0 if group == "stat" else train_rows]
+                    used.setdefault(name, set()).update(np.unique(values[~np.isnan(values)]).astype(int).tolist())
+    return {
+        name: sorted(panel.schema.categories[name][number] for number in used[name])
+        for _, names in _groups(panel)
+        for name in names
+        if name in used
+    }
 
 
 def encoded(panel: Panel, categories: Categories) -> Panel:

@@ -7,6 +7,7 @@ whole days and of the calendar count on the wall clock, so that midnight stays m
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -145,25 +146,54 @@ def infer_frequency(
     Raises:
         DataError: no series has two rows.
     """
-    if not follows.any():
-        raise DataError(f"{source}: no series has two rows, so its frequency cannot be inferred: give data.freq")
-    if integer:
-        step = _most_common(_steps(wall, follows))
-        return Frequency(str(step), step, integer=True)
-    days = _steps(wall, follows)
-    step = _most_common(days)
-    if step < DAY:
-        step = _most_common(_steps(utc, follows))
-        return Frequency(pd.tseries.frequencies.to_offset(pd.Timedelta(microseconds=step)).freqstr, step)
-    calendar = _infer_calendar(wall, days) if step % DAY == 0 else None
-    if calendar is not None:
-        return parse_frequency(calendar)
-    if step % (7 * DAY) == 0:
-        weekday = _WEEKDAYS[(int(wall[0]) // DAY + _EPOCH_WEEKDAY) % 7]
-        return parse_frequency(f"{_multiple(step // (7 * DAY))}W-{weekday}")
-    if step % DAY == 0:
-        return parse_frequency(f"{_multiple(step // DAY)}D")
-    return parse_frequency(pd.tseries.frequencies.to_offset(pd.Timedelta(microseconds=step)).freqstr)
+    return Steps.of(wall, utc, follows, integer=integer).frequency(integer=integer, source=source)
+
+
+class Steps(NamedTuple):
+    """What a frequency is inferred from: counted, so that rows may be looked at a part at a time."""
+
+    wall: dict[int, int]
+    """How often each step between two rows of a series occurs, on the wall clock."""
+    utc: dict[int, int]
+    """The same in UTC."""
+    days: Int64[np.ndarray, " D"]
+    """The days on which there are rows, sorted; none where times are whole numbers."""
+    first: int
+    """Time of the first row, on the wall clock."""
+
+    @classmethod
+    def of(cls, wall: Times, utc: Times, follows: Bool[np.ndarray, " R"], *, integer: bool) -> Self:
+        """The steps of some rows; arguments as in `infer_frequency`."""
+        days = np.unique(wall[:0] if integer else wall // DAY)
+        return cls(_steps(wall, follows), _steps(utc, follows), days, int(wall[0]))
+
+    def joined(self, later: "Steps") -> "Steps":
+        """Those of these rows and of later ones, of other series."""
+        wall, utc = (
+            {step: mine.get(step, 0) + others.get(step, 0) for step in mine | others}
+            for mine, others in ((self.wall, later.wall), (self.utc, later.utc))
+        )
+        return Steps(wall, utc, np.union1d(self.days, later.days), self.first)
+
+    def frequency(self, *, integer: bool, source: str) -> Frequency:
+        """The frequency of the rows; arguments and errors as in `infer_frequency`."""
+        if not self.wall:
+            raise DataError(f"{source}: no series has two rows, so its frequency cannot be inferred: give data.freq")
+        step = _most_common(self.wall)
+        if integer:
+            return Frequency(str(step), step, integer=True)
+        if step < DAY:
+            step = _most_common(self.utc)
+            return Frequency(pd.tseries.frequencies.to_offset(pd.Timedelta(microseconds=step)).freqstr, step)
+        calendar = _infer_calendar(self, step // DAY) if step % DAY == 0 else None
+        if calendar is not None:
+            return parse_frequency(calendar)
+        if step % (7 * DAY) == 0:
+            weekday = _WEEKDAYS[(self.first // DAY + _EPOCH_WEEKDAY) % 7]
+            return parse_frequency(f"{_multiple(step // (7 * DAY))}W-{weekday}")
+        if step % DAY == 0:
+            return parse_frequency(f"{_multiple(step // DAY)}D")
+        return parse_frequency(pd.tseries.frequencies.to_offset(pd.Timedelta(microseconds=step)).freqstr)
 
 
 def season_length(freq: str) -> int:
@@ -214,13 +244,13 @@ def as_index(times: Times, frequency: Frequency, zone: str | None) -> pd.Index:
     return index.tz_localize("UTC").tz_convert(clock)
 
 
-def _steps(times: Times, follows: Bool[np.ndarray, " R"]) -> Int64[np.ndarray, " D"]:
-    return np.diff(times, prepend=times[:1])[follows]
+def _steps(times: Times, follows: Bool[np.ndarray, " R"]) -> dict[int, int]:
+    values, counts = np.unique(np.diff(times, prepend=times[:1])[follows], return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def _most_common(steps: Int64[np.ndarray, " D"]) -> int:
-    values, counts = np.unique(steps, return_counts=True)
-    return int(values[np.argmax(counts)])
+def _most_common(steps: dict[int, int]) -> int:
+    return max(steps, key=lambda step: (steps[step], -step))
 
 
 def _multiple(count: int) -> str:
@@ -231,13 +261,12 @@ def _whole(season: int, step: int) -> int:
     return season // step if season % step == 0 else 1
 
 
-def _infer_calendar(wall: Times, steps: Int64[np.ndarray, " D"]) -> str | None:
+def _infer_calendar(steps: "Steps", step: int) -> str | None:
     """Returns the alias of a calendar step (working days, months) if the rows follow one, else None."""
-    days = np.unique(wall // DAY)
-    step = _most_common(steps) // DAY
+    days = steps.days
     if step == 1:
         weekends = np.isin((days + _EPOCH_WEEKDAY) % 7, (5, 6))
-        return "B" if not weekends.any() and (steps == 3 * DAY).any() else None
+        return "B" if not weekends.any() and 3 * DAY in steps.wall else None
     if step < 28:
         return None
     dates = pd.DatetimeIndex((days * DAY).view("datetime64[us]")).as_unit("us")

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from lstmjax.data.grid import Grid
-from lstmjax.data.panel import Panel
+from lstmjax.data.panel import PART_ROWS, Panel, row_ranges, series_ranges
 from lstmjax.data.split import Split
 from lstmjax.data.windows import Windows
 
@@ -33,8 +33,8 @@ def train_windows(
     windows = every_origin(first, last, step_size)
     if grid is not None:
         windows = _with_padded(grid.keep(windows), grid, last)
-    seen = _with_target_in(~np.isnan(panel.y).all(axis=1), panel, windows, h)
-    return Windows(windows.series[seen], windows.origin[seen])
+    seen = _with_target_in(panel, windows, h)
+    return windows if seen.all() else Windows(windows.series[seen], windows.origin[seen])
 
 
 def _with_padded(windows: Windows, grid: Grid, last: Int64[np.ndarray, " N"]) -> Windows:
@@ -53,20 +53,31 @@ def counting(panel: Panel, windows: Windows, *, h: int) -> Bool[np.ndarray, " W"
 
     Args:
         panel: the data.
-        windows: the windows, with all targets inside their series.
+        windows: the windows, by series, with all targets inside their series.
         h: horizon H, in rows.
     """
-    rows = ~np.isnan(panel.y).all(axis=1)
-    if panel.weight.shape[1]:
-        rows &= panel.weight[:, 0] > 0
-    return _with_target_in(rows, panel, windows, h)
+    return _with_target_in(panel, windows, h, weighted=panel.weight.shape[1] > 0)
 
 
-def _with_target_in(rows: Bool[np.ndarray, " R"], panel: Panel, windows: Windows, h: int) -> Bool[np.ndarray, " W"]:
-    """Tells which windows have at least one of some rows among their targets."""
-    before = np.concatenate([[0], np.cumsum(rows)])
-    begin = panel.offsets[windows.series] + windows.origin
-    return before[begin + h] > before[begin]
+def _with_target_in(panel: Panel, windows: Windows, h: int, *, weighted: bool = False) -> Bool[np.ndarray, " W"]:
+    """Tells which windows have an observed target; or one in a row of a weight above 0.
+
+    Args:
+        panel: the data.
+        windows: by series.
+        h: horizon H, in rows.
+        weighted: whether the weight matters.
+    """
+    found = np.empty(len(windows.series), bool)
+    for some, part in panel.parts():
+        own = slice(*np.searchsorted(windows.series, [some.start, some.stop]).tolist())
+        rows = ~np.isnan(part.y).all(axis=1)
+        if weighted:
+            rows &= part.weight[:, 0] > 0
+        before = np.concatenate([[0], np.cumsum(rows)])
+        begin = part.offsets[windows.series[own] - some.start] + windows.origin[own]
+        found[own] = before[begin + h] > before[begin]
+    return found
 
 
 def validation_windows(split: Split, *, h: int) -> Windows:
@@ -94,7 +105,11 @@ def forecast_windows(panel: Panel) -> Windows:
 
 def every_origin(first: np.ndarray, last: np.ndarray, step: int = 1) -> Windows:
     """Lists the origins first, first + step, ... up to and including last, of each series."""
-    counts = np.maximum(0, (last - first) // step + 1)
-    series = np.repeat(np.arange(len(first)), counts)
-    index = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return Windows(series.astype(np.int32), (first[series] + index * step).astype(np.int32))
+    before = row_ranges(np.maximum(0, (last - first) // step + 1))
+    windows = Windows(*(np.empty(before[-1], np.int32) for _ in range(2)))
+    for some in series_ranges(before, PART_ROWS):
+        own, counts = slice(before[some.start], before[some.stop]), np.diff(before[some.start : some.stop + 1])
+        series = np.repeat(np.arange(some.start, some.stop), counts)
+        windows.series[own] = series
+        windows.origin[own] = first[series] + (np.arange(before[some.start], before[some.stop]) - before[series]) * step
+    return windows

@@ -4,6 +4,7 @@ pandas ends here. A row that the table lacks, or a cell that is empty, is NaN: l
 """
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,7 +17,13 @@ from lstmjax.data.identity import as_ids, as_labels, id_column, stored_id, store
 from lstmjax.data.times import kind_of_times
 from lstmjax.errors import DataError
 
-_BY_ROW = ("y", "hist", "futr", "weight")
+PART_ROWS = 1 << 20
+"""Rows of `Panel.parts`."""
+
+_BY_SERIES = ("ids", "start", "observed", "stat", "labels")
+"""Fields of `Panel` that have one entry per series."""
+
+BY_ROW = ("y", "hist", "futr", "weight")
 """Fields of `Panel` that have one row per row of the data."""
 
 
@@ -151,15 +158,31 @@ class Panel:
             rows: observed rows to keep; shorter series are kept whole.
         """
         first = np.maximum(0, self.observed - rows)
-        series, row = self.rows
-        keep = row >= first[series]
+        offsets = row_ranges(self.lengths - first)
+        kept = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1] + first - offsets[:-1], np.diff(offsets))
         return dataclasses.replace(
             self,
             start=self.schema.frequency.at(self.start, first),
-            offsets=row_ranges(self.lengths - first),
+            offsets=offsets,
             observed=self.observed - first,
-            **{name: getattr(self, name)[keep] for name in _BY_ROW},
+            **{name: np.asarray(getattr(self, name))[kept] for name in BY_ROW},
         )
+
+    def parts(self, rows: int | None = None) -> Iterator[tuple[slice, "Panel"]]:
+        """Yields the panel a few series at a time, so that what is computed of each needs little memory.
+
+        Args:
+            rows: of a part, at most; a series that has more is a part of its own. Default: `PART_ROWS`.
+
+        Yields:
+            Which series, and the panel of these. Its arrays are views.
+        """
+        for some in series_ranges(self.offsets, PART_ROWS if rows is None else rows):
+            begin, end = self.offsets[some.start], self.offsets[some.stop]
+            own: dict[str, Any] = {name: getattr(self, name)[some] for name in _BY_SERIES}
+            own |= {name: np.asarray(getattr(self, name))[begin:end] for name in BY_ROW}
+            own["offsets"] = self.offsets[some.start : some.stop + 1] - begin
+            yield some, dataclasses.replace(self, **own)
 
     def reaching(self, lengths: Int64[np.ndarray, " N"]) -> "Panel":
         """Adds empty rows at the end of each series.
@@ -176,7 +199,7 @@ class Panel:
             grown[offsets[series] + row] = values
             return grown
 
-        return dataclasses.replace(self, offsets=offsets, **{name: longer(getattr(self, name)) for name in _BY_ROW})
+        return dataclasses.replace(self, offsets=offsets, **{name: longer(getattr(self, name)) for name in BY_ROW})
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns the panel as named arrays of numbers and JSON-able metadata: the arguments of `from_arrays`."""
@@ -195,7 +218,7 @@ class Panel:
         stored: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in metadata["schema"].items()
         }
-        labels = metadata.get("labels", metadata["ids"])  # earlier versions stored one of the two
+        labels = metadata["labels"] if "labels" in metadata else metadata["ids"]  # as earlier versions stored
         form = Form(**metadata.get("form", {}))
         return cls(schema=Schema(**stored), ids=as_ids(labels), labels=as_labels(labels), form=form, **arrays)
 
@@ -207,6 +230,20 @@ def row_ranges(lengths: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
     [0, 3, 5]
     """
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def series_ranges(offsets: Int64[np.ndarray, " bounds"], rows: int) -> Iterator[slice]:
+    """Yields ranges of series that have at most some rows together, or one series.
+
+    >>> list(series_ranges(np.array([0, 3, 5, 50]), 6))
+    [slice(0, 2, None), slice(2, 3, None)]
+    """
+    first, count = 0, len(offsets) - 1
+    while first < count:
+        last = int(np.searchsorted(offsets, offsets[first] + rows, side="right")) - 1
+        last = min(max(last, first + 1), count)
+        yield slice(first, last)
+        first = last
 
 
 def check_compatible(trained: Schema, new: Schema, *, source: str = "the table") -> None:

@@ -6,17 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstmjax.config import DataConfig
+from lstmjax.config import DataConfig, FeedName
 from lstmjax.data.calendar import time_feature_names
 from lstmjax.data.categories import Categories
 from lstmjax.data.frequency import season_length
 from lstmjax.data.grid import Grid
+from lstmjax.data.host_panel import ScaledPanel, scaled_panel
 from lstmjax.data.origins import calibration_windows, counting, test_windows, train_windows, validation_windows
 from lstmjax.data.panel import Panel
-from lstmjax.data.scaling import Scaling, fit_scaling, scale
+from lstmjax.data.scaling import Scaling, fit_scaling
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.table import DataWarning, first_few
-from lstmjax.data.windows import PanelArrays, Windows
+from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.window import WindowSpec
 
@@ -29,7 +30,7 @@ class Prepared(NamedTuple):
     panel: Panel
     split: Split
     scaling: Scaling
-    arrays: PanelArrays
+    arrays: ScaledPanel
     """The panel in scaled units."""
     train: Windows
     validation: Windows
@@ -46,6 +47,7 @@ def prepare(
     categories: Categories | None = None,
     split: Split | None = None,
     grid: Grid | None = None,
+    feed: FeedName = "auto",
 ) -> Prepared:
     """Splits, scales and windows a panel.
 
@@ -57,6 +59,7 @@ def prepare(
             of the training rows.
         split: another split than that of ``config``.
         grid: where forecasts may begin. Default: as ``config.origins`` says for this panel.
+        feed: ``train.feed``.
 
     Returns:
         The data, scaled by statistics of the training rows only.
@@ -82,7 +85,7 @@ def prepare(
             "nothing to learn from; give some of them a weight above 0"
         )
     scaling = fit_scaling(panel, split, config, categories)
-    trained = np.where(np.isin(scaling.series, train.series), scaling.series, -1)
+    trained = np.where(_with_windows(panel, train), scaling.series, -1)
     scaling = dataclasses.replace(scaling, series=trained)
     freq = panel.schema.freq
     inferred: dict[str, Any] = {"freq": freq, "season_length": config.season_length or season_length(freq)}
@@ -95,7 +98,7 @@ def prepare(
         panel=panel,
         split=split,
         scaling=scaling,
-        arrays=scale(panel, scaling),
+        arrays=scaled_panel(panel, scaling, feed),
         train=train,
         validation=_counted(held["validation"], panel, config.h),
         calibration=held["calibration"],
@@ -120,7 +123,7 @@ def _held_out(split: Split, config: DataConfig, grid: Grid) -> dict[str, Windows
 
 def _check_training_windows(train: Windows, panel: Panel, config: DataConfig, split: Split) -> None:
     """Warns of series without a training window; raises a `DataError` where no series has one."""
-    short = np.setdiff1d(np.arange(len(panel.ids)), train.series)
+    short = np.flatnonzero(~_with_windows(panel, train))
     takes = {name: size for name, size in split.sizes.items() if size or name != "calibration"}
     if len(short) == len(panel.ids):
         between = f", calibration {takes['calibration']}" if "calibration" in takes else ""
@@ -139,6 +142,13 @@ def _check_training_windows(train: Windows, panel: Panel, config: DataConfig, sp
             DataWarning,
             stacklevel=3,
         )
+
+
+def _with_windows(panel: Panel, windows: Windows) -> np.ndarray:
+    """(N,) which series have a window."""
+    found = np.zeros(len(panel.ids), bool)
+    found[windows.series] = True
+    return found
 
 
 def _way_out(panel: Panel, short: np.ndarray, config: DataConfig, takes: dict[str, int]) -> str:

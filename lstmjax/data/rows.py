@@ -140,6 +140,12 @@ def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: A
     Warns:
         DataWarning: rows of a series are not sorted by time.
     """
+    read = unsorted_rows(table, config, source, series_id, known)
+    return sorted_rows(read, read.rows, config)
+
+
+def unsorted_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: Any, known: Known) -> Table:
+    """Reads the rows of a table as `read_rows` does, in the order of the table (wide: by series)."""
     table = prepared_table(table, config)
     groups = ((*config.target_cols,), covariates_of(config), () if config.weight_col is None else (config.weight_col,))
     require_columns(table, (config.time_col, *itertools.chain(*groups)), source)
@@ -155,7 +161,7 @@ def read_rows(table: pd.DataFrame, config: DataConfig, source: str, series_id: A
         id_dtype = str(table[config.id_col].dtype)
     read = read_cells(table, config, series, source, groups, known)
     rows = _melted(read.rows, len(config.target_cols)) if config.layout == "wide" else read.rows
-    return sorted_rows(dataclasses.replace(read, labels=labels, id_dtype=id_dtype), rows, config)
+    return dataclasses.replace(read, labels=labels, id_dtype=id_dtype, rows=rows)
 
 
 def covariates_of(config: DataConfig) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Float64, Int, Int64, Shaped
@@ -13,11 +13,14 @@ from lstmjax.data.calendar import time_features
 from lstmjax.data.categories import Categories, encoded, encoded_names, trained_categories
 from lstmjax.data.identity import as_labels, places
 from lstmjax.data.panel import Panel
-from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
+from lstmjax.data.scalers import SCALERS, Statistic, Statistics, by_series, covariate, each_column
 from lstmjax.data.scaling_checks import check_statistics, warn_clipped, warn_constant, warn_rounded
 from lstmjax.data.split import Split
 from lstmjax.data.transform import transformed
 from lstmjax.data.windows import PanelArrays, Rescaling
+
+if TYPE_CHECKING:
+    from lstmjax.data.host_panel import HostPanel
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Cate
             scaled values well enough; or values lie below ``config.clip_min``.
     """
     original, panel = panel, transformed(panel, config.transform)
-    series, row = panel.rows
-    train_rows = row < split.train_end[series]
-    categories = trained_categories(panel, train_rows) if categories is None else categories
+    categories = trained_categories(panel, split.train_end) if categories is None else categories
     panel = encoded(panel, categories)
     scaler = "standard" if config.scaler == "auto" else config.scaler  # as without a head that needs another
     statistic = SCALERS[scaler]
@@ -129,10 +130,12 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Cate
     if config.scaler_scope == "series":
         y_center, y_scale = by_series(panel.y, panel.offsets, fitted, statistic)
     else:
-        y_center, y_scale = (array[None] for array in each_column(panel.y[train_rows], statistic))
+        y_center, y_scale = (array[None] for array in _of_first_rows(panel, "y", split.train_end, statistic))
     statistics = {"y_center": y_center, "y_scale": y_scale}
-    for group, values in zip(_COVARIATES, (panel.hist[train_rows], panel.futr[train_rows], panel.stat), strict=True):
-        statistics[f"{group}_center"], statistics[f"{group}_scale"] = each_column(values, covariate)
+    for group in _COVARIATES:
+        found = each_column(panel.stat, covariate) if group == "stat" else None
+        found = _of_first_rows(panel, group, split.train_end, covariate) if found is None else found
+        statistics[f"{group}_center"], statistics[f"{group}_scale"] = found
     warn_constant(original, split.train_end)
     warn_clipped(original, config.clip_min)
     scaling = Scaling(
@@ -150,6 +153,19 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Cate
     return scaling
 
 
+def _of_first_rows(panel: Panel, group: str, rows: np.ndarray, statistic: Statistic) -> Statistics:
+    """Statistics of each column over the first rows of all series, two of (F,); a column is in memory at a time."""
+    found = []
+    for column in range(getattr(panel, group).shape[1]):
+        values = []
+        for some, part in panel.parts():
+            series, row = part.rows
+            values.append(getattr(part, group)[row < rows[some][series], column])
+        found.append(each_column(np.concatenate(values)[:, None], statistic))
+    center, spread = (np.concatenate([one[place] for one in found] or [np.empty(0)]) for place in range(2))
+    return center, spread
+
+
 def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
     """Scales a panel for the device: float32, 0 where missing.
 
@@ -165,22 +181,44 @@ def scale(panel: Panel, scaling: Scaling) -> PanelArrays:
     Raises:
         DataError: a target is not positive and the transform is log.
     """
-    panel = encoded(transformed(panel, scaling.transform), scaling.categories)
-    series, row = panel.rows
-    center, spread = scaling.of_targets(series)
+    parts, statics = [], []
+    for some, part in panel.parts():
+        series, row = part.rows
+        own = encoded(transformed(part, scaling.transform), scaling.categories)
+        parts.append(scaled_rows(own, scaling, series, row, some.start))
+        statics.append(((own.stat - scaling.stat_center) / scaling.stat_scale).astype(np.float32))
+    columns: list[Any] = [None if each[0] is None else np.concatenate(each) for each in zip(*parts, strict=True)]
+    y, y_mask, hist, hist_mask, futr, futr_mask, weight = columns
+    stat = np.concatenate(statics)
+    offsets, numbers = panel.offsets.astype(np.int32), scaling.series.astype(np.int32)
+    return PanelArrays(y, y_mask, hist, hist_mask, futr, futr_mask, stat, offsets, numbers, weight)
+
+
+def scaled_rows(panel: Panel, scaling: Scaling, series: np.ndarray, row: np.ndarray, first: int = 0) -> tuple[Any, ...]:
+    """Scales rows.
+
+    Args:
+        panel: holds the rows, with targets transformed and covariates encoded.
+        scaling: the statistics.
+        series: (R,) the series of each row.
+        row: (R,) its row number within the series.
+        first: the number of the panel's first series among those of the statistics.
+
+    Returns:
+        Values and masks of targets, historic and known-future covariates; and the weights, None where all count alike.
+    """
+    center, spread = scaling.of_targets(series + first)
     y, y_mask = _masked((panel.y - center) / spread)
     hist, hist_mask = _masked((panel.hist - scaling.hist_center) / scaling.hist_scale)
     scaled = (panel.futr - scaling.futr_center) / scaling.futr_scale
     if panel.schema.calendar or panel.schema.holidays:
         scaled = np.hstack([scaled, time_features(panel.timestamps(series, row), panel.schema)])
     futr, futr_mask = _masked(scaled)
-    stat = ((panel.stat - scaling.stat_center) / scaling.stat_scale).astype(np.float32)
     weight = np.nan_to_num(panel.weight[:, 0]).astype(np.float32) if panel.weight.shape[1] else None
-    offsets, numbers = panel.offsets.astype(np.int32), scaling.series.astype(np.int32)
-    return PanelArrays(y, y_mask, hist, hist_mask, futr, futr_mask, stat, offsets, numbers, weight)
+    return y, y_mask, hist, hist_mask, futr, futr_mask, weight
 
 
-def rescaling(base: Scaling, own: Scaling, arrays: PanelArrays) -> Rescaling:
+def rescaling(base: Scaling, own: Scaling, arrays: "PanelArrays | HostPanel") -> Rescaling:
     """Computes how to turn a panel that is scaled by one set of statistics into the same panel scaled by another.
 
     Args:
@@ -203,7 +241,7 @@ def rescaling(base: Scaling, own: Scaling, arrays: PanelArrays) -> Rescaling:
             scaling.of_targets(numbers) if group == "y" else scaling.of_covariates(group) for scaling in (base, own)
         )
         factor, shift = spread / own_spread, (center - own_center) / own_spread
-        unscaled = getattr(arrays, group).shape[1] - factor.shape[-1]  # the calendar's columns, after the table's
+        unscaled = arrays.width(group) - factor.shape[-1]  # the calendar's columns, after the table's
         columns[f"{group}_factor"] = np.append(factor, np.ones(unscaled)) if unscaled else factor
         columns[f"{group}_shift"] = np.append(shift, np.zeros(unscaled)) if unscaled else shift
     arrays32 = {name: column.astype(np.float32) for name, column in columns.items()}

@@ -85,11 +85,14 @@ def _without_untrained(*ends: np.ndarray) -> Split:
 
 
 def _by_time(panel: Panel, config: DataConfig) -> Split:
-    series, row = panel.rows
-    observed = row < panel.observed[series]
-    series, times = series[observed], panel.timestamps(series[observed], row[observed])
     names = [name for name in ("train_end", "val_end", "calibration_end") if getattr(config, name) is not None]
-    ends = [np.bincount(series[times <= _time(config, name, panel)], minlength=len(panel.ids)) for name in names]
+    limits, counted = [_time(config, name, panel) for name in names], []
+    for _, some in panel.parts():
+        series, row = some.rows
+        observed = row < some.observed[series]
+        series, times = series[observed], some.timestamps(series[observed], row[observed])
+        counted.append([np.bincount(series[times <= limit], minlength=len(some.ids)) for limit in limits])
+    ends = [np.concatenate(each) for each in zip(*counted, strict=True)]
     for (one, before), (other, after) in itertools.pairwise(zip(names, ends, strict=True)):
         if (before > after).any():
             raise ConfigError(f"data.{one} ({getattr(config, one)}) is after data.{other} ({getattr(config, other)})")

@@ -7,16 +7,17 @@ import numpy as np
 import pandas as pd
 
 from lstmjax.config import DataConfig
-from lstmjax.data.build import Built, build, panel_from_table
+from lstmjax.data.build import build, panel_from_table
 from lstmjax.data.calendar import time_feature_names
 from lstmjax.data.empty_cells import empty_cells
 from lstmjax.data.frame_kinds import as_pandas
+from lstmjax.data.lay_out import Built
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.rows import Known, covariates_of
-from lstmjax.data.source import load_source, with_dataset_settings
+from lstmjax.data.source import Source, load_source, with_dataset_settings
 from lstmjax.data.table import DataWarning
-from lstmjax.errors import one_line
+from lstmjax.errors import ConfigError, one_line
 
 _YEARS = (1900, 2100)
 _LISTED = 10
@@ -240,4 +241,6 @@ def summarize_source(config: DataConfig) -> dict[str, Any]:
     """`summarize` of the table that a config names: a file or a named data set."""
     config = with_dataset_settings(config)
     source = load_source(config)
+    if not isinstance(source, Source):
+        raise ConfigError(f"data.store is {config.store!r}: lstmjax pack checked its table; give a table by data.path")
     return summarize(source.table, config, source=source.name, futr=source.futr, series_id=source.series_id)

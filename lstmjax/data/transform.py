@@ -51,14 +51,25 @@ def transformed(panel: Panel, name: str) -> Panel:
     Raises:
         DataError: a target that the transform is not defined for; its series, column and time are named.
     """
+    check_domain(panel, name)
+    return dataclasses.replace(panel, y=TRANSFORMS[name].forward(panel.y))
+
+
+_ROWS = 1 << 20  # looked at together
+
+
+def check_domain(panel: Panel, name: str) -> None:
+    """Requires targets that a transform is defined for; arguments and errors as in `transformed`."""
     transform = TRANSFORMS[name]
-    refused = np.argwhere(panel.y <= transform.above)  # not true of NaN
-    if len(refused):
-        row, column = refused[0]
-        series, within = (numbers[row] for numbers in panel.rows)
+    for first in range(0, len(panel.y) if np.isfinite(transform.above) else 0, _ROWS):
+        refused = np.argwhere(panel.y[first : first + _ROWS] <= transform.above)  # not true of NaN
+        if not len(refused):
+            continue
+        row, column = int(refused[0][0]) + first, refused[0][1]
+        series = int(np.searchsorted(panel.offsets, row, side="right")) - 1
+        within = row - panel.offsets[series]
         raise DataError(
             f"series {panel.ids[series]!r}, column {panel.schema.channels[column]!r} is {panel.y[row, column]:g} at "
             f"{panel.timestamp(series, within)}: data.transform {name!r} needs {transform.needs}; "
             "leave it out, or shift the series"
         )
-    return dataclasses.replace(panel, y=transform.forward(panel.y))

@@ -35,6 +35,10 @@ class PanelArrays(NamedTuple):
     weight: Float[Array, " R"] | Float[np.ndarray, " R"] | None = None
     """Weight of each row in the loss; None: all equal."""
 
+    def width(self, group: str) -> int:
+        """The columns of the group "y", "hist", "futr" or "stat"."""
+        return int(getattr(self, group).shape[1])
+
 
 class Rescaling(NamedTuple):
     """Turns a scaled panel into the units of other statistics: ``value * factor + shift``, where a value is known.
@@ -62,7 +66,13 @@ class Windows(NamedTuple):
 
 
 def gather(
-    arrays: PanelArrays, windows: Windows, *, input_size: int, h: int, rescaling: Rescaling | None = None
+    arrays: PanelArrays,
+    windows: Windows,
+    *,
+    input_size: int,
+    h: int,
+    rescaling: Rescaling | None = None,
+    series: _Array | None = None,
 ) -> tuple[WindowBatch, Target]:
     """Cuts a batch of windows out of the panel. Pure, for use inside jit; it needs only the memory of the batch.
 
@@ -75,6 +85,7 @@ def gather(
         input_size: lookback L, in rows.
         h: horizon H, in rows.
         rescaling: to other statistics than those of the panel.
+        series: (B,) the series of each window in the rescaling. Default: those of the windows.
 
     Returns:
         The windows, and the targets of their forecasts.
@@ -101,7 +112,9 @@ def gather(
     )
     weight = None if arrays.weight is None else jnp.take(arrays.weight, rows[:, input_size:], mode="clip")
     target = Target(y=y[:, input_size:], mask=y_mask[:, input_size:], weight=weight)
-    return (window, target) if rescaling is None else _rescale(window, target, windows.series, rescaling)
+    if rescaling is None:
+        return window, target
+    return _rescale(window, target, windows.series if series is None else series, rescaling)
 
 
 def _rescale(window: WindowBatch, target: Target, series: _Array, rescaling: Rescaling) -> tuple[WindowBatch, Target]:

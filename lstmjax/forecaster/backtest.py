@@ -14,9 +14,10 @@ from jaxtyping import Int64
 
 from lstmjax.config import BacktestConfig, RunConfig
 from lstmjax.data.cutoffs import before, windows_at
+from lstmjax.data.host_panel import ScaledPanel, scaled_panel
 from lstmjax.data.panel import Panel
-from lstmjax.data.scaling import align, scale
-from lstmjax.data.windows import PanelArrays, Windows
+from lstmjax.data.scaling import align
+from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, ConfigWarning, TrainingWarning
 from lstmjax.evaluation.baselines import BASELINES, OwnBaseline
 from lstmjax.evaluation.intervals import Asked
@@ -132,7 +133,7 @@ def evaluate_backtest(
     )
 
 
-def _on_whole_panel(plan: Plan, refit: Refit, fitted: Fitted, windows: Windows) -> tuple[Trained, PanelArrays]:
+def _on_whole_panel(plan: Plan, refit: Refit, fitted: Fitted, windows: Windows) -> tuple[Trained, ScaledPanel]:
     """A model's weights with statistics of all series that it forecasts, and the panel scaled by them.
 
     A series of which it saw no row has those of its rows before its first window.
@@ -145,7 +146,7 @@ def _on_whole_panel(plan: Plan, refit: Refit, fitted: Fitted, windows: Windows) 
         by_series = ("y_center", "y_scale", "y_deviation") if own.per_series else ("y_deviation",)
         changed = {name: np.where(of_unseen, getattr(own, name), getattr(trained.scaling, name)) for name in by_series}
         trained = dataclasses.replace(trained, scaling=dataclasses.replace(trained.scaling, **changed))
-    return trained, scale(panel, trained.scaling)
+    return trained, scaled_panel(panel, trained.scaling, fitted.config.train.feed)
 
 
 def _first_rows(windows: Windows, series: int) -> Int64[np.ndarray, " N"]:

@@ -1,7 +1,5 @@
 """The checkpoints of a run: what they hold, for one member or a population, and the callbacks that write them."""
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,6 @@ import numpy as np
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.data.categories import Categories
-from lstmjax.data.panel import Panel
 from lstmjax.errors import CheckpointError
 from lstmjax.storage import checkpoint
 from lstmjax.storage.checkpoint_saver import Saver
@@ -187,19 +184,6 @@ def training_summary(result: TrainResult, member: int, *, seconds: float) -> dic
         "parameters": result.parameters,
         "failure": result.failure(member),
     }
-
-
-def panel_digest(panel: Panel) -> str:
-    """SHA-256 of a panel: of its values, its times, its identifiers and what its columns mean."""
-    arrays, metadata = panel.to_arrays()
-    # Empty parts are left out, so that a later version may add columns and arrays that this panel does not use.
-    said = {name: value for name, value in metadata["schema"].items() if value}
-    digest = hashlib.sha256(json.dumps([said, metadata["ids"]], sort_keys=True).encode())
-    for name, array in sorted(arrays.items()):
-        if array.size:
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def fit_members(
         data = config.data if val_size is None else dataclasses.replace(config.data, val_size=val_size)
         categories = None if trained is None else trained.forecasting.scaling.categories
         panel = panel_from_table(df, data, futr=futr_df, known=Known.as_text(categories))
-        prepared = prepare(panel, data, with_test=False, categories=categories)
+        prepared = prepare(panel, data, with_test=False, categories=categories, feed=config.train.feed)
     config = resolved_config(config, prepared, network, len(seeds))
     require_outputs(config, prepared, network)
     if config.train.refit_all:

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from lstmjax.config import BacktestConfig, OutputsConfig, RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.frame_kinds import in_kind
+from lstmjax.data.host_panel import ScaledPanel, scaled_panel
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
-from lstmjax.data.scaling import scale
 from lstmjax.data.summary import summarize
-from lstmjax.data.windows import PanelArrays, Windows
+from lstmjax.data.windows import Windows
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.evaluation.baselines import OwnBaseline
 from lstmjax.evaluation.intervals import Asked
@@ -354,7 +354,7 @@ class Forecaster:
     def evaluate_panel(
         self,
         panel: Panel,
-        scaled: PanelArrays | None = None,
+        scaled: ScaledPanel | None = None,
         level: Sequence[float] | None = None,
         quantiles: Sequence[float] | None = None,
     ) -> Evaluation:
@@ -389,7 +389,8 @@ class Forecaster:
             num_samples: S, paths per window.
         """
         trained = aligned(self.fitted, self.fitted.selected, panel)
-        return sample_paths(self.fitted, self.network, windows, trained, scale(panel, trained.scaling), num_samples)
+        arrays = scaled_panel(panel, trained.scaling, self.config.train.feed)
+        return sample_paths(self.fitted, self.network, windows, trained, arrays, num_samples)
 
     def cross_validation(
         self,

@@ -8,9 +8,10 @@ from jaxtyping import Array, Float, Int
 
 from lstmjax.config import OutputsConfig
 from lstmjax.data.frames import truth
+from lstmjax.data.host_panel import ScaledPanel
 from lstmjax.data.prepare import Prepared
 from lstmjax.data.units import scale_targets, unscale
-from lstmjax.data.windows import PanelArrays, Windows
+from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.evaluation.calibration import (
     Bounds,
@@ -124,7 +125,7 @@ def forecast_bounds(
     network: UserNetwork | None,
     windows: Windows,
     trained: Trained,
-    arrays: PanelArrays,
+    arrays: ScaledPanel,
     probabilities: Sequence[float],
 ) -> tuple[Float[np.ndarray, "W H C"], Float[np.ndarray, "W H C K"]]:
     """Forecasts of windows and their bounds at quantile levels, in the table's units.
@@ -163,7 +164,7 @@ def sample_paths(
     network: UserNetwork | None,
     windows: Windows,
     trained: Trained,
-    arrays: PanelArrays,
+    arrays: ScaledPanel,
     count: int,
 ) -> Float[np.ndarray, "W S H C"]:
     """Draws paths over the horizon: values of the forecast's own distributions, joined as held-out errors were.

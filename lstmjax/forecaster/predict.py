@@ -16,14 +16,17 @@ from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import forecast_frame
 from lstmjax.data.future import require_future, with_future
 from lstmjax.data.grid import Grid
+from lstmjax.data.host_panel import ScaledPanel, scaled_panel
 from lstmjax.data.identity import known_ids
 from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel, check_compatible
 from lstmjax.data.rows import Known
-from lstmjax.data.scaling import align, scale
+from lstmjax.data.scaling import align
+from lstmjax.data.source import Source
 from lstmjax.data.split import Split
+from lstmjax.data.store import Store
 from lstmjax.data.table import DataWarning
-from lstmjax.data.windows import PanelArrays, Windows
+from lstmjax.data.windows import Windows
 from lstmjax.errors import DataError
 from lstmjax.evaluation.intervals import Asked
 from lstmjax.evaluation.windows import Evaluation, evaluate
@@ -39,7 +42,7 @@ def forecast_values(
     panel: Panel,
     windows: Windows,
     trained: Trained,
-    scaled: PanelArrays | None = None,
+    scaled: ScaledPanel | None = None,
     probabilities: Sequence[float] = (),
 ) -> tuple[Float[np.ndarray, "W H C"], Float[np.ndarray, "W H C K"]]:
     """Forecasts of windows in the table's units, and their bounds at K quantile levels.
@@ -61,7 +64,7 @@ def forecast_values(
     Warns:
         DataWarning: a forecast is no finite number, as where training diverged and nothing was validated.
     """
-    arrays = scale(panel, trained.scaling) if scaled is None else scaled
+    arrays = scaled_panel(panel, trained.scaling, fitted.config.train.feed) if scaled is None else scaled
     forecast, bounds = forecast_bounds(fitted, network, windows, trained, arrays, probabilities)
     finite = np.isfinite(forecast).all(axis=(1, 2))
     if not finite.all():
@@ -92,11 +95,26 @@ def compatible_panel(fitted: Fitted, df: Any, futr_df: Any, source: str) -> Pane
     panel = panel_from_table(
         df, data, source=source, futr=futr_df, series_id=tail.labels[0] if only else "series", known=known
     )
+    return checked_panel(fitted, panel, source)
+
+
+def panel_of(fitted: Fitted, source: Source | Store) -> Panel:
+    """The table or store that a config names as a panel, checked against the training data."""
+    if isinstance(source, Source):
+        return compatible_panel(fitted, source.table, source.futr, source.name)
+    own = dataclasses.replace(fitted.config.data, store=source.name, path=None, dataset=None, weight_col=None)
+    return checked_panel(fitted, source.panel(own), source.name)
+
+
+def checked_panel(fitted: Fitted, panel: Panel, source: str) -> Panel:
+    """A panel of new data, checked against the training data."""
+    tail = fitted.tail
+    only = len(tail.ids) == 1
     check_compatible(tail.schema, panel.schema, source=source)
     if panel.form.id_dtype is None and tail.form.id_dtype is not None and only:
         warnings.warn(
-            f"{source} has no column {data.id_col!r}: its rows are taken for those of series {tail.ids[0]!r}, the only "
-            "one that was trained on",
+            f"{source} has no column {fitted.config.data.id_col!r}: its rows are taken for those of series "
+            f"{tail.ids[0]!r}, the only one that was trained on",
             DataWarning,
             stacklevel=4,
         )
@@ -123,7 +141,11 @@ def wanted(fitted: Fitted, level: Any = None, quantiles: Any = None) -> Asked:
 
 
 def forecast_future(
-    fitted: Fitted, network: UserNetwork | None, panel: Panel, asked: Asked, scaled: PanelArrays | None = None
+    fitted: Fitted,
+    network: UserNetwork | None,
+    panel: Panel,
+    asked: Asked,
+    scaled: ScaledPanel | None = None,
 ) -> pd.DataFrame:
     """The rows after every series' last observation; see `Forecaster.predict`, and `evaluate_unseen` for ``scaled``."""
     require_future(panel, fitted.config.data.h)
@@ -139,7 +161,8 @@ def future_paths(fitted: Fitted, network: UserNetwork | None, panel: Panel, coun
     require_future(panel, fitted.config.data.h)
     windows, trained = forecast_windows(panel), aligned(fitted, fitted.forecasting, panel)
     Grid.of(panel, fitted.config.data).warn_of_others(windows)
-    paths = sample_paths(fitted, network, windows, trained, scale(panel, trained.scaling), count)  # (W, S, H, C)
+    arrays = scaled_panel(panel, trained.scaling, fitted.config.train.feed)
+    paths = sample_paths(fitted, network, windows, trained, arrays, count)  # (W, S, H, C)
     repeated = Windows(*(np.repeat(column, count) for column in windows))
     values = paths.reshape(-1, *paths.shape[2:])
     numbers = np.tile(np.arange(count), len(windows.series))[:, None, None]
@@ -148,7 +171,11 @@ def future_paths(fitted: Fitted, network: UserNetwork | None, panel: Panel, coun
 
 
 def evaluate_unseen(
-    fitted: Fitted, network: UserNetwork | None, panel: Panel, asked: Asked, scaled: PanelArrays | None = None
+    fitted: Fitted,
+    network: UserNetwork | None,
+    panel: Panel,
+    asked: Asked,
+    scaled: ScaledPanel | None = None,
 ) -> Evaluation:
     """Every window of the rows that had no part in the weights or the intervals; see `Forecaster.evaluate`.
 

@@ -10,6 +10,7 @@ from typing import Any
 from lstmjax import parallel
 from lstmjax.config import RunConfig
 from lstmjax.data.build import panel_from_table
+from lstmjax.data.digest import panel_digest
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.source import load_source
 from lstmjax.errors import CheckpointError
@@ -19,7 +20,6 @@ from lstmjax.forecaster.checkpoints import (
     PREFIX,
     Store,
     check_resumable,
-    panel_digest,
     save_start,
     start_categories,
 )
@@ -136,7 +136,8 @@ def old_run(
                 "loss": loss,
             }
             found = checkpoint_to_resume(directory, stored, agreed, **asked)
-            prepared = prepare(panel, agreed.data, with_test=False, categories=start_categories(directory))
+            given: dict[str, Any] = {"categories": start_categories(directory), "feed": agreed.train.feed}
+            prepared = prepare(panel, agreed.data, with_test=False, **given)
         if parallel.is_first_process():  # now that all have read what is there
             write_config(directory, agreed)
         yield agreed, prepared, Store(Path(directory), digest, found, _logs(directory, len(seeds)))

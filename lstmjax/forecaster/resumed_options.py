@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lstmjax.config import RunConfig, option_fields, option_names, rules
+from lstmjax.config import SOURCES, RunConfig, option_fields, option_names, rules
 from lstmjax.errors import ConfigError
 from lstmjax.training.schedules import STRETCHED
 
@@ -39,6 +39,9 @@ def agreed_config(stored: RunConfig, given: RunConfig, directory: Path | str) ->
             f"{stored.train.max_steps}, now {given.train.max_steps}): leave it, or start a new run from its weights: "
             f"lstmjax train --finetune-from {directory}"
         )
+    named = [f"data.{source}" for source in SOURCES]
+    if any(changes.get(name) is not None for name in named):  # another way to the same data
+        changes = dict.fromkeys(named) | changes
     return stored.replace(changes)
 
 

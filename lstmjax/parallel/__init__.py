@@ -184,7 +184,12 @@ def default_mapping(members: int, mesh: Mesh) -> MappingName:
     return "map" if alone or mesh.devices.flat[0].platform == "cpu" else "vmap"
 
 
-def over_members(function: Callable[[Any, Any], Any], mesh: Mesh, mapping: MappingName) -> Callable[[Any, Any], Any]:
+def over_members(
+    function: Callable[[Any, Any], Any],
+    mesh: Mesh,
+    mapping: MappingName,
+    members: Any = PartitionSpec("member"),  # noqa: B008  # immutable
+) -> Callable[[Any, Any], Any]:
     """Maps a function of one member over all members, on all devices of the mesh.
 
     Args:
@@ -193,22 +198,23 @@ def over_members(function: Callable[[Any, Any], Any], mesh: Mesh, mapping: Mappi
         mesh: from `make_mesh`.
         mapping: how the members on one device run. Under "map" a member's result has the same bytes whatever
             the number of members; under "vmap" it may differ by rounding.
+        members: how what each member has lies on the mesh, as a prefix of its tree. Default: whole.
 
     Returns:
         A compiled function of (members, shared), where the leaves of members and of the result have a leading axis of
         members; ``shared`` is stored once per device, never once per member.
     """
 
-    def on_device(members: Any, shared: Any) -> Any:
+    def on_device(each: Any, shared: Any) -> Any:
         if mapping == "vmap":
-            return jax.vmap(lambda member: function(member, shared))(members)
-        return lax.map(lambda member: function(member, shared), members)
+            return jax.vmap(lambda member: function(member, shared))(each)
+        return lax.map(lambda member: function(member, shared), each)
 
     by_member = PartitionSpec("member")
     # check_vma requires that every carry and every argument of a custom_vjp is cast to varying by hand. The error that
     # it would find, results that differ over "batch", is found by the tests that compare shards.
     mapped = jax.shard_map(
-        on_device, mesh=mesh, in_specs=(by_member, PartitionSpec()), out_specs=by_member, check_vma=False
+        on_device, mesh=mesh, in_specs=(members, PartitionSpec()), out_specs=by_member, check_vma=False
     )
     return jax.jit(mapped)
 
@@ -257,6 +263,30 @@ def _place(tree: Any, sharding: NamedSharding) -> Any:
         return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
 
     return jax.tree.map(place, tree)
+
+
+def place_made(make: Callable[..., Any], shape: tuple[int, ...], axes: tuple[str, ...], mesh: Mesh) -> Any:
+    """Makes arrays and places them; of several processes each makes the parts of its own devices only.
+
+    Args:
+        make: a function of one slice for each of the leading axes, which gives that part of all arrays.
+        shape: length of the leading axes.
+        axes: the axes of the mesh over which they are divided.
+        mesh: from `make_mesh`.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))
+    if sharding.is_fully_addressable:
+        return jax.device_put(make(*(slice(0, size) for size in shape)), sharding)
+    made = []
+    for device, part in sharding.addressable_devices_indices_map(shape).items():
+        slices = (slice(*index.indices(size)) for index, size in zip(part or (), shape, strict=True))
+        made.append(jax.device_put(make(*slices), device))
+
+    def join(*leaves: jax.Array) -> jax.Array:
+        whole_shape = (*shape, *leaves[0].shape[len(shape) :])
+        return jax.make_array_from_single_device_arrays(whole_shape, sharding, list(leaves))
+
+    return jax.tree.map(join, *made)
 
 
 def whole(tree: Any) -> Any:

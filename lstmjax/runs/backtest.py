@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.config import BacktestConfig, RunConfig, rules
+from lstmjax.data.digest import panel_digest
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.data.summary import span
 from lstmjax.errors import CheckpointError, ConfigError, Interrupted
@@ -24,7 +25,7 @@ from lstmjax.evaluation.error_plots import error_by
 from lstmjax.evaluation.windows import Evaluation
 from lstmjax.forecaster.backtest import evaluate_backtest, train_refits
 from lstmjax.forecaster.backtest_plan import Plan, Refit, make_plan
-from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store, panel_digest
+from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, Store
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, check_network
 from lstmjax.forecaster.own_loss import check_loss

@@ -7,11 +7,11 @@ from typing import Any
 
 from lstmjax.config import RunConfig
 from lstmjax.data.categories import Categories
+from lstmjax.data.digest import panel_digest
 from lstmjax.data.prepare import Prepared, prepare
 from lstmjax.data.rows import Known
 from lstmjax.data.source import load_source
 from lstmjax.data.summary import header
-from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.fit import require_outputs, resolved_config
 from lstmjax.forecaster.network import UserNetwork
 from lstmjax.runs.table_file import require_format
@@ -49,7 +49,7 @@ class Job:
 
 def absolute_paths(data: Any) -> Any:
     """The data's options with paths that hold in any working directory, for those who read the run's config later."""
-    paths = {name: getattr(data, name) for name in ("path", "futr_path")}
+    paths = {name: getattr(data, name) for name in ("path", "store", "futr_path")}
     return dataclasses.replace(data, **{name: str(Path(p).resolve()) for name, p in paths.items() if p is not None})
 
 
@@ -78,7 +78,7 @@ def make_job(
     require_format(config.outputs.format)
     source = load_source(config.data)
     panel = source.panel(config.data, known=Known.as_text(categories))
-    prepared = prepare(panel, config.data, with_test=True, categories=categories)
+    prepared = prepare(panel, config.data, with_test=True, categories=categories, feed=config.train.feed)
     members = 1 if seeds is None else seeds
     resolved = resolved_config(config, prepared, network, members)
     require_outputs(resolved, prepared, network)

@@ -13,10 +13,11 @@ from jaxtyping import Float
 
 from lstmjax import parallel
 from lstmjax.data.future import require_future
+from lstmjax.data.host_panel import ScaledPanel
 from lstmjax.data.origins import forecast_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.data.windows import PanelArrays, Windows
+from lstmjax.data.windows import Windows
 from lstmjax.errors import CheckpointError, DataError, one_line
 from lstmjax.evaluation.render import render_intervals, render_metrics
 from lstmjax.forecaster import Forecaster
@@ -142,7 +143,7 @@ def metrics_table(metrics: dict[str, Any], model: str, unit: str | None = None) 
 
 
 def _write_forecast(
-    run: RunDirectory, forecaster: Forecaster, panel: Panel, scaled: PanelArrays, say: Callable[[str], None]
+    run: RunDirectory, forecaster: Forecaster, panel: Panel, scaled: ScaledPanel, say: Callable[[str], None]
 ) -> pd.DataFrame | None:
     """Forecasts beyond the last row. None where that needs future covariates that are missing."""
     try:
@@ -158,7 +159,7 @@ def _write_forecast(
 
 def _refit(
     run: RunDirectory, evaluated: Forecaster, panel: Panel, data_sha256: str, say: Callable[[str], None]
-) -> tuple[Forecaster, PanelArrays]:
+) -> tuple[Forecaster, ScaledPanel]:
     """Trains again on all rows, from the same first weights, for the steps that were best; resumes a killed refit.
 
     Returns:
@@ -172,7 +173,8 @@ def _refit(
         config = config.replace({"optimizer.schedule": "constant"})
     sizes, ends = dict.fromkeys(_SIZES, 0), dict.fromkeys(_ENDS)
     everything = dataclasses.replace(config.data, **sizes, **ends)  # type: ignore[arg-type]
-    prepared = prepare(panel, everything, with_test=False, categories=fitted.selected.scaling.categories)
+    categories = fitted.selected.scaling.categories
+    prepared = prepare(panel, everything, with_test=False, categories=categories, feed=config.train.feed)
     config = resolved_config(config, prepared, network)
     folder = run.path / REFIT
     with parallel.together():  # all have read before the first process writes

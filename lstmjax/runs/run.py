@@ -16,6 +16,7 @@ import pandas as pd
 
 from lstmjax import parallel
 from lstmjax.config import RunConfig
+from lstmjax.data.host_panel import feed_of
 from lstmjax.data.panel import Panel
 from lstmjax.data.source import with_dataset_settings
 from lstmjax.errors import ConfigError, Interrupted
@@ -184,7 +185,7 @@ def _new_directories(
     directory: Path | str, job: Job, *, overwrite: bool, finetuned_from: Path | None
 ) -> Iterator[tuple[RunDirectory, list[RunDirectory]]]:
     """The run's directory, and one per member: the same for a run of one seed."""
-    names = trained_names(job.config, job.network, job.loss)
+    names = trained_names(job.config, job.network, job.loss) | {"feed": feed_of(job.prepared.arrays)}
     create: dict[str, Any] = {"data_digest": job.data_sha256, "overwrite": overwrite, "names": names}
     with contextlib.ExitStack() as stack:
         told: dict[str, Any] = {} if job.alone else {"kind": "seeds", "seeds": job.seeds}
@@ -258,7 +259,7 @@ def _identity(job: Job, stored: checkpoint.Checkpoint | None) -> dict[str, str]:
 
     Each reads the data and the checkpoint itself; where these lie may differ.
     """
-    options = job.config.replace({"data.path": None, "data.futr_path": None}).to_json()
+    options = job.config.replace({"data.path": None, "data.store": None, "data.futr_path": None}).to_json()
     saved = hashlib.sha256(b"" if stored is None else str(stored.step).encode())
     for name, array in sorted(stored.arrays.items()) if stored is not None else ():
         saved.update(name.encode() + array.tobytes())

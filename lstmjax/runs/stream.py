@@ -18,7 +18,7 @@ from lstmjax.errors import ConfigError, DataError, Interrupted, LstmjaxError, on
 from lstmjax.evaluation.intervals import Asked, level_name
 from lstmjax.forecaster import Forecaster
 from lstmjax.forecaster.fitted import Fitted
-from lstmjax.forecaster.predict import compatible_panel
+from lstmjax.forecaster.predict import panel_of
 from lstmjax.forecaster.stream.base import Policies
 from lstmjax.forecaster.stream.judge import Verdict
 from lstmjax.forecaster.stream.reading import RowReader
@@ -250,7 +250,7 @@ def begin(forecaster: Forecaster, policies: Policies) -> Stream:
     if fitted.errors is None:
         try:
             source = load_source(fitted.config.data)
-            panel = compatible_panel(fitted, source.table, source.futr, source.name)
+            panel = panel_of(fitted, source)
         except LstmjaxError:
             panel = None
         history = None if panel is None else _until_the_end_of(fitted, panel)
@@ -274,7 +274,7 @@ def columns_of(fitted: Fitted) -> tuple[tuple[str, ...], str | None]:
     """
     own = RowReader(fitted).columns
     try:
-        found = tuple(map(str, load_source(fitted.config.data).table.columns))
+        found = load_source(fitted.config.data).columns
     except LstmjaxError:
         found = ()
     if set(own) <= set(found):

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.config import RunConfig
+from lstmjax.data.digest import panel_digest
 from lstmjax.data.prepare import Prepared
 from lstmjax.data.scaling_checks import require_counts
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError, ConfigError, ConfigWarning
-from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.intervals import require_errors, require_intervals
 from lstmjax.forecaster.network import head_of
 from lstmjax.forecaster.resumed_options import without_free

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from lstmjax.config import TrainConfig
-from lstmjax.data.windows import PanelArrays, Rescaling, Windows
+from lstmjax.data.host_panel import ScaledPanel
+from lstmjax.data.windows import Rescaling, Windows
 from lstmjax.errors import DataError
 from lstmjax.training.losses import OwnLoss
 from lstmjax.training.objective import Objective
@@ -19,8 +20,8 @@ from lstmjax.window import WindowSpec
 class TrainingData(NamedTuple):
     """What a network is trained on."""
 
-    arrays: PanelArrays
-    """The scaled panel."""
+    arrays: ScaledPanel
+    """The scaled panel: on the device, or where windows are cut out of it on the host."""
     train: Windows
     """Windows to learn from."""
     validation: Windows
@@ -144,7 +145,7 @@ def lay_out(data: Assigned, block_size: int) -> Layout:
     ]
     alike = all(one is data.each[0] for one in data.each)
     return Layout(
-        train=_rounded_up(train),
+        train=train,
         validation=validation,
         counts=np.concatenate(list(distinct.values())),
         shared=each[0] if alike else None,
@@ -165,7 +166,7 @@ def fill_blocks(windows: Windows, block_size: int) -> tuple[Windows, np.ndarray]
     return Windows(*(np.asarray(column)[chosen] for column in windows)), rows < count
 
 
-def _rounded_up(windows: Windows) -> Windows:
+def rounded_up(windows: Windows) -> Windows:
     """The table of windows, an eighth longer at most, so that tables of about one length share compiled programs.
 
     No member sees the rows that are added.

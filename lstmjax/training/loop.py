@@ -19,10 +19,9 @@ from lstmjax.training.data import MembersData
 from lstmjax.training.functional import Initializer, Network, Weights, functional, widest
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.plan import Plan, fill_members, make_plan
-from lstmjax.training.population import Members, initializer
+from lstmjax.training.population import initializer
 from lstmjax.training.report import Check, Status, TrainResult
 from lstmjax.training.state import TrainState, is_active
-from lstmjax.training.step import Span
 from lstmjax.training.validation import Scores
 
 CHUNK_SECONDS = 2.0
@@ -95,11 +94,11 @@ def train(
     while not refused and step < end and _any_active(current):
         due = min((step // every + 1) * every, config.max_steps)
         stop = min(due, end, step + parallel.from_first(pace.steps))
-        current = pace.time(stop - step, plan.programs.run, plan.with_state(current), plan.span(stop))
+        current = pace.time(stop - step, functools.partial(plan.run, current, step, stop))
         step = stop
         called.notify("on_chunk", _status(current, step, config.max_steps, pace.rate, plan))
         if step == due and _any_active(current):
-            current, scores = plan.programs.check(plan.with_state(current), plan.held)
+            current, scores = plan.check(current)
             called.notify("on_check", _checked(current, scores, step, time.monotonic() - began, pace.rate, plan))
         if parallel.agree(called.should_stop()):
             interrupted = step < end and _any_active(current)
@@ -152,10 +151,10 @@ class _Pace:
         self.rate = 0.0
         self._compiled = False
 
-    def time(self, steps: int, run: Callable[[Members, Span], TrainState], members: Members, span: Span) -> TrainState:
+    def time(self, steps: int, run: Callable[[], TrainState]) -> TrainState:
         """Runs a chunk, and adapts to how long it took; not to the first, which is mostly compilation."""
         began = time.monotonic()
-        state = jax.block_until_ready(run(members, span))
+        state = jax.block_until_ready(run())
         seconds = max(time.monotonic() - began, 1e-9)
         if self._compiled:
             self.rate = steps / seconds

@@ -52,8 +52,9 @@ def training_bytes(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=by_member),
         jax.eval_shape(begin, plan.hyper, parallel.place_shared(given, plan.mesh)),
     )
-    members = plan.with_state(state)
-    return max(_bytes(plan.programs.run, members, plan.span(1)), _bytes(plan.programs.check, members, plan.held))
+    members, span, _ = plan.next_run(state, 0, 1)
+    checked = plan.with_state(state)
+    return max(_bytes(plan.programs.run, members, span), _bytes(plan.programs.check, checked, plan.held))
 
 
 def _bytes(program: Any, members: Any, shared: Any) -> int:

@@ -10,14 +10,16 @@ from jax.sharding import Mesh
 
 from lstmjax import parallel
 from lstmjax.config import OptimizerConfig, TrainConfig
+from lstmjax.data.host_panel import HostPanel
 from lstmjax.errors import DataError
-from lstmjax.training.data import MembersData, assigned, lay_out
+from lstmjax.training.data import Layout, MembersData, assigned, lay_out, rounded_up
+from lstmjax.training.feed import Fed, HostFeed, cut_all
 from lstmjax.training.functional import Functional
 from lstmjax.training.hyperparameters import Hyperparameters, stack
 from lstmjax.training.population import Members, Programs, programs
 from lstmjax.training.state import TrainState
 from lstmjax.training.step import MemberData, Setting, Span
-from lstmjax.training.validation import Held
+from lstmjax.training.validation import Held, Scores
 
 VALIDATION_BLOCK = 512
 """Windows that validation looks at together."""
@@ -37,6 +39,7 @@ class Plan:
         data: their data, on the devices; None where they are those of all.
         span: a run of steps up to a last one, as the programs want it.
         held: what validation looks at.
+        feed: what gives the windows of the next steps, where the host cuts them out; None: the device does.
     """
 
     setting: Setting
@@ -48,10 +51,31 @@ class Plan:
     data: MemberData | None
     span: Callable[[int], Span]
     held: Held
+    feed: HostFeed | None = None
 
-    def with_state(self, state: TrainState) -> Members:
-        """The members in a state, as the programs want them."""
-        return state, self.hyper, self.data
+    def with_state(self, state: TrainState, fed: Fed | None = None) -> Members:
+        """The members in a state, as the programs want them; with windows where the host cuts them out."""
+        return state, self.hyper, self.data, fed
+
+    def run(self, state: TrainState, step: int, stop: int) -> TrainState:
+        """Trains all members from one step up to another."""
+        while step < stop:
+            members, span, step = self.next_run(state, step, stop)
+            state = self.programs.run(members, span)
+        return state
+
+    def next_run(self, state: TrainState, step: int, stop: int) -> tuple[Members, Span, int]:
+        """What the program trains next, and the step at which it stops: the last one, or that of a chunk."""
+        if self.feed is None:
+            return self.with_state(state), self.span(stop), stop
+        chunk = self.feed.at(step)
+        stop = min(stop, chunk.stop)
+        first = parallel.place_shared(np.int32(chunk.first), self.mesh)
+        return self.with_state(state, chunk.fed), self.span(stop)._replace(first=first), stop
+
+    def check(self, state: TrainState) -> tuple[TrainState, Scores]:
+        """Validates all members."""
+        return self.programs.check(self.with_state(state), self.held)
 
 
 def make_plan(
@@ -104,12 +128,19 @@ def make_plan(
         block_size=-(-min(VALIDATION_BLOCK, held) // shards) * shards,
         objective=None if first.objective is None else first.objective.measure,
     )
-    layout = lay_out(data, setting.block_size)
-    tables = (first.arrays, layout.train, layout.validation, layout.counts, layout.shared)
-    arrays, train, validation, counts, shared = parallel.place_shared(tables, mesh)
+    layout, panel = lay_out(data, setting.block_size), first.arrays
+    host = panel if isinstance(panel, HostPanel) else None
+    seen: Any = (panel, layout.validation, None)
+    if host is not None:
+        seen = cut_all(host, layout.validation, first.spec)
+    train = None if host is not None else rounded_up(layout.train)
+    placed = parallel.place_shared((seen, train, layout.counts, layout.shared), mesh)
+    (arrays, validation, held_series), train, counts, shared = placed
+    numbers = stack(hyperparameters)
+    feed = None if host is None else _host_feed(host, layout, setting, numbers, mesh, config)
 
     def span(stop: int) -> Span:
-        return Span(arrays, train, shared, parallel.place_shared(np.int32(stop), mesh))
+        return Span(arrays if host is None else None, train, shared, parallel.place_shared(np.int32(stop), mesh))
 
     return Plan(
         setting=setting,
@@ -117,11 +148,25 @@ def make_plan(
         mapping=mapping,
         programs=programs(setting, mesh, mapping),
         members=members,
-        hyper=fill_members(stack(hyperparameters), members, mesh),
+        hyper=fill_members(numbers, members, mesh),
         data=fill_members(layout.by_member, members, mesh),
         span=span,
-        held=Held(arrays, validation, counts, shared),
+        held=Held(arrays, validation, counts, shared, held_series),
+        feed=feed,
     )
+
+
+def _host_feed(
+    panel: HostPanel, layout: Layout, setting: Setting, hyper: Hyperparameters, mesh: Mesh, config: TrainConfig
+) -> HostFeed:
+    """What gives the windows of steps where the host cuts them out; of members that only fill the mesh too."""
+    rows = np.minimum(np.arange(parallel.padded_members(len(hyper.seed), mesh)), len(hyper.seed) - 1)
+    own = layout.shared if layout.by_member is None else layout.by_member
+    assert own is not None
+    numbers = (own.first_window, own.window_count)
+    first, count = (np.broadcast_to(column, hyper.seed.shape[:1])[rows] for column in numbers)
+    seeds = np.asarray(hyper.seed)[rows]
+    return HostFeed(panel, layout.train, seeds, first, count, setting.batch_size, setting.spec, mesh, config.max_steps)
 
 
 def resolve_batch(config: TrainConfig, windows: int, members: int = 1, *, widest: int = 0) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from lstmjax.parallel import MappingName, over_members
 from lstmjax.training.functional import Functional, Initializer, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.state import TrainState, first_state, weights_key
-from lstmjax.training.step import Member, Setting, Span, run_steps
+from lstmjax.training.step import MEMBER_PARTS, Member, Setting, Span, run_steps
 from lstmjax.training.validation import Held, Scores, check
 
 Members = Member
@@ -36,8 +36,8 @@ def programs(setting: Setting, mesh: Mesh, mapping: MappingName) -> Programs:
         mapping: see `parallel.over_members`.
     """
     return Programs(
-        run=over_members(functools.partial(run_steps, setting), mesh, mapping),
-        check=over_members(functools.partial(check, setting), mesh, mapping),
+        run=over_members(functools.partial(run_steps, setting), mesh, mapping, MEMBER_PARTS),
+        check=over_members(functools.partial(check, setting), mesh, mapping, MEMBER_PARTS),
     )
 
 

@@ -4,13 +4,16 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from lstmjax.data.host_panel import HostPanel, ScaledPanel
 from lstmjax.data.windows import PanelArrays, Windows, gather
-from lstmjax.parallel import device_count, fetch, make_mesh, over_batch, place_rows, place_shared
+from lstmjax.parallel import device_count, fetch, make_mesh, over_batch, place_made, place_rows, place_shared
 from lstmjax.training.data import fill_blocks
+from lstmjax.training.feed import Fed, cut_windows, of_part
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.window import Forecast, WindowSpec
 
@@ -31,7 +34,7 @@ BLOCK_SIZE = 1024
 def predict(
     network: Functional,
     weights: Weights,
-    arrays: PanelArrays,
+    arrays: ScaledPanel,
     windows: Windows,
     spec: WindowSpec,
     *,
@@ -41,8 +44,8 @@ def predict(
 ) -> Float[np.ndarray, "W H C *K"]:
     """The network's forecasts, one for each window, in scaled units.
 
-    Memory is that of the panel, a block and the result; the windows of a block are split over all devices, of all
-    processes, each of which gets the whole result.
+    Memory is that of the panel (where it is on the device), a block and the result; the windows of a block are split
+    over all devices, of all processes, each of which gets the whole result.
 
     Args:
         network: the network without its arrays.
@@ -66,23 +69,42 @@ def predict(
     size = min(block_size, 1 << (count - 1).bit_length())
     size = -(-size // devices) * devices
     filled, _ = fill_blocks(windows, size)
-    shared = place_shared((weights, arrays, by_series), mesh)
+    on_host = isinstance(arrays, HostPanel)
+    shared = place_shared((weights, None if on_host else arrays, by_series), mesh)
     program = _program(network, spec, mesh, read)
     result = None
     for first in range(0, count, size):
         block = Windows(*(column[first : first + size] for column in filled))
-        found = np.asarray(fetch(program(place_rows(block, mesh), shared)))[: count - first]
+        rows: Any = place_rows(block, mesh)
+        if isinstance(arrays, HostPanel):
+            rows = place_made(functools.partial(_cut, arrays, block, spec, devices), (devices,), ("batch",), mesh)
+        found = np.asarray(fetch(program(rows, shared)))[: count - first]
         result = np.empty((count, *found.shape[1:]), np.float32) if result is None else result
         result[first : first + size] = found
     assert result is not None
     return result
 
 
+def _cut(panel: HostPanel, block: Windows, spec: WindowSpec, parts: int, own: slice) -> Fed:
+    """Some parts of a block of windows, cut out on the host."""
+    size = len(block.series) // parts
+    windows = Windows(*(column[None, own.start * size : own.stop * size] for column in block))
+    return cut_windows(panel, windows, spec, own.stop - own.start)
+
+
 @functools.lru_cache(maxsize=64)
 def _program(network: Functional, spec: WindowSpec, mesh: Mesh, read: Reading) -> Callable[[Any, Any], Array]:
-    def forecast(windows: Windows, shared: tuple[Weights, PanelArrays, Array | None]) -> Array:
+    def forecast(rows: Windows | Fed, shared: tuple[Weights, PanelArrays | None, Array | None]) -> Array:
         weights, arrays, by_series = shared
-        window, _ = gather(arrays, windows, input_size=spec.input_size, h=spec.h)
-        return read(network.forecast(weights, window), None if by_series is None else by_series[windows.series])
+        if isinstance(rows, Windows):
+            assert arrays is not None
+            window, _ = gather(arrays, rows, input_size=spec.input_size, h=spec.h)
+            series: Any = rows.series
+        else:
+            own = of_part(rows)
+            assert own is not None
+            window, _ = own.gather(jnp.int32(0), len(own.series), spec)
+            series = own.series
+        return read(network.forecast(weights, window), None if by_series is None else by_series[series])
 
     return over_batch(forecast, mesh)

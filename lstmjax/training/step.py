@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from lstmjax.data.windows import PanelArrays, Rescaling, Windows, gather, shortened
 from lstmjax.training.batch_order import batch_positions
+from lstmjax.training.feed import PARTS, Fed, of_part
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
 from lstmjax.training.losses import Loss, loss_values
@@ -22,7 +24,7 @@ from lstmjax.training.objective import Measure, Units
 from lstmjax.training.optimizer import OPTIMIZERS, clip
 from lstmjax.training.schedules import learning_rate
 from lstmjax.training.state import TrainState, is_active, noise_key
-from lstmjax.window import WindowSpec
+from lstmjax.window import Target, WindowBatch, WindowSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,20 +79,27 @@ class MemberData(NamedTuple):
 
 _LOOKBACK = 3  # tells the key of lookbacks from those of dropout, which streams make of the same key
 
-Member = tuple[TrainState, Hyperparameters, MemberData | None]
-"""State and numbers of one member, and its data where they are not those of all."""
+Member = tuple[TrainState, Hyperparameters, MemberData | None, Fed | None]
+"""State and numbers of one member, its data where they are not those of all, and its windows where the host cut them
+out."""
+
+MEMBER_PARTS = (*(PartitionSpec("member"),) * 3, PARTS)
+"""How members lie on the devices."""
 
 
 class Span(NamedTuple):
     """What all members share in a run of steps, which begins where each of them is."""
 
-    arrays: PanelArrays
-    windows: Windows
+    arrays: PanelArrays | None
+    """None where the host cuts windows out."""
+    windows: Windows | None
     """All training windows."""
     data: MemberData | None
     """Which of them the members learn from; None where that differs by member."""
     stop: Int[Array, ""]
     """Updates after which to stop, counted from the beginning of the run."""
+    first: Int[Array, ""] | None = None
+    """The step of the first windows that the host cut out."""
 
 
 def run_steps(setting: Setting, member: Member, span: Span) -> TrainState:
@@ -107,12 +116,21 @@ def run_steps(setting: Setting, member: Member, span: Span) -> TrainState:
     Returns:
         The state afterwards; a member that had stopped or failed is left as it is.
     """
-    state, hyper, own = member
+    state, hyper, own, fed = member
+    fed = of_part(fed)
     data = member_data(own, span.data)
 
     def step(state: TrainState) -> TrainState:
-        batch = _part_of_batch(setting, span.windows, data, hyper, state.step)
-        return train_step(setting, state, hyper, data, span.arrays, batch)
+        if fed is None:
+            assert span.arrays is not None
+            windows = _part_of_batch(setting, span.windows, data, hyper, state.step)
+            spec = setting.spec
+            batch = gather(span.arrays, windows, input_size=spec.input_size, h=spec.h, rescaling=data.rescaling)
+        else:
+            assert span.first is not None
+            size = setting.batch_size // setting.batch_shards
+            batch = fed.gather(state.step - span.first, size, setting.spec, data.rescaling)
+        return train_step(setting, state, hyper, data, batch)
 
     return lax.while_loop(lambda s: (s.step < span.stop) & is_active(s), step, state)
 
@@ -125,7 +143,7 @@ def member_data(own: MemberData | None, shared: MemberData | None) -> MemberData
 
 
 def _part_of_batch(
-    setting: Setting, windows: Windows, data: MemberData, hyper: Hyperparameters, step: Int[Array, ""]
+    setting: Setting, windows: Windows | None, data: MemberData, hyper: Hyperparameters, step: Int[Array, ""]
 ) -> Windows:
     """This device's windows of the batch of a step."""
     size = setting.batch_size // setting.batch_shards
@@ -139,8 +157,7 @@ def train_step(
     state: TrainState,
     hyper: Hyperparameters,
     data: MemberData,
-    arrays: PanelArrays,
-    batch: Windows,
+    batch: tuple[WindowBatch, Target],
 ) -> TrainState:
     """One update from one batch, of which this device holds a part.
 
@@ -149,14 +166,13 @@ def train_step(
         state: the member's state; it must be active.
         hyper: its numbers.
         data: what it sees of the data.
-        arrays: the panel.
         batch: this device's windows.
 
     Returns:
         The state with ``step`` one higher; or, where the loss, the gradient or the new weights are not finite, the
         state as it was with ``failed_step`` set.
     """
-    loss, gradients, model_state = _gradients(setting, state, hyper, data, arrays, batch)
+    loss, gradients, model_state = _gradients(setting, state, hyper, data, batch)
     norm = optax.tree.norm(gradients)
     gradients = clip(gradients, norm, hyper, by_value=setting.clip_value, by_norm=setting.clip_norm)
     rate = current_rate(setting, state, hyper, data)
@@ -190,17 +206,16 @@ def _gradients(
     state: TrainState,
     hyper: Hyperparameters,
     data: MemberData,
-    arrays: PanelArrays,
-    batch: Windows,
+    batch: tuple[WindowBatch, Target],
 ) -> tuple[Float[Array, ""], dict[str, Array], dict[str, Array]]:
     """Loss and gradient of the whole batch, and the network's new state: the same on all parts."""
     spec = setting.spec
-    window, target = gather(arrays, batch, input_size=spec.input_size, h=spec.h, rescaling=data.rescaling)
+    window, target = batch
     counts = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1)
     shard = lax.axis_index("batch")
     key = noise_key(hyper.seed, state.step, shard)
     if setting.random_lookback:
-        drawn = jax.random.randint(jax.random.fold_in(key, _LOOKBACK), (len(batch.series),), 1, spec.input_size + 1)
+        drawn = jax.random.randint(jax.random.fold_in(key, _LOOKBACK), (len(window.y),), 1, spec.input_size + 1)
         window = shortened(window, drawn)
 
     def loss_sum(params: dict[str, Array]) -> tuple[Array, dict[str, Array]]:

@@ -1,11 +1,11 @@
 """Validation checks: scores over all validation windows; early stopping and the plateau schedule follow from them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from lstmjax.data.windows import PanelArrays, Windows, gather
 from lstmjax.training.functional import Weights
@@ -37,12 +37,15 @@ class Held(NamedTuple):
     """What all members of a check share."""
 
     arrays: PanelArrays
+    """The panel; or a small one, whose series are the windows that the host cut out."""
     windows: Windows
     """All validation windows, filled up to whole blocks."""
     counts: Bool[Array, "W"]
     """False for windows that only fill a block."""
     data: MemberData | None
     """Which of them the members are validated on; None where that differs by member."""
+    series: Int[Array, "W"] | None = None
+    """The series of each window in the whole panel; None: as in ``windows``."""
 
 
 def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Scores]:
@@ -57,7 +60,7 @@ def check(setting: Setting, member: Member, held: Held) -> tuple[TrainState, Sco
         The state afterwards, and the scores. A member that had stopped or failed is left as it is, with scores of NaN.
         Without validation windows the training loss is the only score, and no weights are selected.
     """
-    state, hyper, own = member
+    state, hyper, own, _ = member
     data = member_data(own, held.data)
     not_a_number = jnp.float32(jnp.nan)
 
@@ -92,17 +95,19 @@ def evaluate(
 
     def add_block(block: Array, sums: Float[Array, "6"]) -> Float[Array, "6"]:
         first = block * setting.block_size + lax.axis_index("batch") * size
-        windows, counts = jax.tree.map(
-            lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts)
+        windows, counts, series = jax.tree.map(
+            lambda column: lax.dynamic_slice_in_dim(column, first, size), (held.windows, held.counts, held.series)
         )
-        window, target = gather(held.arrays, windows, input_size=spec.input_size, h=spec.h, rescaling=data.rescaling)
+        series = windows.series if series is None else series
+        sizes: dict[str, Any] = {"input_size": spec.input_size, "h": spec.h}
+        window, target = gather(held.arrays, windows, **sizes, rescaling=data.rescaling, series=series)
         forecast = setting.network.forecast(weights, window)
         mask = target.mask & counts[:, None, None]
         losses = loss_values(setting.loss, forecast, target, hyper)
         if setting.objective is None or data.units is None:
             errors = jnp.zeros_like(losses)
         else:
-            errors = setting.objective.errors(forecast, target.y, data.units, windows.series)
+            errors = setting.objective.errors(forecast, target.y, data.units, series)
         share = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1): the loss's, as in training
         error = forecast.point() - target.y
         columns = (losses * share, jnp.abs(error), error * error, errors)

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lstmjax.data.digest import panel_digest
 from lstmjax.errors import CheckpointError
-from lstmjax.forecaster.checkpoints import CHECKPOINTS, panel_digest, stored_start, stored_state
+from lstmjax.forecaster.checkpoints import CHECKPOINTS, stored_start, stored_state
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.network import network_for
 from lstmjax.forecaster.resume import check_data

@@ -278,10 +278,10 @@ def test_nothing_is_computed_twice(config, tmp_path, monkeypatch):
     counted(job_module, "resolved_config")
     counted(job_module, "prepare")
     counted(prepare_module, "train_windows")
-    counted(prepare_module, "scale")
-    counted(predict_module, "scale")
+    counted(prepare_module, "scaled_panel")
+    counted(predict_module, "scaled_panel")
     train_run(config.replace({"train.refit_all": False}), tmp_path / "r", say=lambda _: None)
-    assert counts == {"panel_digest": 1, "resolved_config": 1, "prepare": 1, "train_windows": 1, "scale": 1}
+    assert counts == {"panel_digest": 1, "resolved_config": 1, "prepare": 1, "train_windows": 1, "scaled_panel": 1}
 
 
 def test_metrics_that_are_not_numbers_are_null(tmp_path):

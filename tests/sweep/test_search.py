@@ -15,9 +15,9 @@ import pytest
 from lstmjax import parallel
 from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
+from lstmjax.data.digest import panel_digest
 from lstmjax.data.source import load_source
 from lstmjax.errors import ConfigWarning, Interrupted
-from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.sweep import Distribution, NoWinnerError, Outcome, Space, SweepConfig, search
 from lstmjax.sweep import config as settings
 from lstmjax.sweep.population.folds import Folds

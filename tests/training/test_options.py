@@ -81,16 +81,16 @@ OUTPUTS = {"outputs.calibration_scope"}
 """Those that act on outputs only: see tests/forecaster/test_intervals.py."""
 
 ACT_ALWAYS = {
-    "data": """dataset path layout sep decimal futr_path time_col time_format time_zone id_col target_cols futr_exog
-        hist_exog stat_exog calendar holidays weight_col freq season_length h input_size val_size calibration_size
-        test_size train_end val_end calibration_end transform clip_min scaler gaps
+    "data": """dataset path store layout sep decimal futr_path time_col time_format time_zone id_col target_cols
+        futr_exog hist_exog stat_exog calendar holidays weight_col freq season_length h input_size val_size
+        calibration_size test_size train_end val_end calibration_end transform clip_min scaler gaps
         step_size origins""",
     "model": """name hidden_size head num_layers dropout forget_bias residual instance_norm series_embedding
         alias""",
     "optimizer": "name learning_rate schedule warmup_steps weight_decay clip_norm clip_value",
     "train": """max_steps batch_size val_check_steps early_stop_patience_steps val_windows max_seconds loss
         random_lookback seed
-        batch_shards chunk_steps
+        batch_shards chunk_steps feed
         save_every_seconds refit_all""",
     "outputs": "level quantiles calibration pool format plot_windows",
 }

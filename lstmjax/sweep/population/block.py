@@ -12,9 +12,9 @@ import numpy as np
 
 from lstmjax import parallel
 from lstmjax.config import RunConfig, TrainConfig
+from lstmjax.data.digest import panel_digest
 from lstmjax.data.panel import Panel
 from lstmjax.errors import Interrupted
-from lstmjax.forecaster.checkpoints import panel_digest
 from lstmjax.forecaster.resumed_options import without_free
 from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.sweep.population import slots
