@@ -858,12 +858,7 @@ class BacktestConfig:
 
 @dataclass(frozen=True)
 class DistributedConfig:
-    """How the processes of one run, on one host or many, find each other. No option of it changes what is trained.
-
-    >>> DistributedConfig(coordinator="10.0.0.1:8476", processes=2, process_id=2)
-    Traceback (most recent call last):
-    lstmjax.errors.ConfigError: distributed.process_id is 2: expected 0 to 1, as there are 2 processes
-    """
+    """How the processes of one run, on one host or many, find each other; see docs/scaling.md."""
 
     auto: bool = False
     """Take the other three from the cluster: a SLURM job, a TPU pod, or Open MPI."""

@@ -31,6 +31,8 @@ SHUTDOWN_SECONDS = 30
 LOST_STATUS = 75
 """Exit status of a process whose peer died: that of a temporary failure (``EX_TEMPFAIL``). The run can be resumed."""
 
+_PEER_LOST = "another process of this run has died or cannot be reached"
+
 _LOST = ("Gloo", "NCCL", "coordination service", "Connection reset", "Connection closed", "heartbeat", "UNAVAILABLE")
 """What the error of a collective says when a peer is gone."""
 
@@ -95,9 +97,6 @@ def connect(
         finally:
             watch.cancel()
     _at_abort(lambda: (f"{_PEER_LOST}: {lost()}", LOST_STATUS), 2)
-
-
-_PEER_LOST = "another process of this run has died or cannot be reached"
 
 
 @contextlib.contextmanager
