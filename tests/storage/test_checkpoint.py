@@ -164,3 +164,13 @@ for tree in (new, old):
 assert "lstmjax" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_the_loss_is_read_without_the_arrays_and_only_of_whole_files(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, 3, {"a": np.ones(3)}, {}, loss=0.5)
+    monkeypatch.setattr(checkpoint, "load_step", lambda *_: pytest.fail("the arrays are loaded"))
+    assert checkpoint.loss_of(tmp_path, 3) == 0.5
+    file = next(path for path in sorted((tmp_path / "3").rglob("d/*")) if path.is_file())
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(checkpoint.DamagedError, match="has a damaged file"):
+        checkpoint.loss_of(tmp_path, 3)
