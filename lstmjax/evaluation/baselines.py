@@ -63,6 +63,10 @@ def seasonal_naive(
     >>> seasonal_naive(y, offsets, np.array([0]), np.array([4]), h=3, season_length=2)[0, :, 0]
     array([3., 4., 3.])
     """
+    first, last = int(series.min(initial=len(offsets) - 1)), int(series.max(initial=0)) + 1
+    if offsets[last] > offsets[min(first, last)]:  # the windows may be those of a few series
+        y, series = y[offsets[first] : offsets[last]], series - first
+        offsets = offsets[first : last + 1] - offsets[first]
     # Horizon step k repeats row k - m (k // m + 1), counted from the origin: the latest row with the same place in the
     # season before the cut-off.
     steps = np.arange(h)
@@ -171,6 +175,8 @@ def baseline_quantiles(
 def _latest_observed(y: np.ndarray, offsets: np.ndarray, season_length: int) -> np.ndarray:
     """Returns for each row and target the latest row, itself or whole seasons before, with a value; -1 for none."""
     rows = np.arange(len(y))
+    if not np.isnan(y).any():
+        return np.broadcast_to(rows[:, None], y.shape)
     series = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     if season_length == 1:
         latest = np.maximum.accumulate(np.where(np.isnan(y), -1, rows[:, None]), axis=0)

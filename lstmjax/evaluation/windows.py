@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Int64
 
+from lstmjax.data.columns import columns_of_series
 from lstmjax.data.frames import forecast_frame, truth
 from lstmjax.data.panel import Panel
 from lstmjax.data.scaling import Scaling
@@ -198,14 +199,16 @@ def seasonal_scales(
     Warns:
         DataWarning: a series has no scale, so that a mean of MASE leaves it out; it is named.
     """
-    bounds = zip(panel.offsets[:-1], panel.offsets[:-1] + rows, strict=True)
-    scales = np.stack([seasonal_scale(panel.y[begin:end], season_length) for begin, end in bounds])
+    scales = np.full(len(rows) * panel.y.shape[1], np.nan)
+    for cells, columns in columns_of_series(panel.y, panel.offsets, rows, observed=False):
+        scales[cells] = seasonal_scale(columns, season_length)
+    scales = scales.reshape(len(rows), -1)
+    unscaled = np.zeros(len(rows), bool)
+    unscaled[forecast] = True
     left_out = []
-    for series in np.unique(forecast):
-        for channel, scale in zip(panel.schema.channels, scales[series], strict=True):
-            if not scale > 0:
-                why = "repeats itself" if scale == 0 else "has no two rows that far apart"
-                left_out.append(f"{panel.ids[series]!r} ({channel!r} {why})")
+    for series, channel in np.argwhere(unscaled[:, None] & ~(scales > 0)).tolist():
+        why = "repeats itself" if scales[series, channel] == 0 else "has no two rows that far apart"
+        left_out.append(f"{panel.ids[series]!r} ({panel.schema.channels[channel]!r} {why})")
     if left_out:
         warnings.warn(
             f"MASE leaves out the series that it cannot scale by the mean change over {season_length} rows: "
