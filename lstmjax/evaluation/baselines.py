@@ -63,10 +63,10 @@ def seasonal_naive(
     >>> seasonal_naive(y, offsets, np.array([0]), np.array([4]), h=3, season_length=2)[0, :, 0]
     array([3., 4., 3.])
     """
-    first, last = int(series.min(initial=len(offsets) - 1)), int(series.max(initial=0)) + 1
-    if offsets[last] > offsets[min(first, last)]:  # the windows may be those of a few series
-        y, series = y[offsets[first] : offsets[last]], series - first
-        offsets = offsets[first : last + 1] - offsets[first]
+    first, end = int(series.min(initial=len(offsets) - 1)), int(series.max(initial=0)) + 1
+    if offsets[end] > offsets[min(first, end)]:  # the windows may be those of a few series
+        y, series = y[offsets[first] : offsets[end]], series - first
+        offsets = offsets[first : end + 1] - offsets[first]
     # Horizon step k repeats row k - m (k // m + 1), counted from the origin: the latest row with the same place in the
     # season before the cut-off.
     steps = np.arange(h)

@@ -40,7 +40,7 @@ def test_statistics_have_the_bits_of_each_series_alone(scaler, channels, gaps):
             if len(observed):
                 found = (center[number, channel], scale[number, channel])
                 assert found == tuple(map(float, center_and_scale(observed, SCALERS[scaler])))
-    assert np.isfinite(center).all() and np.isfinite(scale).all()
+    assert np.isfinite([center, scale]).all()
     alone = [by_series(column[:, None], np.array([0, len(y)]), np.array([len(y)]), SCALERS[scaler]) for column in y.T]
     np.testing.assert_array_equal(each_column(y, SCALERS[scaler]), np.concatenate(alone, axis=-1)[:, 0])
 
