@@ -8,7 +8,7 @@ import contextlib
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -153,7 +153,8 @@ def read_iso(texts: Texts) -> Reading:
     if zoned.any():
         offsets[zoned] = _offsets(texts[zoned], _ISO_ZONE)
         plain[zoned & iso] = [re.sub(r"\s?(UTC|GMT)$", "Z", text) for text in texts[zoned & iso]]
-    times = pd.to_datetime(pd.Series(plain), format="ISO8601", errors="coerce", utc=bool((offsets != "").any()))
+    options: dict[str, Any] = {"errors": "coerce", "utc": bool((offsets != "").any())}
+    times = pd.to_datetime(pd.Series(plain, dtype=object), format="ISO8601", **options)
     return Reading(pd.DatetimeIndex(times), None, offsets)
 
 
@@ -172,7 +173,7 @@ def read_format(texts: Texts, form: str) -> Reading:
 
 def _parsed(texts: Texts, form: str, *, zoned: bool) -> pd.DatetimeIndex:
     with a_year_may_be_missing():
-        return pd.DatetimeIndex(pd.to_datetime(pd.Series(texts), format=form, errors="coerce", utc=zoned))
+        return pd.DatetimeIndex(pd.to_datetime(pd.Series(texts, dtype=object), format=form, errors="coerce", utc=zoned))
 
 
 @contextlib.contextmanager

@@ -56,18 +56,20 @@ def _texts(column: pd.Series) -> list[str] | None:
         return list(map(str, column.tolist()))
     if column.dtype == np.float64:
         codes, bits = pd.factorize(column.to_numpy().view(np.int64))  # the bits: -0.0 is not 0.0
-        texts = ["" if value != value else repr(value) for value in bits.view(np.float64).tolist()]
-        return np.array(texts, object)[codes].tolist()
+        values = bits.view(np.float64)
+        texts = np.array(list(map(repr, values.tolist())), object)
+        texts[np.isnan(values)] = ""
+        return texts[codes].tolist()
     codes, found = pd.factorize(column)
     if (codes < 0).any():
         return None
     if isinstance(found, pd.DatetimeIndex):
-        texts = found.astype(str).tolist()
+        texts = np.array(found.astype(str), object)
     elif all(isinstance(value, str) for value in found):
-        texts = list(map(_quoted, found))
+        texts = np.array([text if text.isalnum() else _quoted(text) for text in found], object)
     else:
         return None
-    return np.array(texts, object)[codes].tolist()
+    return texts[codes].tolist()
 
 
 def _quoted(text: str) -> str:

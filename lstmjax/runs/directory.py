@@ -39,6 +39,7 @@ from lstmjax.evaluation.windows import Evaluation
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, START
 from lstmjax.forecaster.run_kind import KINDS, RUN_FILE, Kind, check_kind, kind_of, read_description, seed_directories
 from lstmjax.forecaster.saved import CONFIG_FILE, ERRORS, REFIT, write_config
+from lstmjax.runs.csv_text import csv_text
 from lstmjax.runs.description import as_json, describe_process
 from lstmjax.runs.table_file import replace_table, texts_of
 from lstmjax.storage.files import replace_file
@@ -267,7 +268,7 @@ class RunDirectory:
 
     def write_metrics_by(self, what: str, table: pd.DataFrame) -> None:
         """Writes a table of metrics, one of `BACKTEST_BY`."""
-        self._write(f"metrics_by_{what}.csv", table.to_csv(index=False))
+        self._write(f"metrics_by_{what}.csv", "".join(csv_text([table], quoted=False)))
 
     def write_forecast(self, table: pd.DataFrame, form: TableFormat) -> None:
         """Writes forecast.csv, or forecast.parquet."""
