@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 _VALUES = 1 << 20
 """Values in one block, at most, unless one column has more: 8 MB, so that temporary arrays stay small."""
@@ -44,8 +44,9 @@ def columns_of_series(
     for first, last in _series_ranges(offsets):
         begin = offsets[first:last] - offsets[first]
         part = values[offsets[first] : offsets[last]]
-        counts = np.minimum(rows[first:last], np.diff(offsets[first : last + 1]))
-        counted = _within(len(part), begin, counts)
+        lengths = np.diff(offsets[first : last + 1])
+        counts = np.minimum(rows[first:last], lengths)
+        counted = first_rows(lengths, counts)
         for channel in range(channels):
             column = part[:, channel]
             kept = counted & ~np.isnan(column) if observed else counted
@@ -53,6 +54,19 @@ def columns_of_series(
             size = before[begin + counts] - before[begin]
             for numbers, block in _equal_columns(column[kept], before[begin], size):
                 yield Block((first + numbers) * channels + channel, block)
+
+
+def first_rows(lengths: Int[np.ndarray, " N"], counts: Int[np.ndarray, " N"]) -> Bool[np.ndarray, " R"]:
+    """Tells which rows are among the first of their series.
+
+    Args:
+        lengths: rows of each series; they lie one after the other.
+        counts: rows of each that are among the first, at most its length.
+
+    >>> first_rows(np.array([3, 2]), np.array([1, 2])).tolist()
+    [True, False, False, True, True]
+    """
+    return np.repeat(np.tile([True, False], len(lengths)), np.stack([counts, lengths - counts], axis=1).reshape(-1))
 
 
 def _series_ranges(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -63,12 +77,6 @@ def _series_ranges(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
         last = min(max(last, first + 1), count)
         yield first, last
         first = last
-
-
-def _within(length: int, begin: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(R,) True in the first rows of each series."""
-    change = np.bincount(begin, minlength=length + 1) - np.bincount(begin + counts, minlength=length + 1)
-    return np.cumsum(change[:length]) > 0
 
 
 def _equal_columns(flat: np.ndarray, begin: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

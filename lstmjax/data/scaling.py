@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int, Int64, Shaped
 from lstmjax.config import DataConfig
 from lstmjax.data.calendar import time_features
 from lstmjax.data.categories import Categories, encoded, encoded_names, trained_categories
+from lstmjax.data.columns import first_rows
 from lstmjax.data.identity import as_labels, places
 from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
@@ -119,8 +120,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Cate
             scaled values well enough; or values lie below ``config.clip_min``.
     """
     original, panel = panel, transformed(panel, config.transform)
-    series, row = panel.rows
-    train_rows = row < split.train_end[series]
+    train_rows = first_rows(panel.lengths, split.train_end)
     categories = trained_categories(panel, train_rows) if categories is None else categories
     panel = encoded(panel, categories)
     scaler = "standard" if config.scaler == "auto" else config.scaler  # as without a head that needs another

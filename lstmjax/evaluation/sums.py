@@ -13,12 +13,6 @@ from lstmjax.evaluation.metrics import METRICS
 from lstmjax.evaluation.probabilistic import INTERVAL_METRICS, QUANTILE_METRICS, crps
 from lstmjax.evaluation.table import metric_names
 
-_ERRORS = {name: next(one for one, other in METRICS.items() if other.error is METRICS[name].error) for name in METRICS}
-"""For each metric the name of the first with the same errors: their sums are the same."""
-
-_SCALED = (*dict.fromkeys(_ERRORS[name] for name, metric in METRICS.items() if metric.seasonal), "crps")
-"""The errors of which there is a mean in units of the scale of each series and target."""
-
 Key = tuple[str, str]
 """A model and the name of its errors."""
 
@@ -59,7 +53,7 @@ class Sums:
         """The metrics of a model by group, as `lstmjax.evaluation.table.metrics_by_group` has them."""
         found = {}
         for name, metric in METRICS.items():
-            key = model, _ERRORS[name]
+            key = model, _errors(name)
             found[name] = metric.finish(self._scaled_mean(key) if metric.seasonal else self._mean(key))
         key, names = (model, "crps"), metric_names(asked)[len(METRICS) :]
         if key not in self.errors:
@@ -127,7 +121,7 @@ class Totals:
         if what in ("horizon", "cutoff"):
             return self._by_horizon if what == "horizon" else self._by_cutoff
         errors = self._by_series.errors
-        scaled = {key: _scaled(errors[key], errors[_COUNT], self._scales) for key in errors if key[1] in _SCALED}
+        scaled = {key: _scaled(errors[key], errors[_COUNT], self._scales) for key in errors if _is_scaled(key)}
         if what == "series":
             return Sums(errors, {key: each.sum(axis=-1) for key, each in scaled.items()})
         total = {key: each.sum(axis=0) for key, each in errors.items()}
@@ -152,7 +146,7 @@ class Totals:
             by_step = np.add.reduceat(values, begins, axis=0)  # (S, H, C)
             self._by_series.errors[key][series] += by_step.sum(axis=1)
             self._by_horizon.errors[key] += by_step.sum(axis=0)
-            if key[1] in _SCALED or key == _COUNT:
+            if _is_scaled(key) or key == _COUNT:
                 steps[key] = by_step
             if cutoff is not None:
                 windows[key] = values.sum(axis=1)  # (W, C)
@@ -170,7 +164,7 @@ class Totals:
     def _add_by_cutoff(self, series: np.ndarray, windows: dict[Key, np.ndarray], cutoff: np.ndarray) -> None:
         for key, values in windows.items():
             self._by_cutoff.errors[key] += _added(values, cutoff, self._cutoffs)
-            if key[1] in _SCALED:
+            if _is_scaled(key):
                 each = _scaled(values, windows[_COUNT], self._scales[series]).sum(axis=-1)
                 self._by_cutoff.scaled[key] += _added(each.T, cutoff, self._cutoffs).T
 
@@ -188,7 +182,7 @@ class Totals:
         yield _SIZE, np.where(observed, abs(y), 0)
         at = {probability: number for number, probability in enumerate(asked.probabilities)}
         for model, forecast in part.forecasts.items():
-            for name in dict.fromkeys(_ERRORS.values()):
+            for name in dict.fromkeys(map(_errors, METRICS)):
                 yield (model, name), np.where(observed, METRICS[name].error(y, forecast), 0)
             if model not in part.quantiles:
                 continue
@@ -201,6 +195,16 @@ class Totals:
                     yield (model, level_name(name, level)), np.where(observed, value, 0)
             below = np.where(np.isnan(quantiles), np.nan, y[..., None] <= quantiles)
             self.below[model] += below[observed].sum(axis=0)
+
+
+def _errors(metric: str) -> str:
+    """The name of the first metric with the same errors: their sums are the same."""
+    return next(name for name, other in METRICS.items() if other.error is METRICS[metric].error)
+
+
+def _is_scaled(key: Key) -> bool:
+    """Whether there is a mean of the errors in units of the scale of each series and target."""
+    return key[1] in ("crps", *(_errors(name) for name, metric in METRICS.items() if metric.seasonal))
 
 
 def _ratio(total: Any, number: Any) -> Any:
