@@ -71,6 +71,11 @@ class Evaluation:
         """(W,) the series of each window."""
         return np.asarray(self.windows.series)
 
+    @property
+    def y(self) -> Float[np.ndarray, "W H C"]:
+        """The truth; NaN where missing."""
+        return truth(self.panel, self.windows, self.forecast.shape[1])
+
     @functools.cached_property
     def table(self) -> pd.DataFrame:
         """The id column, ``target`` if there are several, the time, ``cutoff``, ``y``, the model, the baselines.
