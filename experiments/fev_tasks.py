@@ -37,6 +37,7 @@ from lstmjax.data.source import load_source
 from lstmjax.evaluation.past import past_scales
 from lstmjax.evaluation.probabilistic import sql, wql
 from lstmjax.forecaster.predict import forecast_values
+from lstmjax.runs.description import as_json
 
 LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 MEDIAN = LEVELS.index(0.5)
@@ -94,7 +95,7 @@ def main(task: Task) -> None:
     print(pd.DataFrame(rows).T.round(4).to_string())
     print(f"{found['seconds']:.0f} s for {task.seeds} seeds")
     if task.json is not None:
-        task.json.write_text(json.dumps(found, indent=2) + "\n")
+        task.json.write_text(as_json(found))
 
 
 def run(task: Task) -> dict[str, Any]:
