@@ -4,8 +4,8 @@
     python scripts/bench_many_series.py --scale 0.01   # a hundredth of both: a quick check
 
 Each run reads a table, trains a few steps, evaluates every test window beside the baselines, and writes all outputs.
-The first table is Parquet and its outputs CSV, the second is CSV and its outputs Parquet. CPU seconds and memory hold on
-a machine that others use too.
+The first table is Parquet and its outputs CSV, the second is CSV and its outputs Parquet. CPU seconds and memory hold
+on a machine that others use too.
 """
 
 import argparse

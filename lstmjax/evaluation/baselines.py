@@ -64,8 +64,10 @@ def seasonal_naive(
     >>> seasonal_naive(y, offsets, np.array([0]), np.array([4]), h=3, season_length=2)[0, :, 0]
     array([3., 4., 3.])
     """
-    first, end = int(series.min(initial=len(offsets) - 1)), int(series.max(initial=0)) + 1
-    if offsets[end] > offsets[min(first, end)]:  # the windows may be those of a few series
+    if not len(series):
+        return np.empty((0, h, y.shape[1]))
+    first, end = int(series.min()), int(series.max()) + 1
+    if offsets[end] > offsets[first]:  # the windows may be those of a few series
         y, series = y[offsets[first] : offsets[end]], series - first
         offsets = offsets[first : end + 1] - offsets[first]
     # Horizon step k repeats row k - m (k // m + 1), counted from the origin: the latest row with the same place in the
