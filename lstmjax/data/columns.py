@@ -46,6 +46,8 @@ def columns_of_series(
         part = values[offsets[first] : offsets[last]]
         lengths = np.diff(offsets[first : last + 1])
         counts = np.minimum(rows[first:last], lengths)
+        if not counts.any():
+            continue
         counted = first_rows(lengths, counts)
         for channel in range(channels):
             column = part[:, channel]

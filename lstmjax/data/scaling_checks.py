@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from lstmjax.data.columns import columns_of_series
 from lstmjax.data.panel import Panel
@@ -21,12 +21,15 @@ _ROUNDED = 1e-3
 
 
 def check_statistics(
-    series: Sequence[str], columns: Sequence[str], center: Float[np.ndarray, "M F"], spread: Float[np.ndarray, "M F"]
+    ids: Shaped[np.ndarray, " M"] | None,
+    columns: Sequence[str],
+    center: Float[np.ndarray, "M F"],
+    spread: Float[np.ndarray, "M F"],
 ) -> None:
     """Requires finite centers and positive scales: the square of a large or small value may exceed float64.
 
     Args:
-        series: what to call each row of the statistics.
+        ids: the series of each row of the statistics; None where all share one.
         columns: the name of each column.
         center: the centers.
         spread: the scales.
@@ -37,8 +40,9 @@ def check_statistics(
     useless = np.argwhere(~(np.isfinite(center) & np.isfinite(spread) & (spread > 0)))
     if len(useless):
         row, column = useless[0]
+        of = "" if ids is None else f"series {ids[row]!r}, "
         raise DataError(
-            f"{series[row]}column {columns[column]!r} is scaled by a center of {center[row, column]:g} and a scale "
+            f"{of}column {columns[column]!r} is scaled by a center of {center[row, column]:g} and a scale "
             f"of {spread[row, column]:g}: give it in another unit, its values are too large or differ too little"
         )
 
