@@ -229,7 +229,7 @@ def loss_of(directory: Path | str, step: int) -> float | None:
             description = ocp.checkpointables_metadata(path).custom_metadata
         _require_known(path, description)
         return description["loss"]
-    except CheckpointError:
+    except (CheckpointError, DamagedError):
         raise
     except Exception as error:
         raise DamagedError(f"cannot be read ({type(error).__name__})") from error
