@@ -116,21 +116,21 @@ def test_a_mistake_in_meeting_is_one_line(start, unsharded, tmp_path):
         taken.listen()
         used, free = (f"127.0.0.1:{held.getsockname()[1]}" for held in (taken, probe))
         probe.close()
-        meet = [*unsharded, "--run-dir", tmp_path / "run", "--distributed.timeout=2"]
+        meet = [*unsharded, "--run-dir", tmp_path / "run"]
 
-        def one(coordinator, processes, number):
+        def one(coordinator, processes, number, timeout):
             place = [f"--distributed.coordinator={coordinator}", f"--distributed.processes={processes}"]
-            return start(*meet, *place, f"--distributed.process-id={number}")
+            return start(*meet, *place, f"--distributed.process-id={number}", f"--distributed.timeout={timeout}")
 
-        in_use, cluster = one(used, 2, 0), start(*meet, "--distributed.auto")
-        first, refused = one(free, 2, 0), one(free, 3, 2)
+        in_use, cluster = one(used, 2, 0, 60), start(*meet, "--distributed.auto")
+        first, refused = one(free, 2, 0, 6), one(free, 3, 2, 60)
         port = used.split(":")[1]
         assert f"coordinator {used}: port {port} cannot be used (Address already in use)" in in_use.error()
         assert "--distributed.auto finds no SLURM job, TPU pod or Open MPI job here" in cluster.error()
         assert f"{free} refused this process: give all processes the same --distributed.processes" in refused.error()
-        assert f"not all 2 processes reached {free} within 2 seconds: start those that are missing" in first.error()
-        alone = one(free, 2, 1)
-        assert f"not all 2 processes reached {free} within 2 seconds" in alone.error()
+        assert f"not all 2 processes reached {free} within 6 seconds: start those that are missing" in first.error()
+        alone = one(free, 2, 1, 1)
+        assert f"not all 2 processes reached {free} within 1 seconds" in alone.error()
     for command in (in_use, cluster, refused, first, alone):
         assert len(command.stderr.splitlines()) == 1
         assert command.stdout == ""
