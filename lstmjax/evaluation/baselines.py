@@ -3,12 +3,15 @@
 They use all rows before the cut-off, not only a network's lookback: a season may be longer than the lookback.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtri
 
+from lstmjax.data.origins import windows_of
+from lstmjax.data.panel import PART_ROWS, series_ranges
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation.past import residual_deviations
 
@@ -63,6 +66,41 @@ def seasonal_naive(
     >>> seasonal_naive(y, offsets, np.array([0]), np.array([4]), h=3, season_length=2)[0, :, 0]
     array([3., 4., 3.])
     """
+    return in_parts(lambda *part: _seasonal_naive(*part, h=h, season_length=season_length), y, offsets, series, origin)
+
+
+def in_parts(
+    function: Callable[..., np.ndarray],
+    y: Float[np.ndarray, "R C"],
+    offsets: Int[np.ndarray, " bounds"],
+    series: Int[np.ndarray, " W"],
+    origin: Int[np.ndarray, " W"],
+    *columns: np.ndarray,
+) -> np.ndarray:
+    """Computes something of each window from the rows of its series, a few series at a time.
+
+    Args:
+        function: ``function(y, offsets, series, origin, *columns)``, one result per window.
+        y: as in `naive`.
+        offsets: as in `naive`.
+        series: as in `naive`.
+        origin: as in `naive`.
+        columns: more arguments, with one entry per window.
+    """
+    if len(y) <= PART_ROWS or (np.diff(series) < 0).any():
+        return function(y, offsets, series, origin, *columns)
+    found = []
+    for some in series_ranges(offsets, PART_ROWS):
+        own, begin = windows_of(some, series), offsets[some.start]
+        if own.start < own.stop:
+            part = np.asarray(y)[begin : offsets[some.stop]], offsets[some.start : some.stop + 1] - begin
+            found.append(function(*part, series[own] - some.start, *(column[own] for column in (origin, *columns))))
+    return np.concatenate(found) if found else function(y[:0], offsets[:1] * 0, series, origin, *columns)
+
+
+def _seasonal_naive(
+    y: np.ndarray, offsets: np.ndarray, series: np.ndarray, origin: np.ndarray, *, h: int, season_length: int
+) -> np.ndarray:
     # Horizon step k repeats row k - m (k // m + 1), counted from the origin: the latest row with the same place in the
     # season before the cut-off.
     steps = np.arange(h)
@@ -158,7 +196,7 @@ def baseline_quantiles(
     steps = np.arange(forecast.shape[1])[:, None]  # (H, 1)
 
     def deviations(rows: int) -> np.ndarray:
-        deviation = residual_deviations(y, offsets, series, origin, season_length=rows)
+        deviation = in_parts(functools.partial(residual_deviations, season_length=rows), y, offsets, series, origin)
         return deviation[:, None] * np.sqrt(1 + steps // rows)  # (W, H, C)
 
     deviation = deviations(1)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lstmjax.config import BaselineName
-from lstmjax.evaluation.baselines import BASELINES, naive, seasonal_naive
+from lstmjax.evaluation import baselines
+from lstmjax.evaluation.baselines import BASELINES, baseline_quantiles, naive, seasonal_naive
 
 NAN = np.nan
 
@@ -99,3 +100,22 @@ def test_equal_to_the_definition_and_blind_to_the_future(lengths, h, season_leng
     for baseline in BASELINES.values():
         before, after = (baseline(values, offsets, series[seen], origin[seen], **options) for values in (y, changed))
         np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40, 1000])
+def test_a_few_series_at_a_time_give_the_same(rows, monkeypatch):
+    rng = np.random.default_rng(0)
+    lengths = np.array([12, 5, 30, 9, 21])
+    offsets = np.append(0, np.cumsum(lengths))
+    y = np.where(rng.random((offsets[-1], 2)) < 0.2, np.nan, rng.normal(size=(offsets[-1], 2)))
+    series = np.array([0, 0, 2, 2, 2, 4], np.int32)
+    origin = np.array([3, 12, 1, 17, 30, 20], np.int32)
+    asked = {"season_length": 4, "probabilities": (0.1, 0.9)}
+    whole = seasonal_naive(y, offsets, series, origin, h=3, season_length=4)
+    bounds = baseline_quantiles("seasonal_naive", whole, y, offsets, series, origin, **asked)
+    monkeypatch.setattr(baselines, "PART_ROWS", rows)
+    found = seasonal_naive(y, offsets, series, origin, h=3, season_length=4)
+    np.testing.assert_array_equal(found, whole)
+    np.testing.assert_array_equal(
+        baseline_quantiles("seasonal_naive", found, y, offsets, series, origin, **asked), bounds
+    )
