@@ -293,11 +293,10 @@ def _masked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _check_statistics(scaling: Scaling, panel: Panel) -> None:
     """Requires finite centers and positive scales of targets and covariates."""
     schema = panel.schema
-    ids = [f"series {name!r}, " for name in panel.ids] if scaling.per_series else [""]
-    check_statistics(ids, schema.channels, scaling.y_center, scaling.y_scale)
+    check_statistics(panel.ids if scaling.per_series else None, schema.channels, scaling.y_center, scaling.y_scale)
     for group, names in zip(_COVARIATES, (schema.hist_exog, schema.futr_exog, schema.stat_exog), strict=True):
         center, spread = scaling.of_covariates(group)
-        check_statistics([""], tuple(encoded_names(names, scaling.categories)), center[None], spread[None])
+        check_statistics(None, tuple(encoded_names(names, scaling.categories)), center[None], spread[None])
 
 
 def _deviations(panel: Panel, rows: Int[np.ndarray, " N"]) -> Float64[np.ndarray, "N C"]:

@@ -9,7 +9,7 @@ import pytest
 
 from lstmjax.config import BaselineName
 from lstmjax.evaluation import baselines
-from lstmjax.evaluation.baselines import BASELINES, baseline_quantiles, naive, seasonal_naive
+from lstmjax.evaluation.baselines import BASELINES, naive, past_deviations, seasonal_naive
 
 NAN = np.nan
 
@@ -110,12 +110,9 @@ def test_a_few_series_at_a_time_give_the_same(rows, monkeypatch):
     y = np.where(rng.random((offsets[-1], 2)) < 0.2, np.nan, rng.normal(size=(offsets[-1], 2)))
     series = np.array([0, 0, 2, 2, 2, 4], np.int32)
     origin = np.array([3, 12, 1, 17, 30, 20], np.int32)
-    asked = {"season_length": 4, "probabilities": (0.1, 0.9)}
-    whole = seasonal_naive(y, offsets, series, origin, h=3, season_length=4)
-    bounds = baseline_quantiles("seasonal_naive", whole, y, offsets, series, origin, **asked)
+    where = (y, offsets, series, origin)
+    whole = seasonal_naive(*where, h=3, season_length=4)
+    deviations = past_deviations(*where, season_length=4)
     monkeypatch.setattr(baselines, "PART_ROWS", rows)
-    found = seasonal_naive(y, offsets, series, origin, h=3, season_length=4)
-    np.testing.assert_array_equal(found, whole)
-    np.testing.assert_array_equal(
-        baseline_quantiles("seasonal_naive", found, y, offsets, series, origin, **asked), bounds
-    )
+    np.testing.assert_array_equal(seasonal_naive(*where, h=3, season_length=4), whole)
+    np.testing.assert_array_equal(past_deviations(*where, season_length=4), deviations)
