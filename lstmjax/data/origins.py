@@ -1,7 +1,7 @@
 """Which windows there are: the (series, row) pairs to train on, validate, calibrate on, test and forecast."""
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Int, Int64
 
 from lstmjax.data.grid import Grid
 from lstmjax.data.panel import PART_ROWS, Panel, row_ranges, series_ranges
@@ -42,6 +42,8 @@ def _with_padded(windows: Windows, grid: Grid, last: Int64[np.ndarray, " N"]) ->
     without = np.ones(len(last), bool)
     without[windows.series] = False
     others = grid.keep(every_origin(np.ones_like(last), np.where(without, last, 0)))
+    if not len(others.series):
+        return windows
     ends = np.flatnonzero(np.diff(others.series, append=-1))
     both = [np.concatenate([column, more[ends]]) for column, more in zip(windows, others, strict=True)]
     order = np.argsort(both[0], kind="stable")
@@ -59,6 +61,12 @@ def counting(panel: Panel, windows: Windows, *, h: int) -> Bool[np.ndarray, " W"
     return _with_target_in(panel, windows, h, weighted=panel.weight.shape[1] > 0)
 
 
+def windows_of(some: slice, series: Int[np.ndarray, " W"]) -> slice:
+    """Returns the windows of a range of series, where windows are listed by series."""
+    # Of the same type, else all series are converted.
+    return slice(*np.searchsorted(series, np.array([some.start, some.stop], series.dtype)).tolist())
+
+
 def _with_target_in(panel: Panel, windows: Windows, h: int, *, weighted: bool = False) -> Bool[np.ndarray, " W"]:
     """Tells which windows have an observed target; or one in a row of a weight above 0.
 
@@ -70,7 +78,7 @@ def _with_target_in(panel: Panel, windows: Windows, h: int, *, weighted: bool = 
     """
     found = np.empty(len(windows.series), bool)
     for some, part in panel.parts():
-        own = slice(*np.searchsorted(windows.series, [some.start, some.stop]).tolist())
+        own = windows_of(some, np.asarray(windows.series))
         rows = ~np.isnan(part.y).all(axis=1)
         if weighted:
             rows &= part.weight[:, 0] > 0

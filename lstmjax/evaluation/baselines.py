@@ -3,6 +3,7 @@
 They use all rows before the cut-off, not only a network's lookback: a season may be longer than the lookback.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,6 +11,8 @@ from jaxtyping import Float, Int
 from scipy.special import ndtri
 
 from lstmjax.data.columns import columns_of_series
+from lstmjax.data.origins import windows_of
+from lstmjax.data.panel import PART_ROWS, series_ranges
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation.past import residual_deviations
 
@@ -64,12 +67,41 @@ def seasonal_naive(
     >>> seasonal_naive(y, offsets, np.array([0]), np.array([4]), h=3, season_length=2)[0, :, 0]
     array([3., 4., 3.])
     """
-    if not len(series):
-        return np.empty((0, h, y.shape[1]))
-    first, end = int(series.min()), int(series.max()) + 1
-    if offsets[end] > offsets[first]:  # the windows may be those of a few series
-        y, series = y[offsets[first] : offsets[end]], series - first
-        offsets = offsets[first : end + 1] - offsets[first]
+    return in_parts(lambda *part: _seasonal_naive(*part, h=h, season_length=season_length), y, offsets, series, origin)
+
+
+def in_parts(
+    function: Callable[..., np.ndarray],
+    y: Float[np.ndarray, "R C"],
+    offsets: Int[np.ndarray, " bounds"],
+    series: Int[np.ndarray, " W"],
+    origin: Int[np.ndarray, " W"],
+    *columns: np.ndarray,
+) -> np.ndarray:
+    """Computes something of each window from the rows of its series, a few series at a time.
+
+    Args:
+        function: ``function(y, offsets, series, origin, *columns)``, one result per window.
+        y: as in `naive`.
+        offsets: as in `naive`.
+        series: as in `naive`.
+        origin: as in `naive`.
+        columns: more arguments, with one entry per window.
+    """
+    if len(y) <= PART_ROWS or (np.diff(series) < 0).any():
+        return function(y, offsets, series, origin, *columns)
+    found = []
+    for some in series_ranges(offsets, PART_ROWS):
+        own, begin = windows_of(some, series), offsets[some.start]
+        if own.start < own.stop:
+            part = np.asarray(y)[begin : offsets[some.stop]], offsets[some.start : some.stop + 1] - begin
+            found.append(function(*part, series[own] - some.start, *(column[own] for column in (origin, *columns))))
+    return np.concatenate(found) if found else function(y[:0], offsets[:1] * 0, series, origin, *columns)
+
+
+def _seasonal_naive(
+    y: np.ndarray, offsets: np.ndarray, series: np.ndarray, origin: np.ndarray, *, h: int, season_length: int
+) -> np.ndarray:
     # Horizon step k repeats row k - m (k // m + 1), counted from the origin: the latest row with the same place in the
     # season before the cut-off.
     steps = np.arange(h)
@@ -145,10 +177,11 @@ def past_deviations(
         `lstmjax.evaluation.past.residual_deviations` one row ahead, and one season ahead. The latter is NaN where the
         quantiles are those of naive, as the forecast is: where no two rows a season apart were observed.
     """
-    last = residual_deviations(y, offsets, series, origin, season_length=1)
+    where = (y, offsets, series, origin)
+    last = in_parts(functools.partial(residual_deviations, season_length=1), *where)
     seasonal = np.full_like(last, np.nan)
     if season_length > 1:
-        seasonal = residual_deviations(y, offsets, series, origin, season_length=season_length)
+        seasonal = in_parts(functools.partial(residual_deviations, season_length=season_length), *where)
     return {"naive": np.stack([last, np.full_like(last, np.nan)]), "seasonal_naive": np.stack([last, seasonal])}
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lstmjax.config import BaselineName
-from lstmjax.evaluation.baselines import BASELINES, naive, seasonal_naive
+from lstmjax.evaluation import baselines
+from lstmjax.evaluation.baselines import BASELINES, naive, past_deviations, seasonal_naive
 
 NAN = np.nan
 
@@ -99,3 +100,20 @@ def test_equal_to_the_definition_and_blind_to_the_future(lengths, h, season_leng
     for baseline in BASELINES.values():
         before, after = (baseline(values, offsets, series[seen], origin[seen], **options) for values in (y, changed))
         np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40, 1000])
+def test_a_few_series_at_a_time_give_the_same(rows, monkeypatch):
+    rng = np.random.default_rng(0)
+    lengths = np.array([12, 5, 30, 9, 21])
+    offsets = np.append(0, np.cumsum(lengths))
+    y = np.where(rng.random((offsets[-1], 2)) < 0.2, np.nan, rng.normal(size=(offsets[-1], 2)))
+    series = np.array([0, 0, 2, 2, 2, 4], np.int32)
+    origin = np.array([3, 12, 1, 17, 30, 20], np.int32)
+    where = (y, offsets, series, origin)
+    whole = seasonal_naive(*where, h=3, season_length=4)
+    deviations = past_deviations(*where, season_length=4)
+    monkeypatch.setattr(baselines, "PART_ROWS", rows)
+    np.testing.assert_array_equal(seasonal_naive(*where, h=3, season_length=4), whole)
+    for name, found in past_deviations(*where, season_length=4).items():
+        np.testing.assert_array_equal(found, deviations[name])
