@@ -18,4 +18,5 @@ mypy
 lint-imports --no-logo
 # From Python 3.12 on lines are counted at half the cost.
 if python -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then export COVERAGE_CORE=sysmon; fi
-exec python -m pytest -n 2 --cov=lstmjax --cov-report=term:skip-covered "$@"
+# A file stays with one worker, so that what it trains for all of its tests is trained once.
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=lstmjax --cov-report=term:skip-covered "$@"
