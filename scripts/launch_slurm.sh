@@ -4,7 +4,8 @@
 #   STORAGE=postgresql://user@host/sweeps sbatch --array=0-7 --gpus=1 scripts/launch_slurm.sh \
 #     space.toml --run-dir /shared/runs/search --data.path /shared/data.csv --trials 512 --population 64 --halving 3
 #
-# Every host must see the run directory under the same path, and reach the storage. Two minutes before its time is over
+# Every host must see the run directory under the same path, and reach the storage, which may also be a journal on the shared
+# file system (STORAGE=journal:/shared/runs/search.log). Two minutes before its time is over
 # (SIGUSR1) a worker saves its block, releases it for the others, and is requeued; a preempted worker too.
 #SBATCH --job-name=lstmjax-sweep
 #SBATCH --time=04:00:00
