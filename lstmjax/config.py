@@ -35,6 +35,7 @@ HeadName = Literal["point", "quantile", "normal", "student_t", "negative_binomia
 InstanceNormName = Literal["auto", "none", "last", "mean", "median", "revin"]
 InstanceScaleName = Literal["auto", "none", "std", "mad", "mean_abs"]
 BaselineName = Literal["none", "naive", "seasonal_naive"]
+KnownFutureName = Literal["query", "decoder"]
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
 ScheduleName = Literal["constant", "cosine", "exponential", "step", "onecycle", "plateau"]
 LossName = Literal["auto", "mse", "mae", "huber", "pinball", "nll"]
@@ -256,9 +257,9 @@ def _as_type(value: Any, hint: Any, name: str) -> Any:
         raise ConfigError(f"{name} is {value!r}: expected one of {', '.join(typing.get_args(hint))}")
     if typing.get_origin(hint) is tuple:
         item = typing.get_args(hint)[0]
-        if item is float:
+        if item in (float, int):
             if isinstance(value, (list, tuple)):
-                return tuple(_as_type(number, float, name) for number in value)
+                return tuple(_as_type(number, item, name) for number in value)
             raise ConfigError(f"{name} is {value!r}: expected a list of numbers")
         choices = typing.get_args(item)
         if choices and isinstance(value, (list, tuple)):
@@ -481,6 +482,15 @@ class ModelConfig:
     recall: bool = option(True, only={"name": ("segment",)}, format_1=False)
     """segment: add to each segment of the forecast a mean of the lookback's segments, with weights that the network
     chooses: yesterday again, the same day last week, or several of them. A segment should be whole seasons long."""
+    known_future: KnownFutureName = option("query", only={"name": ("segment",)})
+    """segment: where covariates known ahead enter, beside those of the lookback. query: each segment of the horizon is
+    asked for with those of its rows. decoder: also dense layers read them, after the LSTM, beside its state."""
+    decoder_size: int = option(256, low=1, only={"known_future": ("decoder",)})
+    """segment: hidden features of the decoder's two dense layers."""
+    lags: tuple[int, ...] = option((), only={"known_future": ("decoder",)})
+    """segment: what the decoder reads besides, of each row of the horizon: the targets, and the covariates known ahead,
+    of the row so many rows before it (or twice as many, and so on, where that is not observed yet). 24 168: an hour's
+    value a day ago and a week ago."""
     residual: BaselineName = option("none")
     """A baseline the network learns the difference to."""
     residual_season: int | None = option(None, low=1, only={"residual": ("seasonal_naive",)})
@@ -518,6 +528,9 @@ class ModelConfig:
         check_quantiles(self.quantiles, "model.quantiles")
         if not self.quantiles:
             raise ConfigError("model.quantiles is empty: give at least one level, such as 0.1 0.5 0.9")
+        for lag in self.lags:
+            if lag < 1 or self.lags.count(lag) > 1:
+                raise ConfigError(f"model.lags has {lag}: expected whole numbers of rows from 1 on, each once")
 
     @property
     def chosen(self) -> Self:

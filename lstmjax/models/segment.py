@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from lstmjax import nn
 from lstmjax.config import ModelConfig
+from lstmjax.models.decoder import Decoder
 from lstmjax.models.encoder import make_encoder
 from lstmjax.models.instance_norm import make_norm, normalize, restore
 from lstmjax.models.residual import Residual, at_location
@@ -68,7 +69,9 @@ class SegmentNetwork(nnx.Module):
         static = spec.stat_exog + embedded
         self.query_static = nnx.Linear(static, hidden, use_bias=False, rngs=rngs) if static else None
         self.output_dropout = nn.Dropout(self.dropout)
-        self.output = nnx.Linear(hidden, self.size * self.head.size, rngs=rngs)
+        dense = config.known_future == "decoder"
+        self.decoder = Decoder(hidden, self.size, spec, config, self.dropout, rngs=rngs) if dense else None
+        self.output = nnx.Linear(config.decoder_size if dense else hidden, self.size * self.head.size, rngs=rngs)
         zeros = nnx.initializers.zeros
         lookback = -(-spec.input_size // self.size)
         self.recall = nnx.Linear(hidden, lookback, kernel_init=zeros, rngs=rngs) if config.recall else None
@@ -107,7 +110,10 @@ class SegmentNetwork(nnx.Module):
             carry = c.reshape(batch, channels, 1, -1), h.reshape(batch, channels, 1, -1)  # (B, C, 1, D) each
             x = lstm_step(layer.cell.weights, carry, x)[1]  # (B, C, S, D)
         x = self.output_dropout(x, rngs=rngs, deterministic=deterministic)
-        raw = self._by_row(self.output(x).reshape(batch, channels, -1, self.head.size))  # (B, H, C, P)
+        features = x
+        if self.decoder is not None:
+            features = self.decoder(x, self._known(window), window, rngs=rngs, deterministic=deterministic)
+        raw = self._by_row(self.output(features).reshape(batch, channels, -1, self.head.size))  # (B, H, C, P)
         shortcut = self.residual(window)
         if self.recall is not None:
             shortcut = shortcut + self._by_row(self._recalled(self.recall(x), window).reshape(batch, channels, -1))
@@ -141,7 +147,7 @@ class SegmentNetwork(nnx.Module):
 
     def _queries(self, window: WindowBatch) -> Float[Array, "_ _ S D"]:
         """Returns the query of each segment of the horizon; an axis along which all are equal has length 1."""
-        length, batch = window.y.shape[1], window.y.shape[0]
+        batch = window.y.shape[0]
         queries = self.position[...][None, None]  # (1, 1, S, D)
         if self.query_static is not None:
             static = jnp.broadcast_to(window.stat_exog[:, None], (batch, self.spec.targets, self.spec.stat_exog))
@@ -149,10 +155,14 @@ class SegmentNetwork(nnx.Module):
                 static = jnp.concatenate([static, self.series(window.series)], axis=-1)
             queries = queries + self.query_static(static)[:, :, None]  # (B, C, 1, D)
         if self.query_future is not None:
-            known = self._cut(window.futr_exog[:, length:], window.futr_mask[:, length:], before=False)
-            known = jnp.moveaxis(known, 0, 1).reshape(batch, self.segments, -1)  # (S, B, Ff, 2w) -> (B, S, Ff * 2w)
-            queries = queries + jax.nn.relu(self.query_future(known))[:, None]  # (B, 1, S, D)
+            queries = queries + jax.nn.relu(self.query_future(self._known(window)))[:, None]  # (B, 1, S, D)
         return queries
+
+    def _known(self, window: WindowBatch) -> Float[Array, "B S K"]:
+        """The covariates known ahead of each segment of the horizon, and their masks."""
+        batch, length = window.y.shape[:2]
+        known = self._cut(window.futr_exog[:, length:], window.futr_mask[:, length:], before=False)
+        return jnp.moveaxis(known, 0, 1).reshape(batch, self.segments, -1)  # (S, B, Ff, 2w) -> (B, S, Ff * 2w)
 
     def _cut(self, x: Float[Array, "B T F"] | Array, mask: Array | None = None, *, before: bool = True) -> Array:
         """Cuts segments of w steps, (n, B, F, w), or (n, B, F, 2w) with a mask; pads the first (or the last) with 0."""

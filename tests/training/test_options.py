@@ -51,6 +51,9 @@ VALUES = {
     "model.segment_size": (4, 2),
     "model.highway": (False, True),
     "model.recall": (False, True),
+    "model.known_future": ("query", "decoder"),
+    "model.decoder_size": (3, 2),
+    "model.lags": ((), (3,)),
     "model.residual_season": (None, 3),
     "model.instance_scale": ("none", "mad"),
     "model.instance_rows": (None, 3),
@@ -67,6 +70,8 @@ VALUES = {
 SETTINGS = {
     "optimizer.plateau_patience": {"optimizer.learning_rate": 3.0},  # checks without an improvement
     "model.quantiles": {"train.loss": "auto"},
+    "model.decoder_size": {"model.name": "segment"},
+    "model.lags": {"model.name": "segment"},
 }
 """What else it takes for an option to be seen where it acts."""
 

@@ -1,0 +1,275 @@
+"""A task of fev-bench's form on any file: quantile forecasts of every window, several seeds, one recipe for all tasks.
+
+Command:  python experiments/fev_tasks.py --data FILE --target A [B ...] --h 24 --season 24 [--windows 20]
+          [--futr-exog ...] [--hist-exog ...] [--time-col ds] [--id-col unique_id] [--freq F] [--seeds 3] [--refit K]
+          [--json OUT]
+Runtime:  see the table in the README
+Score:    see the table in the README. Results: `results/fev_tasks.json`
+Source:   Shchur et al., `fev-bench: A Realistic Benchmark for Time Series Forecasting
+          <https://arxiv.org/abs/2509.26468>`_, 2025 (protocol and measures)
+
+The last windows of each series, counted from its own end, are forecast from the rows before them: quantiles 0.1, 0.2,
+..., 0.9, the median as the point forecast. SQL and MASE are in units of the mean |y_t - y_{t-m}| of each window's whole
+past; all measures are means over the targets, then plain means over the windows. A forecaster is trained before the
+first window, or before every K-th (``--refit K``). Columns that are not named are ignored.
+"""
+
+import dataclasses
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tyro
+from scipy.special import ndtri
+
+from lstmjax import ConfigError, Forecaster, RunConfig, configure_devices
+from lstmjax.cli import one_line_messages
+from lstmjax.config import DataConfig
+from lstmjax.data import Panel, Windows
+from lstmjax.data.cutoffs import before, cutoff_rows, prepare_before, windows_at
+from lstmjax.data.frames import truth
+from lstmjax.data.frequency import DAY
+from lstmjax.data.source import load_source
+from lstmjax.evaluation.past import past_scales
+from lstmjax.evaluation.probabilistic import sql, wql
+from lstmjax.forecaster.predict import forecast_values
+from lstmjax.runs.description import as_json
+
+LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
+MEDIAN = LEVELS.index(0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What the command line takes."""
+
+    data: Path
+    """A CSV (.gz too) or Parquet file, one row per series and time."""
+    target: tuple[str, ...]
+    """Columns to forecast."""
+    h: int
+    """Rows to forecast."""
+    windows: int = 20
+    """Windows per series, h rows apart, the last of which ends at its last row."""
+    season: int = 24
+    """Rows in one season."""
+    futr_exog: tuple[str, ...] = ()
+    """Covariates known ahead."""
+    hist_exog: tuple[str, ...] = ()
+    """Covariates known up to the cut-off."""
+    time_col: str = "ds"
+    """Column of the times."""
+    id_col: str = "unique_id"
+    """Column that tells series apart; a file without it is one series."""
+    freq: str | None = None
+    """Pandas alias of the frequency; inferred if not given."""
+    seeds: int = 3
+    """Forecasters, from the seeds 0, 1, ... on."""
+    refit: int | None = None
+    """Train anew before every so many windows. Default: once, before the first."""
+    json: Path | None = None
+    """A file for the results."""
+
+    def __post_init__(self) -> None:
+        for name in ("h", "windows", "season", "seeds", "refit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name} is {value}: expected at least 1")
+
+
+def main(task: Task) -> None:
+    """Runs a task, and prints the measures beside those of seasonal naive."""
+    if task.json is not None:
+        task.json.touch()  # a path that cannot be written is said before the training
+    found = run(task)
+    rows = {
+        "mean of the seeds": {name: found[name] for name in MEASURES},
+        "deviation": found["deviation"],
+        "ensemble": found["ensemble"],
+        "seasonal naive": found["seasonal_naive"],
+    }
+    print(pd.DataFrame(rows).T.round(4).to_string())
+    print(f"{found['seconds']:.0f} s for {task.seeds} seeds")
+    if task.json is not None:
+        task.json.write_text(as_json(found))
+
+
+def run(task: Task) -> dict[str, Any]:
+    """The scores of the seeds, of their mean quantiles and of seasonal naive."""
+    began = time.monotonic()
+    panel, windows, cutoff = windows_of(task)
+    score = Scorer(panel, windows, cutoff, task)
+    found = members(task, panel, windows, cutoff)
+    scores = [score(quantiles) for quantiles in found]
+    spread = {name: statistics.stdev(one[name] for one in scores) if len(scores) > 1 else 0.0 for name in MEASURES}
+    configs = recipes(before(panel, panel.observed - task.h * task.windows), options(task))
+    return {name: statistics.fmean(one[name] for one in scores) for name in MEASURES} | {
+        "deviation": spread,
+        "ensemble": score(np.mean(found, axis=0)),
+        "seasonal_naive": score(seasonal_naive(panel, windows, task)),
+        "seconds": round(time.monotonic() - began, 1),
+        "seeds": task.seeds,
+        "windows": int(cutoff.max()) + 1,
+        "config": [json.loads(config.to_json()) for config in configs],
+    }
+
+
+def options(task: Task) -> DataConfig:
+    """The task as options of a forecaster."""
+    return DataConfig(
+        path=str(task.data),
+        target_cols=task.target,
+        futr_exog=task.futr_exog,
+        hist_exog=task.hist_exog,
+        time_col=task.time_col,
+        id_col=task.id_col,
+        freq=task.freq,
+        season_length=task.season,
+        h=task.h,
+    )
+
+
+def windows_of(task: Task) -> tuple[Panel, Windows, np.ndarray]:
+    """The data, the windows to forecast, and which of the task's windows, 0, 1, ..., each of them is."""
+    panel = load_source(options(task)).panel(options(task))
+    rows = cutoff_rows(panel, options(task), n_windows=task.windows, step_size=task.h)
+    return panel, *windows_at(rows)
+
+
+def members(task: Task, panel: Panel, windows: Windows, cutoff: np.ndarray) -> list[np.ndarray]:
+    """The quantiles (W, H, C, K) of each seed: the mean of those of the networks of `recipes`."""
+    series, origin = np.asarray(windows.series), np.asarray(windows.origin)
+    found = [np.zeros((len(cutoff), task.h, len(task.target), len(LEVELS))) for _ in range(task.seeds)]
+    every = task.refit or task.windows
+    for first in range(0, int(cutoff.max()) + 1, every):
+        at = (cutoff >= first) & (cutoff < first + every)
+        rows = np.zeros(len(panel.ids), np.int64)
+        rows[series[at][::-1]] = origin[at][::-1]  # of each series its first window
+        seen = before(panel, rows)
+        configs = recipes(seen, options(task))
+        for config in configs:
+            prepared = prepare_before(panel, rows, config.data)
+            for seed, quantiles in enumerate(found):
+                forecaster = Forecaster(config.replace({"train.seed": seed})).fit_prepared(prepared)
+                fitted = forecaster.fitted
+                values = forecast_values(
+                    fitted, None, panel, Windows(series[at], origin[at]), fitted.selected, None, LEVELS
+                )
+                quantiles[at] += values[1] / len(configs)
+    return found
+
+
+def recipes(panel: Panel, data: DataConfig) -> list[RunConfig]:
+    """The options of each network for a task, from what is known of it before its windows.
+
+    Args:
+        panel: the rows before the windows.
+        data: columns, horizon and season of the task.
+    """
+    h, season = data.h, data.season_length or 1
+    frequency, rows = panel.schema.frequency, int(np.median(panel.observed[panel.observed > 0]))
+    daily = not frequency.integer and frequency.base is None and frequency.step * season == DAY
+    lookback = (14 if daily else 3 if season > 1 else 4 * h) * season
+    lookback = max(1, min(lookback, rows - h - MIN_WINDOWS, (rows - h) * 2 // 3))
+    aligned = season > 1 and h % season == 0 and (panel.observed - lookback - h).clip(0).sum() // season >= FEW
+    shared: dict[str, Any] = {
+        "data.input_size": lookback,
+        "data.val_size": 0,
+        "model.head": "quantile",
+        "model.quantiles": LEVELS,
+        "model.dropout": 0.2,
+        "optimizer.name": "adamw",
+        "train.max_steps": 1000,
+    }
+    calendar = calendar_of(panel, data)
+    every = ("hour", *calendar) if daily else calendar
+    query = {"data.origins": str(season) if aligned else "every", "data.calendar": calendar if aligned else every}
+    lags = tuple(lag for lag in (season, 7 * season if daily else 0) if 0 < lag <= lookback)
+    decoder = {
+        "model.known_future": "decoder",
+        "model.lags": lags,
+        "model.instance_norm": "mean",
+        "model.instance_scale": "mad",
+    }
+    found = [query, query | decoder]
+    if aligned:
+        found.append({"data.calendar": every})
+    return [RunConfig(data=data).replace(shared | one) for one in found]
+
+
+MIN_WINDOWS = 8
+FEW = 100
+
+
+def calendar_of(panel: Panel, data: DataConfig) -> tuple[str, ...]:
+    """Covariates of the calendar that a task of this frequency can learn from."""
+    frequency, rows = panel.schema.frequency, int(panel.observed.max())
+    if frequency.integer:
+        return ()
+    if frequency.base is not None:
+        return ("month",) if frequency.base.startswith(("MS", "ME")) and frequency.step == 1 else ()
+    years = rows * frequency.step / (365 * DAY)
+    return (*(("weekday",) if frequency.step <= DAY else ()), *(("dayofyear",) if years >= 2 else ()))
+
+
+MEASURES = ("sql", "mase", "wql", "wape")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    """The measures of fev-bench."""
+
+    panel: Panel
+    windows: Windows
+    cutoff: np.ndarray
+    """Which of the task's windows each has."""
+    task: Task
+
+    def __call__(self, quantiles: np.ndarray) -> dict[str, float]:
+        """SQL, MASE, WQL and WAPE of quantiles (W, H, C, K): plain means over the task's windows."""
+        where = (self.panel.y, self.panel.offsets, np.asarray(self.windows.series), np.asarray(self.windows.origin))
+        scale = past_scales(*where, season_length=self.task.season)
+        y = truth(self.panel, self.windows, self.task.h)
+        found = []
+        for number in range(self.cutoff.max() + 1):
+            at = self.cutoff == number
+            # The pinball loss of the median alone is the absolute error.
+            median = quantiles[at][..., MEDIAN : MEDIAN + 1]
+            found.append(
+                {
+                    "sql": sql(y[at], quantiles[at], LEVELS, scale[at]),
+                    "mase": sql(y[at], median, (0.5,), scale[at]),
+                    "wql": wql(y[at], quantiles[at], LEVELS),
+                    "wape": wql(y[at], median, (0.5,)),
+                }
+            )
+        return {name: float(np.nanmean([one[name] for one in found])) for name in MEASURES}
+
+
+def seasonal_naive(panel: Panel, windows: Windows, task: Task) -> np.ndarray:
+    """Seasonal naive as fev-bench runs it: of the last 1,000 rows, filled forward, with normal quantiles."""
+    found = np.full((len(np.asarray(windows.series)), task.h, len(task.target), len(LEVELS)), np.nan)
+    steps = np.arange(task.h)
+    for window, (series, origin) in enumerate(zip(np.asarray(windows.series), np.asarray(windows.origin), strict=True)):
+        begin = panel.offsets[series]
+        past = pd.DataFrame(panel.y[begin : begin + origin][-PAST:]).ffill().to_numpy()  # (n, C)
+        m = task.season if len(past) > task.season else 1
+        deviation = np.sqrt(np.nansum((past[m:] - past[:-m]) ** 2, axis=0) / max(1, len(past) - m))  # (C,)
+        values = past[len(past) - m + steps % m]  # (H, C)
+        wide = deviation * np.sqrt(1 + steps[:, None] // m)
+        found[window] = values[..., None] + wide[..., None] * ndtri(LEVELS)
+    return found
+
+
+PAST = 1000
+"""Rows that fev-bench gives to seasonal naive."""
+
+
+if __name__ == "__main__":
+    configure_devices()
+    with one_line_messages("fev_tasks.py"):
+        main(tyro.cli(Task, description=__doc__))
