@@ -20,6 +20,7 @@ import pandas as pd
 from lstmjax.config import RunConfig
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.models.user_network import NetworkMaker
+from lstmjax.runs.outputs import outputs_written
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.sweep.population.block import train_block
 from lstmjax.sweep.population.folds import Folds
@@ -89,7 +90,7 @@ def run(
         Interrupted: ``should_stop`` returned True; the same call continues.
         NoWinnerError: no trial is complete; the column ``reason`` of trials.csv says why.
     """
-    with set_up(space, base, run_dir, settings or SweepConfig(), network) as sweep:
+    with set_up(space, base, run_dir, settings or SweepConfig(), network) as sweep, outputs_written(sweep.directory):
         study = sweep.study()
         with SweepDisplay(sweep.plan.total, base.train.max_steps) as display:
 

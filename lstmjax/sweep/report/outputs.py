@@ -8,7 +8,6 @@ import pandas as pd
 from lstmjax.errors import LstmjaxError
 from lstmjax.runs.decoration import decoration, heard
 from lstmjax.runs.directory import RunDirectory
-from lstmjax.runs.outputs import outputs_written
 from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import file_lock
 from lstmjax.sweep.report import plots
@@ -51,7 +50,7 @@ def write_report(sweep: Sweep, study: Study, say: Callable[[str], None]) -> pd.D
         NoWinnerError: no trial is complete; the table and the plots are written.
     """
     directory, metric, say = sweep.directory, sweep.settings.metric, heard(say)
-    with outputs_written(directory), file_lock(directory / LOCK_FILE):
+    with file_lock(directory / LOCK_FILE):
         table, trials = write_trials(sweep, study), study.trials()
         with decoration("a picture of the sweep"):
             for name, figure in plots.draw(trials, metric).items():
