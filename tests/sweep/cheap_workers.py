@@ -81,7 +81,7 @@ def log(directory, what, block):
         file.write(f"{what} {block.number} {os.getpid()}\n")
 
 
-def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda: False):
+def run(directory, storage, total, size, seconds, grace=10.0, should_stop=lambda: False):
     """One worker; its blocks take this many seconds, of which an interrupted block resumes the rest."""
 
     def train(block, state, stop):

@@ -34,6 +34,7 @@ LOCK_GRACE = 10
 
 _WAIT = 60.0  # seconds to wait for a server, and for another process that writes to SQLite
 _PROXY_WAIT = 20.0  # seconds to wait for a proxy at the beginning
+_SLOW = 1.0  # seconds of one call, from which on it was an outage for others too
 _PAUSE, _LONGEST_PAUSE = 0.25, 10.0  # seconds between attempts to reach the storage
 _ATTEMPTS = 5  # to make the tables of a database, while other workers make them too
 _JOURNAL = b'{"op_code":'  # how every line of a journal begins
@@ -102,7 +103,7 @@ class Storage:
                 time.sleep(pause)
                 pause, waited = min(1.5 * pause, _LONGEST_PAUSE), True
             else:
-                if waited:
+                if waited or time.monotonic() > began + _SLOW:
                     self.recovered = time.monotonic()
                 return found
 

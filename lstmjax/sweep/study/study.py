@@ -100,6 +100,7 @@ class Study:
         self._ids: dict[int, int] = {}
         self._ahead: Block | None = None  # the one after the block that was claimed last
         self._next_look = 0.0
+        self._last_seen: tuple[int, bool] | None = None
         with quiet_optuna():
             try:
                 self._id, self._is_new = storage.create_new_study([StudyDirection.MINIMIZE], name), True
@@ -132,25 +133,21 @@ class Study:
         Raises:
             ConfigError: a worker on another host uses the study, and the storage does not serve several hosts.
         """
-        seen, since = -1, 0.0
         ahead = self._ahead if time.monotonic() < self._next_look else None
-        if ahead is not None and self._take(ahead, self._trial(ahead.first), worker, is_dead):
-            return self._draw(ahead, ahead.first + 1, plan)
+        if ahead is not None and (leader := self._take(ahead, self._trial(ahead.first), worker, is_dead)):
+            return self._draw(ahead, leader, ahead.first + 1, plan)
+        end = time.monotonic() + 2 * _SETTLING
         while True:
             trials, block = self._look(), Block(-1, 0, 0)
             if self._may_be_used_elsewhere(trials, is_dead):
                 return None
             for block in _blocks(trials, plan):
                 with suppress(UpdateFinishedTrialError):  # recorded meanwhile by a worker that had lost it
-                    if self._take(block, trials[block.first], worker, is_dead):
-                        return self._draw(block, len(trials), plan)
-            if block.first + block.size >= plan.total:
+                    if leader := self._take(block, trials[block.first], worker, is_dead):
+                        return self._draw(block, leader, len(trials), plan)
+            if block.first + block.size >= plan.total or time.monotonic() > end:
                 return None
-            # The owner of the last block is about to make the next leader. If it does not, this worker does.
-            if len(trials) != seen:
-                wait = 0.0 if self._is_new and not trials else random.uniform(1, 2) * _SETTLING
-                seen, since = len(trials), time.monotonic() + wait
-            if time.monotonic() >= since:
+            if self._next_leader_is_late(trials, block):
                 self._add_trial(_after(block, plan))
             time.sleep(random.uniform(0, 0.03))
 
@@ -250,26 +247,38 @@ class Study:
             maybe = maybe or not is_dead(owner, beats)
         return maybe
 
-    def _take(self, block: Block, leader: FrozenTrial, worker: str, is_dead: IsDead) -> bool:
-        """Claims a block, unless it is finished or another worker owns it."""
+    def _next_leader_is_late(self, trials: Sequence[FrozenTrial], last: Block) -> bool:
+        """Whether a worker other than the last block's owner may make the next leader.
+
+        The owner makes it in a moment, unless it has fewer trials planned, which is known after a minute. Where there
+        is no owner, as in a study that is given more trials, one of several workers does, after a random time.
+        """
+        owned = last.number >= 0 and not trials[last.first].state.is_finished()
+        if self._last_seen != (len(trials), owned):
+            self._last_seen = (len(trials), owned)
+            self._late = time.monotonic() + random.uniform(1, 2) * (30 if owned else 0.8) * _SETTLING
+        return (self._is_new and not trials) or time.monotonic() > self._late
+
+    def _take(self, block: Block, leader: FrozenTrial, worker: str, is_dead: IsDead) -> FrozenTrial | None:
+        """Claims a block, unless it is finished or another worker owns it; its leader if it was claimed."""
         owner, beats = (leader.system_attrs.get(name) for name in (_OWNER, _BEATS))
         if leader.state.is_finished():
-            return False
+            return None
         dead = leader.state == TrialState.RUNNING
-        # Who has just claimed it, or released it with an earlier version, has left no name.
-        if dead and owner != worker and not is_dead(owner or f"owner of block {block.number}", beats or 0):
-            return False
         if dead:
-            now = self._trial(block.first)
-            if now.state != TrialState.RUNNING or now.system_attrs.get(_OWNER) != owner:
-                return False  # another worker was faster
+            # Who has just claimed it, or released it with an earlier version, has left no name.
+            if owner != worker and not is_dead(owner or f"owner of block {block.number}", beats or 0):
+                return None
+            leader = self._trial(block.first)
+            if leader.state != TrialState.RUNNING or leader.system_attrs.get(_OWNER) != owner:
+                return None  # another worker was faster
             self._set_state(block.first, TrialState.WAITING)
         if not self._set_state(block.first, TrialState.RUNNING):
-            return False
+            return None
         self._set(block.first, _OWNER, worker)
         if dead:  # another worker may have found it dead at the same moment: the last name counts
             time.sleep(_SETTLING)
-        return not dead or self._owns(block, worker)
+        return leader if not dead or self._owns(block, worker) else None
 
     def _look(self) -> list[FrozenTrial]:
         """All trials. Where this takes long, because very many are running, it is not to be done for each claim."""
@@ -279,7 +288,7 @@ class Study:
             self._next_look = time.monotonic() + 20 * (time.monotonic() - began)
         return trials
 
-    def _draw(self, block: Block, count: int, plan: Plan) -> Block:
+    def _draw(self, block: Block, leader: FrozenTrial, count: int, plan: Plan) -> Block:
         """The block with its trials; those that are missing are made, and the next leader too."""
         end = block.first + block.size
         after = _after(block, plan)
@@ -287,7 +296,7 @@ class Study:
         for number in range(count, end + (end < plan.total)):
             self._add_trial(block if number < end else after)
         drawn: list[Trial] = []
-        for trial in map(self._trial, range(block.first, end)):
+        for trial in [leader] if block.size == 1 else self._all()[block.first : end]:
             known = trial.system_attrs.get(_PARAMS)
             params = plan.suggest(self.optuna, trial.number, drawn) if known is None else json.loads(known)
             drawn.append(Trial(trial.number, params))
@@ -302,7 +311,7 @@ class Study:
             if trial.system_attrs.get(_BLOCK) != block.place:  # several workers made trials at once, or get others
                 self._set(trial.number, _BLOCK, block.place)
                 self.storage.set_trial_user_attr(self._trial_id(trial.number), "block", block.number)
-            if trial.state == TrialState.WAITING:
+            if trial.state == TrialState.WAITING and trial.number != block.first:
                 self._set_state(trial.number, TrialState.RUNNING)
         return dataclasses.replace(block, trials=tuple(drawn))
 
