@@ -264,7 +264,7 @@ def test_sweep_proxy_serves_a_database_on_loopback_and_warns(tmp_path, monkeypat
         main(["sweep-proxy", f"--storage=sqlite:///{tmp_path}/a.db", f"--port={port}"])
     assert served == [{"host": "localhost", "port": port}]
     warning = capsys.readouterr().err
-    assert f"the proxy has no authentication: who can reach localhost:{port} can read and change" in warning
+    assert f"the proxy has no authentication: anyone who can reach localhost:{port} can read and change" in warning
 
 
 @pytest.mark.parametrize("address", ["journal:a.log", "grpc://localhost:1"])

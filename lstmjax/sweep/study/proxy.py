@@ -30,7 +30,7 @@ def serve(address: str, host: str, port: int) -> None:
     storage = Storage(address)
     logging.getLogger("grpc").setLevel(logging.CRITICAL)  # a worker says in one line what went wrong
     warnings.warn(
-        f"the proxy has no authentication: who can reach {host}:{port} can read and change the trials",
+        f"the proxy has no authentication: anyone who can reach {host}:{port} can read and change the trials",
         ConfigWarning,
         stacklevel=2,
     )

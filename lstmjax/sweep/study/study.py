@@ -134,8 +134,9 @@ class Study:
             ConfigError: a worker on another host uses the study, and the storage does not serve several hosts.
         """
         ahead = self._ahead if time.monotonic() < self._next_look else None
-        if ahead is not None and (leader := self._take(ahead, self._trial(ahead.first), worker, is_dead)):
-            return self._draw(ahead, leader, ahead.first + 1, plan)
+        with suppress(UpdateFinishedTrialError):
+            if ahead is not None and (leader := self._take(ahead, self._trial(ahead.first), worker, is_dead)):
+                return self._draw(ahead, leader, ahead.first + 1, plan)
         end = time.monotonic() + 2 * _SETTLING
         while True:
             trials, block = self._look(), Block(-1, 0, 0)
