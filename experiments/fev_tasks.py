@@ -173,11 +173,17 @@ def recipes(panel: Panel, data: DataConfig) -> list[RunConfig]:
     h, season = data.h, data.season_length or 1
     frequency, rows = panel.schema.frequency, int(np.median(panel.observed[panel.observed > 0]))
     daily = not frequency.integer and frequency.base is None and frequency.step * season == DAY
-    lookback = (14 if daily else 3 if season > 1 else 4 * h) * season
-    lookback = max(1, min(lookback, rows - h - MIN_WINDOWS, (rows - h) * 2 // 3))
-    aligned = season > 1 and h % season == 0 and (panel.observed - lookback - h).clip(0).sum() // season >= FEW
-    shared: dict[str, Any] = {
-        "data.input_size": lookback,
+    most = max(1, min(rows - h - FEW // 10, (rows - h) * 2 // 3))  # leaves windows to train on
+    short = min(most, 7 * season if daily else 3 * season if season > 1 else 4 * h)
+    aligned = h % season == 0 and (panel.observed - short - h).clip(0).sum() // season >= FEW
+    grid = {"data.input_size": short, "data.origins": str(season) if aligned else "every"}
+    decoder = {
+        "model.known_future": "decoder",
+        "model.lags": tuple(lag for lag in dict.fromkeys((season, 7 * season if daily else season)) if lag <= short),
+        "model.instance_norm": "mean",
+        "model.instance_scale": "mad",
+    }
+    shared = {
         "data.val_size": 0,
         "model.head": "quantile",
         "model.quantiles": LEVELS,
@@ -185,35 +191,12 @@ def recipes(panel: Panel, data: DataConfig) -> list[RunConfig]:
         "optimizer.name": "adamw",
         "train.max_steps": 1000,
     }
-    calendar = calendar_of(panel, data)
-    every = ("hour", *calendar) if daily else calendar
-    query = {"data.origins": str(season) if aligned else "every", "data.calendar": calendar if aligned else every}
-    lags = tuple(lag for lag in (season, 7 * season if daily else 0) if 0 < lag <= lookback)
-    decoder = {
-        "model.known_future": "decoder",
-        "model.lags": lags,
-        "model.instance_norm": "mean",
-        "model.instance_scale": "mad",
-    }
-    found = [query, query | decoder]
-    if aligned:
-        found.append({"data.calendar": every})
-    return [RunConfig(data=data).replace(shared | one) for one in found]
+    every = {"data.input_size": min(most, 2 * short)}
+    return [RunConfig(data=data).replace(shared | one) for one in (grid, grid | decoder, every)]
 
 
-MIN_WINDOWS = 8
 FEW = 100
-
-
-def calendar_of(panel: Panel, data: DataConfig) -> tuple[str, ...]:
-    """Covariates of the calendar that a task of this frequency can learn from."""
-    frequency, rows = panel.schema.frequency, int(panel.observed.max())
-    if frequency.integer:
-        return ()
-    if frequency.base is not None:
-        return ("month",) if frequency.base.startswith(("MS", "ME")) and frequency.step == 1 else ()
-    years = rows * frequency.step / (365 * DAY)
-    return (*(("weekday",) if frequency.step <= DAY else ()), *(("dayofyear",) if years >= 2 else ()))
+"""Windows on the grid of seasons that are enough to train on."""
 
 
 MEASURES = ("sql", "mase", "wql", "wape")

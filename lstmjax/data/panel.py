@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64, Shaped
 
+from lstmjax.data.columns import first_rows
 from lstmjax.data.frequency import Frequency, as_index, parse_frequency
 from lstmjax.data.identity import as_ids, as_labels, id_column, stored_id, stored_label
 from lstmjax.data.times import kind_of_times
@@ -151,8 +152,7 @@ class Panel:
             rows: observed rows to keep; shorter series are kept whole.
         """
         first = np.maximum(0, self.observed - rows)
-        series, row = self.rows
-        keep = row >= first[series]
+        keep = ~first_rows(self.lengths, first)
         return dataclasses.replace(
             self,
             start=self.schema.frequency.at(self.start, first),

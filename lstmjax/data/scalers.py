@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from lstmjax.data.columns import columns_of_series
 from lstmjax.data.rounding import constant, rounding
 
 Statistic = Callable[[Any], tuple[Any, Any]]
@@ -27,7 +28,9 @@ def _minmax(values: Any) -> tuple[Any, Any]:
 
 def _robust(values: Any) -> tuple[Any, Any]:
     xp = values.__array_namespace__()
-    low, middle, high = xp.nanpercentile(values, xp.asarray([25.0, 50.0, 75.0]), axis=0)
+    # NumPy's nanpercentile loops over columns.
+    percentile = xp.percentile if xp is np and not np.isnan(values).any() else xp.nanpercentile
+    low, middle, high = percentile(values, xp.asarray([25.0, 50.0, 75.0]), axis=0)
     equal = high - low <= rounding(values)  # most values are one
     return middle, xp.where(equal, xp.nanstd(values, axis=0), high - low)
 
@@ -64,20 +67,11 @@ def center_and_scale(values: Any, statistic: Statistic) -> tuple[Any, Any]:
         return center, xp.where(constant(values), 1.0, spread)
 
 
-def _one(values: np.ndarray, statistic: Statistic) -> tuple[float, float]:
-    """Returns center and scale of one column, NaN where nothing was observed."""
-    observed = values[~np.isnan(values)]
-    if not len(observed):
-        return np.nan, np.nan
-    center, spread = center_and_scale(observed, statistic)
-    return float(center), float(spread)
-
-
 def each_column(values: Float[np.ndarray, "R F"], statistic: Statistic) -> Statistics:
     """Returns statistics of each column without missing values: two of (F,), 0 and 1 where nothing was observed."""
-    pairs = np.array([_one(column, statistic) for column in values.T]).reshape(-1, 2)
-    center, spread = pairs.T
-    return np.where(np.isnan(center), 0.0, center), np.where(np.isnan(spread), 1.0, spread)
+    rows = np.array([len(values)])
+    center, spread = by_series(values, np.append(0, rows), rows, statistic)
+    return center[0], spread[0]
 
 
 def by_series(
@@ -99,11 +93,10 @@ def by_series(
     Returns:
         Two of (N, C).
     """
-    pairs = [
-        [_one(column, statistic) for column in values[begin : begin + count].T]
-        for begin, count in zip(offsets[:-1], rows, strict=True)
-    ]
-    center, spread = np.moveaxis(np.array(pairs), -1, 0)  # (N, C, 2) -> two of (N, C)
+    found = np.full((2, len(rows) * values.shape[1]), np.nan)
+    for cells, columns in columns_of_series(values, offsets, rows):
+        found[:, cells] = center_and_scale(columns, statistic)
+    center, spread = found.reshape(2, len(rows), -1)
     known = (center, spread) if others is None else others
     fallback = [_mean(array, default) for array, default in zip(known, (0.0, 1.0), strict=True)]
     return np.where(np.isnan(center), fallback[0], center), np.where(np.isnan(spread), fallback[1], spread)

@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int, Int64, Shaped
 from lstmjax.config import DataConfig
 from lstmjax.data.calendar import time_features
 from lstmjax.data.categories import Categories, encoded, encoded_names, trained_categories
+from lstmjax.data.columns import first_rows
 from lstmjax.data.identity import as_labels, places
 from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistics, by_series, covariate, each_column
@@ -119,8 +120,7 @@ def fit_scaling(panel: Panel, split: Split, config: DataConfig, categories: Cate
             scaled values well enough; or values lie below ``config.clip_min``.
     """
     original, panel = panel, transformed(panel, config.transform)
-    series, row = panel.rows
-    train_rows = row < split.train_end[series]
+    train_rows = first_rows(panel.lengths, split.train_end)
     categories = trained_categories(panel, train_rows) if categories is None else categories
     panel = encoded(panel, categories)
     scaler = "standard" if config.scaler == "auto" else config.scaler  # as without a head that needs another
@@ -255,11 +255,10 @@ def _masked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _check_statistics(scaling: Scaling, panel: Panel) -> None:
     """Requires finite centers and positive scales of targets and covariates."""
     schema = panel.schema
-    ids = [f"series {name!r}, " for name in panel.ids] if scaling.per_series else [""]
-    check_statistics(ids, schema.channels, scaling.y_center, scaling.y_scale)
+    check_statistics(panel.ids if scaling.per_series else None, schema.channels, scaling.y_center, scaling.y_scale)
     for group, names in zip(_COVARIATES, (schema.hist_exog, schema.futr_exog, schema.stat_exog), strict=True):
         center, spread = scaling.of_covariates(group)
-        check_statistics([""], tuple(encoded_names(names, scaling.categories)), center[None], spread[None])
+        check_statistics(None, tuple(encoded_names(names, scaling.categories)), center[None], spread[None])
 
 
 def _deviations(panel: Panel, rows: Int[np.ndarray, " N"]) -> Float64[np.ndarray, "N C"]:

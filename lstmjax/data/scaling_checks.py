@@ -1,11 +1,12 @@
 """What is refused when targets are scaled, and what is warned of: constant series, a bound, digits that are lost."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
+from lstmjax.data.columns import columns_of_series
 from lstmjax.data.panel import Panel
 from lstmjax.data.rounding import constant
 from lstmjax.data.table import DataWarning, first_few
@@ -20,12 +21,15 @@ _ROUNDED = 1e-3
 
 
 def check_statistics(
-    series: Sequence[str], columns: Sequence[str], center: Float[np.ndarray, "M F"], spread: Float[np.ndarray, "M F"]
+    ids: Shaped[np.ndarray, " M"] | None,
+    columns: Sequence[str],
+    center: Float[np.ndarray, "M F"],
+    spread: Float[np.ndarray, "M F"],
 ) -> None:
     """Requires finite centers and positive scales: the square of a large or small value may exceed float64.
 
     Args:
-        series: what to call each row of the statistics.
+        ids: the series of each row of the statistics; None where all share one.
         columns: the name of each column.
         center: the centers.
         spread: the scales.
@@ -36,32 +40,30 @@ def check_statistics(
     useless = np.argwhere(~(np.isfinite(center) & np.isfinite(spread) & (spread > 0)))
     if len(useless):
         row, column = useless[0]
+        of = "" if ids is None else f"series {ids[row]!r}, "
         raise DataError(
-            f"{series[row]}column {columns[column]!r} is scaled by a center of {center[row, column]:g} and a scale "
+            f"{of}column {columns[column]!r} is scaled by a center of {center[row, column]:g} and a scale "
             f"of {spread[row, column]:g}: give it in another unit, its values are too large or differ too little"
         )
 
 
-def _columns(panel: Panel, rows: Rows) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yields series, target and the values observed in the first rows of the series, where there are some."""
-    for series, (begin, count) in enumerate(zip(panel.offsets[:-1], rows, strict=True)):
-        for target, column in enumerate(panel.y[begin : begin + count].T):
-            observed = column[~np.isnan(column)]
-            if len(observed):
-                yield series, target, observed
-
-
-def _warn(panel: Panel, found: list[tuple[int, int, str]], text: str) -> None:
+def _warn(panel: Panel, found: dict[int, str], text: str) -> None:
     """Warns of series and targets, each with what was found; ``text`` says of what, and where they stand in it."""
     if found:
-        names = [f"{panel.ids[series]!r} ({panel.schema.channels[target]!r} {what})" for series, target, what in found]
+        channels = panel.schema.channels
+        names = [
+            f"{panel.ids[cell // len(channels)]!r} ({channels[cell % len(channels)]!r} {found[cell]})"
+            for cell in sorted(found)
+        ]
         warnings.warn(text.format(first_few(names)), DataWarning, stacklevel=5)
 
 
 def warn_constant(panel: Panel, rows: Rows) -> None:
     """Warns of series that are constant over their first rows, but for rounding."""
-    columns = _columns(panel, rows)
-    found = [(series, target, f"is always {values[0]:g}") for series, target, values in columns if constant(values)]
+    found = {}
+    for cells, values in columns_of_series(panel.y, panel.offsets, rows):
+        for at in np.flatnonzero(constant(values)).tolist():
+            found[int(cells[at])] = f"is always {values[0, at]:g}"
     _warn(panel, found, "constant over the training rows: {}")
 
 
@@ -69,8 +71,11 @@ def warn_clipped(panel: Panel, clip_min: float | None) -> None:
     """Warns where values were observed that no forecast can have."""
     if clip_min is None or not (panel.y < clip_min).any():
         return
-    lowest = ((series, target, values.min()) for series, target, values in _columns(panel, panel.lengths))
-    found = [(series, target, f"is {value:g} at its lowest") for series, target, value in lowest if value < clip_min]
+    found = {}
+    for cells, values in columns_of_series(panel.y, panel.offsets, panel.lengths):
+        lowest = values.min(axis=0)
+        for at in np.flatnonzero(lowest < clip_min).tolist():
+            found[int(cells[at])] = f"is {lowest[at]:g} at its lowest"
     _warn(panel, found, f"data.clip_min is {clip_min:g}, which no forecast is below, but observed values are: {{}}")
 
 
@@ -110,11 +115,12 @@ def warn_rounded(panel: Panel, rows: Rows, center: Statistic, spread: Statistic,
         spread: (N, C) of the targets.
         scaler: whose statistics they are.
     """
-    found = []
-    for series, target, values in _columns(panel, rows):
-        scaled = (values - center[series, target]) / spread[series, target]
-        if np.abs(scaled - scaled.astype(np.float32)).max() > _ROUNDED * scaled.std() and not constant(values):
-            step = float(np.spacing(np.abs(scaled).max().astype(np.float32))) * spread[series, target]
-            found.append((series, target, f"in steps of {step:.3g}, with a deviation of {values.std():.3g}"))
+    found = {}
+    for cells, values in columns_of_series(panel.y, panel.offsets, rows):
+        scaled = (values - center.reshape(-1)[cells]) / spread.reshape(-1)[cells]
+        lost = np.abs(scaled - scaled.astype(np.float32)).max(axis=0) > _ROUNDED * scaled.std(axis=0)
+        for at in np.flatnonzero(lost & ~constant(values)).tolist():
+            step = float(np.spacing(np.abs(scaled[:, at]).max().astype(np.float32))) * spread.reshape(-1)[cells[at]]
+            found[int(cells[at])] = f"in steps of {step:.3g}, with a deviation of {values[:, at].std():.3g}"
     hint = "data.scaler_scope series" if scaler != "none" else "data.scaler standard"
     _warn(panel, found, f"float32, in which the network computes, rounds these series: {{}}; {hint} keeps what is lost")

@@ -9,6 +9,7 @@ import pandas as pd
 from lstmjax.config import DataConfig
 from lstmjax.data.build import Built, build, panel_from_table
 from lstmjax.data.calendar import time_feature_names
+from lstmjax.data.columns import columns_of_series
 from lstmjax.data.empty_cells import empty_cells
 from lstmjax.data.frame_kinds import as_pandas
 from lstmjax.data.panel import Panel
@@ -140,13 +141,10 @@ def _suspicious(panel: Panel) -> list[str]:
 
 def _constant(panel: Panel) -> list[str]:
     """Lists the series one of whose targets has but one value."""
-    names = []
-    for name, begin, rows in zip(panel.ids.tolist(), panel.offsets[:-1], panel.observed, strict=True):
-        values = panel.y[begin : begin + rows]
-        columns = [column[~np.isnan(column)] for column in values.T]
-        if any(len(column) and column.min() == column.max() for column in columns):
-            names.append(name)
-    return names
+    found = np.zeros((len(panel.ids), panel.y.shape[1]), bool)
+    for cells, values in columns_of_series(panel.y, panel.offsets, panel.observed):
+        found.reshape(-1)[cells] = values.min(axis=0) == values.max(axis=0)
+    return panel.ids[found.any(axis=1)].tolist()
 
 
 def _roles(frame: pd.DataFrame, panel: Panel, config: DataConfig) -> dict[str, Any]:

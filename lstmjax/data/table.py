@@ -96,7 +96,8 @@ def _read_csv(path: Path, config: DataConfig) -> pd.DataFrame:
     if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column as an index, and shifted the rest
         raise DataError(f"{path} is not a CSV table: its rows have more fields than its header")
     table.index += _FIRST_LINE
-    return table.dropna(how="all")
+    empty = table.isna().all(axis=1)
+    return table[~empty] if empty.any() else table  # a copy only where it must be
 
 
 def _check_separator(path: Path, head: str, config: DataConfig) -> None:

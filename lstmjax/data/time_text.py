@@ -8,11 +8,11 @@ import contextlib
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 
 Texts = Shaped[np.ndarray, " U"]
 
@@ -60,6 +60,13 @@ _DOUBTFUL = {
 """Forms with a year of two digits, or without a part: why they are not read, and what their parts can mean."""
 
 
+_TOGETHER = 100_000
+"""Cells whose forms are found together."""
+
+_LONGEST = 64
+"""Letters of a time, at most."""
+
+
 class UnclearTimesError(Exception):
     """Cells that could mean several times. Its text says why, and lists the readings."""
 
@@ -80,6 +87,27 @@ def matches(texts: Texts, pattern: re.Pattern) -> bool:
     return all(pattern.fullmatch(text) for text in texts)
 
 
+def by_shape(texts: Texts, holds: Callable[[str], bool]) -> Bool[np.ndarray, " U"]:
+    """Returns of which texts something holds that does not depend on what their digits are.
+
+    Each form is asked once, not each of a million times.
+
+    Args:
+        texts: (U,) cells.
+        holds: a function of a text, in which every digit is 0 unless it is too long for a time.
+    """
+    found = np.empty(len(texts), bool)
+    for first in range(0, len(texts), _TOGETHER):
+        some = texts[first : first + _TOGETHER]
+        if max(map(len, some)) <= _LONGEST:
+            some = some.astype(str)  # as long as the longest
+            letters = some.view(np.uint32)
+            letters[(letters >= ord("0")) & (letters <= ord("9"))] = ord("0")
+        codes, shapes = pd.factorize(some.astype(object))
+        found[first : first + _TOGETHER] = np.array([holds(shape) for shape in shapes], bool)[codes]
+    return found
+
+
 def read_text(texts: Texts) -> Reading:
     """Reads cells as times, by a form that all of them have.
 
@@ -93,7 +121,7 @@ def read_text(texts: Texts) -> Reading:
         UnclearTimesError: the form of the first cell can mean several times.
         ValueError: the first cell is not a time.
     """
-    iso = np.array([_ISO.fullmatch(text) is not None for text in texts], bool)
+    iso = by_shape(texts, lambda shape: _ISO.fullmatch(shape) is not None)
     if iso[0] or iso.mean() > 0.5:
         return read_iso(texts)
     if matches(texts, _ISO_MONTH):
@@ -119,15 +147,20 @@ def read_text(texts: Texts) -> Reading:
 
 def read_iso(texts: Texts) -> Reading:
     """Reads cells as ISO 8601; NaT where one is not."""
-    offsets = _offsets(texts, _ISO_ZONE)
-    plain = np.array([re.sub(r"\s?(UTC|GMT)$", "Z", text) if _ISO.fullmatch(text) else "" for text in texts], object)
-    times = pd.to_datetime(pd.Series(plain), format="ISO8601", errors="coerce", utc=bool((offsets != "").any()))
+    iso = by_shape(texts, lambda shape: _ISO.fullmatch(shape) is not None)
+    zoned = by_shape(texts, lambda shape: _ISO_ZONE.search(shape) is not None)
+    offsets, plain = _no_offsets(texts), np.where(iso, texts, "")
+    if zoned.any():
+        offsets[zoned] = _offsets(texts[zoned], _ISO_ZONE)
+        plain[zoned & iso] = [re.sub(r"\s?(UTC|GMT)$", "Z", text) for text in texts[zoned & iso]]
+    options: dict[str, Any] = {"errors": "coerce", "utc": bool((offsets != "").any())}
+    times = pd.to_datetime(pd.Series(plain, dtype=object), format="ISO8601", **options)
     return Reading(pd.DatetimeIndex(times), None, offsets)
 
 
 def is_iso(texts: Texts) -> bool:
     """Returns True where all cells are whole dates of ISO 8601."""
-    return matches(texts, _ISO)
+    return bool(by_shape(texts, lambda shape: _ISO.fullmatch(shape) is not None).all())
 
 
 def read_format(texts: Texts, form: str) -> Reading:
@@ -140,7 +173,7 @@ def read_format(texts: Texts, form: str) -> Reading:
 
 def _parsed(texts: Texts, form: str, *, zoned: bool) -> pd.DatetimeIndex:
     with a_year_may_be_missing():
-        return pd.DatetimeIndex(pd.to_datetime(pd.Series(texts), format=form, errors="coerce", utc=zoned))
+        return pd.DatetimeIndex(pd.to_datetime(pd.Series(texts, dtype=object), format=form, errors="coerce", utc=zoned))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,9 @@ from jaxtyping import Float, Float64, Int
 from lstmjax.data.scaling import Scaling
 from lstmjax.data.transform import TRANSFORMS
 
+_WINDOWS = 1 << 14
+"""Windows whose forecasts are turned into units at a time: temporary arrays stay small."""
+
 
 def unscale(
     values: Float[np.ndarray, "W H C"], series: Int[np.ndarray, " W"], scaling: Scaling
@@ -22,9 +25,13 @@ def unscale(
     Returns:
         (W, H, C) float64.
     """
-    center, spread = scaling.of_targets(np.asarray(series))
-    scaled = np.asarray(values, np.float64)
-    return in_units(scaled, center[:, None], spread[:, None], scaling.transform, scaling.clip_min)
+    found = np.empty(np.shape(values))
+    for first in range(0, len(found), _WINDOWS):
+        some = slice(first, first + _WINDOWS)
+        center, spread = scaling.of_targets(np.asarray(series)[some])
+        scaled = np.asarray(values[some], np.float64)
+        found[some] = in_units(scaled, center[:, None], spread[:, None], scaling.transform, scaling.clip_min)
+    return found
 
 
 def in_units(values: Any, center: Any, spread: Any, transform: str, clip_min: float | None = None) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtri
 
+from lstmjax.data.columns import columns_of_series
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation.past import residual_deviations
 
@@ -63,6 +64,12 @@ def seasonal_naive(
     >>> seasonal_naive(y, offsets, np.array([0]), np.array([4]), h=3, season_length=2)[0, :, 0]
     array([3., 4., 3.])
     """
+    if not len(series):
+        return np.empty((0, h, y.shape[1]))
+    first, end = int(series.min()), int(series.max()) + 1
+    if offsets[end] > offsets[first]:  # the windows may be those of a few series
+        y, series = y[offsets[first] : offsets[end]], series - first
+        offsets = offsets[first : end + 1] - offsets[first]
     # Horizon step k repeats row k - m (k // m + 1), counted from the origin: the latest row with the same place in the
     # season before the cut-off.
     steps = np.arange(h)
@@ -122,30 +129,44 @@ def own_baseline(
     return found
 
 
-def baseline_quantiles(
-    name: str,
-    forecast: Float[np.ndarray, "W H C"],
+def past_deviations(
     y: Float[np.ndarray, "R C"],
     offsets: Int[np.ndarray, " bounds"],
     series: Int[np.ndarray, " W"],
     origin: Int[np.ndarray, " W"],
     *,
     season_length: int,
+) -> dict[str, Float[np.ndarray, "2 W C"]]:
+    """What `baseline_quantiles` needs of the rows before each cut-off, by the name of the baseline.
+
+    Arguments as in `naive`.
+
+    Returns:
+        `lstmjax.evaluation.past.residual_deviations` one row ahead, and one season ahead. The latter is NaN where the
+        quantiles are those of naive, as the forecast is: where no two rows a season apart were observed.
+    """
+    last = residual_deviations(y, offsets, series, origin, season_length=1)
+    seasonal = np.full_like(last, np.nan)
+    if season_length > 1:
+        seasonal = residual_deviations(y, offsets, series, origin, season_length=season_length)
+    return {"naive": np.stack([last, np.full_like(last, np.nan)]), "seasonal_naive": np.stack([last, seasonal])}
+
+
+def baseline_quantiles(
+    forecast: Float[np.ndarray, "W H C"],
+    deviations: Float[np.ndarray, "2 W C"],
+    *,
+    season_length: int,
     probabilities: Sequence[float],
 ) -> Float[np.ndarray, "W H C K"]:
     """Quantiles of a baseline from its errors before each cut-off: normal around the forecast, as in statsforecast.
 
-    The deviation of the errors one season ahead is `lstmjax.evaluation.past.residual_deviations`; h steps ahead it is
-    sqrt(1 + floor((h - 1) / m)) times as large, as every season adds an error. Where no two rows a season apart were
-    observed, seasonal naive has the quantiles of naive, as it has its forecast.
+    h steps ahead the deviation is sqrt(1 + floor((h - 1) / m)) times that of one season ahead, as every season adds an
+    error.
 
     Args:
-        name: of the baseline.
         forecast: its forecasts.
-        y: as in `naive`.
-        offsets: as in `naive`.
-        series: as in `naive`.
-        origin: as in `naive`.
+        deviations: its own from `past_deviations`.
         season_length: rows in one season.
         probabilities: of the K quantiles.
 
@@ -156,33 +177,25 @@ def baseline_quantiles(
         Hyndman, Athanasopoulos: Forecasting, section 5.5, https://otexts.com/fpp3/prediction-intervals.html
     """
     steps = np.arange(forecast.shape[1])[:, None]  # (H, 1)
-
-    def deviations(rows: int) -> np.ndarray:
-        deviation = residual_deviations(y, offsets, series, origin, season_length=rows)
-        return deviation[:, None] * np.sqrt(1 + steps // rows)  # (W, H, C)
-
-    deviation = deviations(1)
-    if name != "naive" and season_length > 1:
-        seasonal = deviations(season_length)
-        deviation = np.where(np.isnan(seasonal), deviation, seasonal)
+    last, seasonal = (
+        deviation[:, None] * np.sqrt(1 + steps // rows)  # (W, H, C)
+        for deviation, rows in zip(deviations, (1, season_length), strict=True)
+    )
+    deviation = np.where(np.isnan(seasonal), last, seasonal)
     return forecast[..., None] + deviation[..., None] * ndtri(np.asarray(probabilities))
 
 
 def _latest_observed(y: np.ndarray, offsets: np.ndarray, season_length: int) -> np.ndarray:
     """Returns for each row and target the latest row, itself or whole seasons before, with a value; -1 for none."""
-    rows = np.arange(len(y))
-    series = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    if season_length == 1:
-        latest = np.maximum.accumulate(np.where(np.isnan(y), -1, rows[:, None]), axis=0)
-        return np.where(latest >= offsets[series][:, None], latest, -1)
-    place = (rows - offsets[series]) % season_length
-    # Sort rows with the same place in the season next to each other, so that a running maximum fills forward.
-    order = np.argsort(series * season_length + place, kind="stable")
-    group = (series * season_length + place)[order]
-    first = np.maximum.accumulate(np.where(np.diff(group, prepend=-1) != 0, rows, 0))
-    latest = np.maximum.accumulate(np.where(np.isnan(y[order]), -1, rows[:, None]), axis=0)
-    found = np.empty_like(latest)
-    found[order] = np.where(latest >= first[:, None], order[latest], -1)
+    if not np.isnan(y).any():
+        return np.broadcast_to(np.arange(len(y))[:, None], y.shape)
+    found = np.full(y.shape, -1)
+    for cells, columns in columns_of_series(y, offsets, np.diff(offsets), observed=False):
+        rows, (series, channel) = np.arange(len(columns))[:, None], np.divmod(cells, y.shape[1])
+        seasons = np.full((-(-len(columns) // season_length) * season_length, len(cells)), -1)
+        seasons[: len(columns)] = np.where(np.isnan(columns), -1, offsets[series] + rows)
+        latest = np.maximum.accumulate(seasons.reshape(-1, season_length, len(cells)), axis=0)
+        found[offsets[series] + rows, channel] = latest.reshape(seasons.shape)[: len(columns)]
     return found
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
+from lstmjax.data.columns import columns_of_series
+
 
 def past_scales(
     y: Float[np.ndarray, "R C"],
@@ -64,16 +66,16 @@ def _mean_change(
     size: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """The mean size of y_t - y_{t-m} over the rows before each origin, (W, C); NaN where no pair was observed."""
-    starts = np.repeat(offsets[:-1], np.diff(offsets))
-    earlier = np.arange(len(y)) - season_length
-    change = np.where((earlier >= starts)[:, None], y - y[np.maximum(earlier, 0)], np.nan)
-    known = ~np.isnan(change)
-    # Sums that begin anew with every series: one of large values costs the others no digits.
-    bounds = list(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
-    sums, counts = (
-        np.concatenate([np.cumsum(values[begin:end], axis=0) for begin, end in bounds])
-        for values in (np.where(known, size(change), 0.0), known.astype(np.int64))
-    )
+    sums, counts = np.zeros(y.shape), np.zeros(y.shape, np.int64)
+    for cells, columns in columns_of_series(y, offsets, np.diff(offsets), observed=False):
+        change = np.full_like(columns, np.nan)
+        change[season_length:] = columns[season_length:] - columns[:-season_length]
+        known = ~np.isnan(change)
+        # Sums that begin anew with every series: one of large values costs the others no digits.
+        of_series, channel = np.divmod(cells, y.shape[1])
+        at = offsets[of_series] + np.arange(len(columns))[:, None], channel
+        sums[at] = np.cumsum(np.where(known, size(change), 0.0), axis=0)
+        counts[at] = np.cumsum(known, axis=0)
     last = offsets[series] + origin - 1
     total, count = (np.where((origin > 0)[:, None], column[np.maximum(last, 0)], 0) for column in (sums, counts))
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

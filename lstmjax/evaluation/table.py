@@ -77,9 +77,14 @@ def metrics_by_group(
         for name, metric in own.items():
             values[name] = np.array([_own_value(name, metric, y[at], forecast[at]) for at in rows])
         tables.append(pd.DataFrame({"key": names, "model": model, **values, "n": groups.size}))
-    order = np.arange(len(models) * len(names)).reshape(len(models), -1).T.reshape(-1)  # by group, then by model
-    table = pd.concat(tables, ignore_index=True).iloc[order].reset_index(drop=True)
+    table = by_group_then_model(tables)
     return table if by is not None else table.drop(columns="key")
+
+
+def by_group_then_model(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One table of the tables of each model, which have one row per group."""
+    order = np.arange(sum(map(len, tables))).reshape(len(tables), -1).T.reshape(-1)
+    return pd.concat(tables, ignore_index=True).iloc[order].reset_index(drop=True)
 
 
 def table_metrics(

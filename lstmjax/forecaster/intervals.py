@@ -154,8 +154,10 @@ def forecast_bounds(
     offset = None if kind == "none" else calibration_offsets(fitted, head, levels, trained)
     read = Bounds(levels, kind)
     found = predict(structure, trained.weights, arrays, windows, fitted.spec, read=read, by_series=offset)
-    columns = [unscale(values, series, trained.scaling) for values in np.moveaxis(found, -1, 0)]
-    return columns[0], np.stack(columns[1:], axis=-1)
+    values = np.empty(found.shape)
+    for place in range(found.shape[-1]):
+        values[..., place] = unscale(found[..., place], series, trained.scaling)
+    return values[..., 0], values[..., 1:]
 
 
 def sample_paths(

@@ -222,7 +222,7 @@ def _write(run: RunDirectory, job: _Job, fitted: Sequence[Fitted], say: Callable
     """Writes the forecasts, metrics and pictures."""
     evaluation = evaluate_backtest(job.plan, fitted, job.network)
     config = job.plan.config
-    run.write_backtest(evaluation.table, config.outputs.format)
+    run.write_backtest(evaluation, config.outputs.format)
     by = {what: evaluation.by(what) for what in BACKTEST_BY}
     for what, table in by.items():
         run.write_metrics_by(what, table)

@@ -35,11 +35,13 @@ from matplotlib.figure import Figure
 from lstmjax.config import RunConfig, TableFormat
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation import plots
+from lstmjax.evaluation.windows import Evaluation
 from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, START
 from lstmjax.forecaster.run_kind import KINDS, RUN_FILE, Kind, check_kind, kind_of, read_description, seed_directories
 from lstmjax.forecaster.saved import CONFIG_FILE, ERRORS, REFIT, write_config
+from lstmjax.runs.csv_text import csv_text
 from lstmjax.runs.description import as_json, describe_process
-from lstmjax.runs.table_file import replace_table
+from lstmjax.runs.table_file import replace_table, texts_of
 from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import LOCK_FILE, DirectoryLock
 from lstmjax.storage.metrics_log import MetricsLog
@@ -256,21 +258,21 @@ class RunDirectory:
         """Writes metrics.json; what is not a finite number becomes null."""
         self._write("metrics.json", as_json(metrics))
 
-    def write_test_forecasts(self, table: pd.DataFrame, form: TableFormat) -> None:
+    def write_test_forecasts(self, evaluation: Evaluation, form: TableFormat) -> None:
         """Writes test_forecasts.csv.gz, or test_forecasts.parquet; equal tables give equal bytes."""
-        replace_table(table, self.path, "test_forecasts.csv.gz", form)
+        replace_table(evaluation.tables(), self.path, "test_forecasts.csv.gz", form, texts=evaluation.texts)
 
-    def write_backtest(self, table: pd.DataFrame, form: TableFormat) -> None:
+    def write_backtest(self, evaluation: Evaluation, form: TableFormat) -> None:
         """Writes backtest.csv.gz, or backtest.parquet; equal tables give equal bytes."""
-        replace_table(table, self.path, "backtest.csv.gz", form)
+        replace_table(evaluation.tables(), self.path, "backtest.csv.gz", form, texts=evaluation.texts)
 
     def write_metrics_by(self, what: str, table: pd.DataFrame) -> None:
         """Writes a table of metrics, one of `BACKTEST_BY`."""
-        self._write(f"metrics_by_{what}.csv", table.to_csv(index=False))
+        self._write(f"metrics_by_{what}.csv", "".join(csv_text([table], quoted=False)))
 
     def write_forecast(self, table: pd.DataFrame, form: TableFormat) -> None:
         """Writes forecast.csv, or forecast.parquet."""
-        replace_table(table, self.path, "forecast.csv", form)
+        replace_table([table], self.path, "forecast.csv", form, texts=texts_of(table))
 
     def write_plot(self, name: str, figure: Figure) -> Path:
         """Writes a picture into plots/."""

@@ -84,7 +84,7 @@ def write_outputs(
     tested = prepared.test
     if len(tested.series):
         evaluation = evaluate_unseen(fitted, network, panel, asked, prepared.arrays)
-        run.write_test_forecasts(evaluation.table, config.outputs.format)
+        run.write_test_forecasts(evaluation, config.outputs.format)
         by = {what: evaluation.by(what) for what in METRICS_BY}
         for what, table in by.items():
             run.write_metrics_by(what, table)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstmjax.config import DataConfig
+from lstmjax.data import time_text
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.table import read_table
 from lstmjax.data.times import TimeOptions, time_column
@@ -341,3 +342,18 @@ def test_every_tenth_day_is_refused_with_what_is_supported():
     days = [f"2024-{month:02d}-{day}" for month in range(3, 13) for day in (10, 20, 30)]
     with pytest.raises(DataError, match="not a whole number of steps of '10D' .*; supported are "):
         panel_from_table(pd.DataFrame({"ds": days, "y": 1.0}), DataConfig())
+
+
+@pytest.mark.parametrize("together", [1, 3, 100])
+def test_many_times_are_read_like_each_alone(monkeypatch, together):
+    monkeypatch.setattr(time_text, "_TOGETHER", together)
+    texts = ["2024-01-31", "2024-01-31 07:30", "20240131T0730", "2024-01-31T07:30:15.5", "31.1.2024", "", "x" * 999]
+    zoned = [f"2024-01-31 07:30{zone}" for zone in ("Z", " UTC", "GMT", "+01:00", "-0330", "+00")]
+    for cells in (texts, zoned, [*texts, *zoned], ["٢٠٢٤-٠١-٣١", "2024-01-31"]):
+        many = time_text.read_iso(np.array(cells * 3, object))
+        alone = [time_text.read_iso(np.array([cell], object)) for cell in cells] * 3
+        for time, offset, one in zip(many.times, many.offsets, alone, strict=True):
+            assert offset == one.offsets[0]
+            naive = time if time is pd.NaT else time.tz_localize(None)
+            assert naive is one.times.tz_localize(None)[0] or naive == one.times.tz_localize(None)[0]
+        assert time_text.is_iso(np.array(cells, object)) == all(map(time_text._ISO.fullmatch, cells))

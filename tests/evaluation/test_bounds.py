@@ -11,7 +11,7 @@ from lstmjax.config import DataConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.prepare import prepare
 from lstmjax.errors import ConfigError
-from lstmjax.evaluation.baselines import BASELINES, baseline_quantiles
+from lstmjax.evaluation.baselines import BASELINES, baseline_quantiles, past_deviations
 from lstmjax.evaluation.intervals import NOTHING, Asked
 from lstmjax.evaluation.render import render_intervals, render_metrics
 from lstmjax.evaluation.table import metric_names
@@ -118,7 +118,8 @@ def test_columns_stand_behind_the_forecast_that_they_belong_to(evaluation, prepa
     for name, baseline in BASELINES.items():
         where = (panel.y, panel.offsets, series, origin)
         values = baseline(*where, h=H, season_length=SEASON)
-        own = baseline_quantiles(name, values, *where, season_length=SEASON, probabilities=[0.25])
+        past = past_deviations(*where, season_length=SEASON)[name]
+        own = baseline_quantiles(values, past, season_length=SEASON, probabilities=[0.25])
         np.testing.assert_allclose(found.table[f"{name}_ql0.25"], own[..., 0].transpose(0, 2, 1).reshape(-1))
         np.testing.assert_allclose(found.table[f"{name}_ql0.5"], found.table[name])
 

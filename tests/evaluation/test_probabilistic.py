@@ -15,7 +15,7 @@ import scipy.integrate
 import scipy.stats
 
 from lstmjax.evaluation import probabilistic
-from lstmjax.evaluation.baselines import BASELINES, baseline_quantiles
+from lstmjax.evaluation.baselines import BASELINES, baseline_quantiles, past_deviations
 from lstmjax.evaluation.metrics import seasonal_scale
 from lstmjax.evaluation.past import past_scales, residual_deviations
 
@@ -119,7 +119,8 @@ def test_baselines_have_normal_quantiles_that_widen_with_every_season():
     ):
         forecast = BASELINES[name](*where, h=5, season_length=2)
         expected = forecast[0, :, :] + sigma * np.sqrt(steps)[:, None] * z
-        np.testing.assert_allclose(baseline_quantiles(name, forecast, *where, **options)[0, :, 0], expected, rtol=1e-12)
+        past = past_deviations(*where, season_length=2)[name]
+        np.testing.assert_allclose(baseline_quantiles(forecast, past, **options)[0, :, 0], expected, rtol=1e-12)
 
 
 def test_a_past_shorter_than_a_season_has_the_quantiles_of_naive():
@@ -127,7 +128,10 @@ def test_a_past_shorter_than_a_season_has_the_quantiles_of_naive():
     where = (y, np.array([0, 3]), np.array([0, 0, 0]), np.array([3, 2, 1]))
     both = [
         baseline_quantiles(
-            name, BASELINES[name](*where, h=2, season_length=9), *where, season_length=9, probabilities=[0.1, 0.9]
+            BASELINES[name](*where, h=2, season_length=9),
+            past_deviations(*where, season_length=9)[name],
+            season_length=9,
+            probabilities=[0.1, 0.9],
         )
         for name in BASELINES
     ]
@@ -143,9 +147,8 @@ def test_quantiles_see_no_row_after_the_cutoff():
     for name, baseline in BASELINES.items():
         one, other = (
             baseline_quantiles(
-                name,
                 baseline(values, offsets, series, origin, h=3, season_length=4),
-                *(values, offsets, series, origin),
+                past_deviations(values, offsets, series, origin, season_length=4)[name],
                 season_length=4,
                 probabilities=TENTHS,
             )
@@ -196,7 +199,8 @@ def test_seasonal_naive_has_the_published_scores_of_fev_bench(public_data, name,
         context = pd.DataFrame(price[cutoff - 1000 : cutoff]).ffill().to_numpy()
         where = (context, np.array([0, 1000]), one, np.array([1000]))
         forecast = BASELINES["seasonal_naive"](*where, h=h, season_length=m)
-        quantiles = baseline_quantiles("seasonal_naive", forecast, *where, season_length=m, probabilities=TENTHS)
+        past = past_deviations(*where, season_length=m)["seasonal_naive"]
+        quantiles = baseline_quantiles(forecast, past, season_length=m, probabilities=TENTHS)
         scale = past_scales(price, bounds, one, np.array([cutoff]), season_length=m)
         y = price[None, cutoff : cutoff + h]
         scores.append([probabilistic.sql(y, quantiles, TENTHS, scale), (abs(y - forecast) / scale).mean()])

@@ -11,7 +11,7 @@ from lstmjax.data.frames import truth
 from lstmjax.data.prepare import Prepared
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation.metrics import METRICS
-from lstmjax.evaluation.windows import seasonal_scales
+from lstmjax.evaluation.scales import seasonal_scales
 from lstmjax.training import PROBABILISTIC, SCALED_MAE, Measure, Objective, Units
 
 Weights = Float[np.ndarray, "N C"]
