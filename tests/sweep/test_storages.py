@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import warnings
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from lstmjax.cli.app import main
 from lstmjax.errors import ConfigError, ConfigWarning
-from lstmjax.sweep.study import proxy
+from lstmjax.sweep.study import heartbeat, proxy
 from lstmjax.sweep.study import storage as storages
 from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.heartbeat import WorkerMonitor, host
@@ -170,6 +171,19 @@ def test_an_outage_does_not_count_as_missed_heartbeats(tmp_path, monkeypatch):
     assert not monitor.is_dead("elsewhere_1", 7)
     clock[0] = 151.0
     assert monitor.is_dead("elsewhere_1", 7)
+
+
+def test_a_worker_of_short_blocks_is_not_taken_for_dead(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(heartbeat, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    study = cheap.open_study(tmp_path, f"journal:{tmp_path}/study.log")
+    monitor, plan = WorkerMonitor(tmp_path, 60.0), Plan(9, 1, cheap.suggest)
+    for number in range(3):  # each of its blocks is seen at the same count of heartbeats
+        theirs = study.claim("elsewhere_1", lambda *_: False, plan)
+        study.beat(theirs, "elsewhere_1", 1)
+        assert study.claim(f"elsewhere_b{number}", monitor.is_dead, plan).first == 2 * number + 1
+        study.finish(theirs, cheap.outcomes(theirs))
+        clock[0] += 50.0
 
 
 def test_a_lost_block_s_outcomes_are_filed_and_those_of_other_parameters_are_not(study, tmp_path):

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from lstmjax.storage.lock import file_lock
 
@@ -52,14 +53,14 @@ class WorkerMonitor:
 
     def __init__(self, folder: Path, grace: float, recovered: Callable[[], float] = lambda: -math.inf) -> None:
         self.folder, self.grace, self.recovered = folder, grace, recovered
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._seen: dict[str, tuple[Any, float]] = {}
 
-    def is_dead(self, worker: str, beats: int) -> bool:
+    def is_dead(self, worker: str, beats: Any) -> bool:
         """Whether a worker is dead, as far as is known now.
 
         Args:
             worker: its name.
-            beats: its latest count of heartbeats.
+            beats: its latest heartbeat, different from those before.
         """
         if worker.split("_")[0] == host() and _unlocked(self.folder / f"{worker}.lock"):
             return True

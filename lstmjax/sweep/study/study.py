@@ -47,8 +47,8 @@ _MANY = 100  # running trials
 Suggest = Callable[[optuna.Study, int, Sequence[Trial]], dict[str, Any]]
 """The parameters of a new trial, given the study, the trial's number and the trials of its block before it."""
 
-IsDead = Callable[[str, int], bool]
-"""Whether the worker with some name and count of heartbeats is dead."""
+IsDead = Callable[[str, Any], bool]
+"""Whether the worker with some name and heartbeat (its block's first trial, and a count) is dead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Study:
     def __init__(self, storage: Storage, name: str, description: Mapping[str, Any], space: Space) -> None:
         self.storage, self.name, self.space = storage, name, space
         self._distributions = distributions(space)
-        self._first_beats: dict[str, int] = {}  # the first counts seen of workers on other hosts
+        self._first_beats: dict[str, Any] = {}  # the first counts seen of workers on other hosts
         self._ids: dict[int, int] = {}
         self._ahead: Block | None = None  # the one after the block that was claimed last
         self._next_look = 0.0
@@ -236,7 +236,7 @@ class Study:
             return False
         maybe = False
         for leader in trials:
-            owner, beats = leader.system_attrs.get(_OWNER), leader.system_attrs.get(_BEATS, 0)
+            owner, beats = leader.system_attrs.get(_OWNER), _heartbeat(leader)
             if owner is None or leader.state.is_finished() or owner.split("_")[0] == host():
                 continue
             if beats != self._first_beats.setdefault(owner, beats):
@@ -262,13 +262,13 @@ class Study:
 
     def _take(self, block: Block, leader: FrozenTrial, worker: str, is_dead: IsDead) -> FrozenTrial | None:
         """Claims a block, unless it is finished or another worker owns it; its leader if it was claimed."""
-        owner, beats = (leader.system_attrs.get(name) for name in (_OWNER, _BEATS))
+        owner = leader.system_attrs.get(_OWNER)
         if leader.state.is_finished():
             return None
         dead = leader.state == TrialState.RUNNING
         if dead:
             # Who has just claimed it, or released it with an earlier version, has left no name.
-            if owner != worker and not is_dead(owner or f"owner of block {block.number}", beats or 0):
+            if owner != worker and not is_dead(owner or f"owner of block {block.number}", _heartbeat(leader)):
                 return None
             leader = self._trial(block.first)
             if leader.state != TrialState.RUNNING or leader.system_attrs.get(_OWNER) != owner:
@@ -357,6 +357,11 @@ class Study:
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
     """A trial's parameters by dotted name, as training takes them: fixed ones included, lists as lists."""
     return json.loads(trial.system_attrs[_PARAMS])
+
+
+def _heartbeat(leader: FrozenTrial) -> tuple[int, int]:
+    """With the block, as the count begins again in each block: a worker of short blocks would always show the same."""
+    return leader.number, leader.system_attrs.get(_BEATS, 0)
 
 
 def _blocks(trials: Sequence[FrozenTrial], plan: Plan) -> Iterator[Block]:
