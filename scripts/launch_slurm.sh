@@ -11,9 +11,10 @@
 #   STORAGE=postgresql://user@host/sweeps sbatch --array=0-7 --gpus=1 scripts/launch_slurm.sh \
 #     space.toml --run-dir /shared/runs/search --data.path /shared/data.csv --trials 512 --population 64 --halving 3
 #
-# Every host must see the run directory under the same path, and a sweep's worker reach the storage. Two minutes before
-# its time is over (SIGUSR1), or when it is preempted, a run saves its state, and the job is requeued and resumes it; a
-# worker saves its block and releases it for the others.
+# Every host must see the run directory under the same path, and a sweep's worker reach the storage, which may also be a
+# journal on the shared file system (STORAGE=journal:/shared/runs/search.log). Two minutes before its time is over
+# (SIGUSR1), or when it is preempted, a run saves its state, and the job is requeued and resumes it; a worker saves its
+# block and releases it for the others.
 #SBATCH --job-name=lstmjax
 #SBATCH --time=04:00:00
 #SBATCH --cpus-per-task=4

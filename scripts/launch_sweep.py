@@ -7,28 +7,39 @@
     python scripts/launch_sweep.py space.toml --run-dir /shared/R --workers 8 --coordinate  # no database server at hand
 
 Every worker runs `lstmjax.sweep.run` on its own devices. Workers share the trials in the storage, and the checkpoints
-of blocks in the run directory, which all hosts must see under the same path. If a worker dies, other workers take over
-its trials; if SLURM preempts one, it saves, is requeued, and continues. Needs `pip install lstmjax[launch]`. POSIX
-only.
+of blocks in the run directory, which all hosts must see under the same path. With --coordinate this process serves the
+trials, an SQLite file in the run directory, to workers on any host (`lstmjax sweep-proxy`). If a worker dies, other
+workers take over its trials; if SLURM preempts one, it saves, is requeued, and continues. Needs
+`pip install lstmjax[launch]`, and for --coordinate `lstmjax[launch,grpc]`. POSIX only.
 """
 
+import contextlib
 import dataclasses
 import os
-import sys
+import socket
 import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 import submitit
 import tyro
 
+from lstmjax.cli import one_line_messages
 from lstmjax.config import RunConfig
-from lstmjax.errors import ConfigError, Interrupted, LstmjaxError
+from lstmjax.errors import ConfigError
 from lstmjax.runs.signals import Signals
-from lstmjax.sweep.config import COORDINATOR, SweepConfig
+from lstmjax.sweep.config import SweepConfig
+from lstmjax.sweep.setup import DATABASE
+from lstmjax.sweep.space.space import Space
+from lstmjax.sweep.study.suggest import number_of_trials
 
 JOIN_SECONDS = 60.0
 """Time that a preempted worker has to save; SLURM gives more (``signal_delay_s``)."""
+
+LINGER_SECONDS = 60.0
+"""Time that workers have for the report, where this process cannot see when they end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +78,10 @@ class Launch:
     gpus: int = 0
     """local: GPUs per worker."""
     coordinate: bool = False
-    """Without a database server: this process stays and owns the trials, and the workers send it requests by files in
-    the run directory. If it dies, start it again with --workers 0."""
+    """Without a database server: this process stays, and serves the trials to the workers by a proxy, which has no
+    authentication. If it dies, start it again with --workers 0 within five minutes: the workers wait for it."""
+    port: int = 13000
+    """Port of the proxy."""
 
 
 class Worker:
@@ -129,20 +142,25 @@ def main(launch: Launch) -> None:
         raise ConfigError("--coordinate needs no --storage: give one of the two")
     if launch.cluster == "slurm" and not launch.coordinate and (launch.search.storage or "sqlite").startswith("sqlite"):
         raise ConfigError(
-            "SQLite cannot be shared by several hosts: name a server, such as --storage postgresql://user@host/name, "
-            "or let this process own the trials (--coordinate), or use this machine only (--cluster local)"
+            "SQLite cannot be shared by several hosts: name a server, such as --storage postgresql://user@host/name, a "
+            "journal on the shared file system (--storage journal:PATH), let this process serve the trials "
+            "(--coordinate), or use this machine only (--cluster local)"
         )
-    executor = submitit.AutoExecutor(
-        folder=launch.run_dir.parent / f"{launch.run_dir.name}.jobs", cluster=launch.cluster
-    )
-    executor.update_parameters(name=launch.run_dir.name, **_parameters(launch))
-    jobs = [executor.submit(worker) for worker in workers(launch)]
-    print(*(f"worker {number}: job {job.job_id}, log {job.paths.stdout}" for number, job in enumerate(jobs)), sep="\n")
-    if launch.coordinate:
-        _coordinate(launch)
-    if launch.cluster == "slurm":
-        return
-    failures = [failure for failure in (job.exception() for job in jobs) if failure is not None]
+    with contextlib.ExitStack() as stack:
+        if launch.coordinate:
+            stack.enter_context(Signals(lambda: "the workers wait: start it again with --workers 0"))
+            _serve(launch)
+        folder = launch.run_dir.parent / f"{launch.run_dir.name}.jobs"
+        executor = submitit.AutoExecutor(folder=folder, cluster=launch.cluster)
+        executor.update_parameters(name=launch.run_dir.name, **_parameters(launch))
+        jobs = [executor.submit(worker) for worker in workers(launch)]
+        lines = (f"worker {number}: job {job.job_id}, log {job.paths.stdout}" for number, job in enumerate(jobs))
+        print(*lines, sep="\n", flush=True)
+        if launch.cluster == "slurm" and not launch.coordinate:
+            return
+        if not jobs:
+            _wait_for_workers(launch)
+        failures = [failure for failure in (job.exception() for job in jobs) if failure is not None]
     if jobs and len(failures) == len(jobs):  # one worker that is left does the work of all
         raise SystemExit(f"every worker failed; the last: {failures[-1]}")
     print(f"run directory: {launch.run_dir}")
@@ -151,7 +169,8 @@ def main(launch: Launch) -> None:
 def workers(launch: Launch) -> list[Worker]:
     """The workers; those on this machine share its cores and GPUs."""
     if launch.coordinate:
-        search = dataclasses.replace(launch.search, storage=COORDINATOR)
+        host = "localhost" if launch.cluster != "slurm" else socket.getfqdn()
+        search = dataclasses.replace(launch.search, storage=f"grpc://{host}:{launch.port}")
         launch = dataclasses.replace(launch, search=search, coordinate=False)
     if launch.cluster != "local":
         return [Worker(launch)] * (launch.workers if launch.cluster == "slurm" else min(1, launch.workers))
@@ -161,16 +180,34 @@ def workers(launch: Launch) -> list[Worker]:
     return [Worker(launch, *devices) for devices in zip(divided, gpus, strict=True)]
 
 
-def _coordinate(launch: Launch) -> None:
-    """Owns the trials until all are finished."""
-    from lstmjax.sweep.search import coordinate
+def _serve(launch: Launch) -> None:
+    """Starts the proxy before the SQLite file in the run directory; it ends with this process."""
+    from lstmjax.sweep.study import proxy
 
-    with Signals(lambda: "start it again with --workers 0") as signals:
-        signals.arm()
+    host, failures = "localhost" if launch.cluster != "slurm" else "0.0.0.0", []
+    proxy.require_port(host, launch.port)
+    launch.run_dir.mkdir(parents=True, exist_ok=True)
+
+    def run() -> None:
         try:
-            coordinate(launch.space, launch.options, launch.run_dir, launch.search, should_stop=signals.requested)
-        except Interrupted:
-            signals.leave("interrupted, the trials are recorded")
+            proxy.serve(f"sqlite:///{launch.run_dir}/{DATABASE}", host, launch.port)
+        except BaseException as error:
+            failures.append(error)
+
+    threading.Thread(target=run, name="proxy", daemon=True).start()
+    while not failures:
+        with contextlib.suppress(OSError), socket.create_connection(("localhost", launch.port), timeout=1.0):
+            return
+        time.sleep(0.1)
+    raise failures[0]
+
+
+def _wait_for_workers(launch: Launch) -> None:
+    """Waits until all trials are finished, and then for the workers that write the report."""
+    total, table = number_of_trials(launch.search, Space.from_toml(launch.space)), launch.run_dir / "trials.csv"
+    while not table.exists() or pd.read_csv(table)["state"].isin(["COMPLETE", "PRUNED", "FAIL"]).sum() < total:
+        time.sleep(1.0)
+    time.sleep(LINGER_SECONDS)
 
 
 def _parameters(launch: Launch) -> dict[str, Any]:
@@ -189,8 +226,5 @@ def _parameters(launch: Launch) -> dict[str, Any]:
 
 if __name__ == "__main__":
     default = Launch(tyro.MISSING, tyro.MISSING, SweepConfig(), RunConfig(), Slurm())
-    try:
+    with one_line_messages("launch_sweep"):
         main(tyro.cli(Launch, default=default, description=__doc__))
-    except LstmjaxError as error:
-        print(f"launch_sweep: error: {error}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_status", 2))

@@ -18,7 +18,19 @@ from typing import Annotated, Any
 
 import tyro
 
-from lstmjax.cli.commands import Backtest, Check, Evaluate, Export, NewData, Pack, Predict, Stream, Sweep, Train
+from lstmjax.cli.commands import (
+    Backtest,
+    Check,
+    Evaluate,
+    Export,
+    NewData,
+    Pack,
+    Predict,
+    Stream,
+    Sweep,
+    SweepProxy,
+    Train,
+)
 from lstmjax.cli.parse import parse
 from lstmjax.config import SOURCES, DistributedConfig, OutputsConfig, RunConfig, controllers
 from lstmjax.errors import (
@@ -212,6 +224,14 @@ def sweep(command: Sweep) -> None:
         run(command.space, command.options, directory, command.search, should_stop=signals.requested)
 
 
+def sweep_proxy(command: SweepProxy) -> None:
+    """``lstmjax sweep-proxy``."""
+    with Signals(lambda: "workers wait some minutes for it to be started again"):
+        from lstmjax.sweep.study.proxy import serve
+
+        serve(command.storage, command.host, command.port)
+
+
 @contextlib.contextmanager
 def _until_a_signal(farewell: Callable[[], str], distributed: DistributedConfig | None = None) -> Iterator[Signals]:
     """Listens to signals while JAX is imported and a run is at work; one that has ended it gives the exit status.
@@ -351,6 +371,7 @@ _COMMANDS: dict[type, Callable[[Any], None]] = {
     Train: train,
     Backtest: backtest,
     Sweep: sweep,
+    SweepProxy: sweep_proxy,
     Evaluate: evaluate,
     Predict: predict,
     Stream: stream,
@@ -367,6 +388,7 @@ def _parse(arguments: list[str]) -> Any:
         Annotated[Train, tyro.conf.subcommand("train", default=Train(options))]
         | Annotated[Backtest, tyro.conf.subcommand("backtest", default=Backtest(options))]
         | Annotated[Sweep, tyro.conf.subcommand("sweep", default=searching)]
+        | Annotated[SweepProxy, tyro.conf.subcommand("sweep-proxy")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Stream, tyro.conf.subcommand("stream")]

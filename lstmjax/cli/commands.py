@@ -118,6 +118,21 @@ class Sweep:
 
 
 @dataclasses.dataclass(frozen=True)
+class SweepProxy:
+    """Serve a database of trials to the workers of sweeps, which name it as --storage grpc://HOST:PORT.
+
+    It has no authentication: listen on an address that only your workers can reach.
+    """
+
+    storage: str
+    """The database, such as sqlite:///study.db."""
+    host: str = "localhost"
+    """The address to listen on. Workers on other hosts need 0.0.0.0, or the address of this host."""
+    port: int = 13000
+    """The port to listen on."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Check:
     """Say what is understood of a table, on one screen: times, gaps, roles of the columns, what would be trained on.
 

@@ -7,7 +7,9 @@ import contextlib
 import os
 import socket
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from lstmjax.errors import CheckpointError
 
@@ -59,3 +61,20 @@ class DirectoryLock(contextlib.AbstractContextManager):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def file_lock(path: Path) -> Iterator[IO[str]]:
+    """Waits until no other process holds the lock of a file, and holds it. POSIX only.
+
+    Args:
+        path: the file, which is emptied; made if it is not there.
+
+    Yields:
+        The file, open for writing.
+    """
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file

@@ -10,9 +10,6 @@ SearchName = Literal["tpe", "random", "sobol", "grid"]
 MappingChoice = Literal["map", "vmap"]
 """The values of `lstmjax.parallel.MappingName`, whose import is not light; a test holds the two equal."""
 
-COORDINATOR = "coordinator"
-"""The storage of workers whose trials a coordinator owns: see `lstmjax.sweep.search.coordinate`."""
-
 
 @dataclasses.dataclass(frozen=True)
 class SweepConfig:
@@ -40,8 +37,9 @@ class SweepConfig:
     """What settings are ranked by on the validation rows; the default is the mean absolute error in units of the
     training rows' deviation."""
     storage: str | None = None
-    """Database of the trials: a server, such as postgresql://user@host/name, for workers on several hosts, or
-    "coordinator" if another process owns the trials. Default: the SQLite file study.db in the run directory."""
+    """Where the trials are kept. For workers on several hosts: a database server, such as postgresql://user@host/name,
+    grpc://HOST:PORT of a proxy (lstmjax sweep-proxy), or journal:PATH, a file on a shared file system. Default: the
+    SQLite file study.db in the run directory."""
     study: str = "lstmjax"
     """Name of the study, in a database with several."""
     mapping: MappingChoice | None = None

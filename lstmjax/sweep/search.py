@@ -7,7 +7,6 @@ R/trials.csv                the trials as a table
 R/best/                     the winner's run directory
 R/plots/*.png               history, parallel coordinates, importance, learning curves
 R/blocks/, R/workers/       checkpoints and weights of the blocks, and the workers that are alive
-R/exchange/                 requests of workers to a coordinator, and its answers
 """
 
 import dataclasses
@@ -19,23 +18,22 @@ from typing import Any
 import pandas as pd
 
 from lstmjax.config import RunConfig
-from lstmjax.errors import Interrupted
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.models.user_network import NetworkMaker
+from lstmjax.runs.outputs import outputs_written
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.sweep.population.block import train_block
 from lstmjax.sweep.population.folds import Folds
 from lstmjax.sweep.population.halving import Halving
 from lstmjax.sweep.population.trial import Outcome
-from lstmjax.sweep.report.outputs import TABLE_FILE, write_report, write_trials
+from lstmjax.sweep.report.outputs import write_report, write_trials
 from lstmjax.sweep.report.progress import SweepDisplay
 from lstmjax.sweep.report.winner import BEST
 from lstmjax.sweep.setup import set_up
 from lstmjax.sweep.space.space import Space
-from lstmjax.sweep.study.coordinator import RemoteStudy, serve
-from lstmjax.sweep.study.study import Block, Study
+from lstmjax.sweep.study.study import Block
 from lstmjax.sweep.study.sweep import Sweep
-from lstmjax.sweep.worker import GRACE, work
+from lstmjax.sweep.worker import work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,53 +90,18 @@ def run(
         Interrupted: ``should_stop`` returned True; the same call continues.
         NoWinnerError: no trial is complete; the column ``reason`` of trials.csv says why.
     """
-    with set_up(space, base, run_dir, settings or SweepConfig(), network) as sweep:
-        study = RemoteStudy(sweep.directory) if sweep.storage is None else sweep.study()
+    with set_up(space, base, run_dir, settings or SweepConfig(), network) as sweep, outputs_written(sweep.directory):
+        study = sweep.study()
         with SweepDisplay(sweep.plan.total, base.train.max_steps) as display:
+
+            def on_block() -> None:
+                write_trials(sweep, study)
+                display.on_trials(study.trials())
+
+            on_block()
             train = functools.partial(_train, sweep, display)
-            on_block = functools.partial(_on_block, sweep, study, display)
-            on_block()
             work(study, sweep.directory, sweep.plan, train, should_stop=should_stop, on_block=on_block)
-        if isinstance(study, Study):
-            return SweepResult(sweep.directory, write_report(sweep, study, say), network)
-        table = sweep.directory / TABLE_FILE  # as far as the coordinator, which writes the report, has come
-        return SweepResult(sweep.directory, pd.read_csv(table) if table.exists() else pd.DataFrame(), network)
-
-
-def coordinate(
-    space: Space | Mapping[str, Any] | Path | str,
-    base: RunConfig,
-    run_dir: Path | str,
-    settings: SweepConfig,
-    *,
-    network: NetworkMaker | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = print,
-) -> SweepResult:
-    """Owns a sweep's trials for workers on any host that see its directory, and trains none; arguments as in `run`.
-
-    The workers have ``SweepConfig.storage = "coordinator"``, and send requests by files. After a kill, the same call
-    continues.
-
-    Raises:
-        Interrupted: ``should_stop`` returned True.
-        NoWinnerError: no trial is complete.
-    """
-    with set_up(space, base, run_dir, settings, network) as sweep:
-        study = sweep.study(coordinated=True)
-        with SweepDisplay(sweep.plan.total, base.train.max_steps) as display:
-            on_block = functools.partial(_on_block, sweep, study, display)
-            on_block()
-            if not serve(study, sweep.directory, sweep.plan, GRACE, should_stop=should_stop, on_block=on_block):
-                raise Interrupted("interrupted, the state is saved")
         return SweepResult(sweep.directory, write_report(sweep, study, say), network)
-
-
-def _on_block(sweep: Sweep, study: Study | RemoteStudy, display: SweepDisplay) -> None:
-    """Writes and shows the trials, at the beginning and after every block, where this process has the study."""
-    if isinstance(study, Study):
-        write_trials(sweep, study)
-        display.on_trials(study.trials())
 
 
 def _train(

@@ -1,11 +1,7 @@
-"""Sets up a sweep: validates its space, options and data before anything is written, and makes its folder.
-
-POSIX only: the folder is made under a lock of `fcntl.flock`.
-"""
+"""Sets up a sweep: validates its space, options and data before anything is written, and makes its folder."""
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import uuid
 import warnings
@@ -26,7 +22,8 @@ from lstmjax.models.user_network import NetworkMaker, check_own_network, own_nam
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import absolute_paths
 from lstmjax.storage.files import replace_file
-from lstmjax.sweep.config import COORDINATOR, SweepConfig
+from lstmjax.storage.lock import file_lock
+from lstmjax.sweep.config import SweepConfig
 from lstmjax.sweep.population.folds import Folds, training_data
 from lstmjax.sweep.population.objective import check_metric
 from lstmjax.sweep.population.population import check_network
@@ -34,12 +31,13 @@ from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.storage import Storage
 from lstmjax.sweep.study.study import Plan
 from lstmjax.sweep.study.suggest import make_suggest, number_of_trials
-from lstmjax.sweep.study.sweep import Sweep
+from lstmjax.sweep.study.sweep import LOCK_FILE, Sweep
 from lstmjax.training import val_windows
 
 SWEEP_FILE = "sweep.json"
 
-_LOCK_FILE = ".sweep.lock"
+DATABASE = "study.db"
+"""The trials, in the sweep's directory, unless a storage is named."""
 
 
 @contextlib.contextmanager
@@ -88,10 +86,9 @@ def set_up(
         def opened(url: str) -> Storage:
             return stack.enter_context(contextlib.closing(Storage(url)))
 
-        storage = None if settings.storage in (None, COORDINATOR) else opened(settings.storage)
+        storage = None if settings.storage is None else opened(settings.storage)
         identity = _make_directory(directory, base, digest, description)
-        if settings.storage is None:
-            storage = opened(f"sqlite:///{directory.resolve()}/study.db")
+        storage = storage or opened(f"sqlite:///{directory.resolve() / DATABASE}")
         description |= {"run directory": identity}
         suggest = make_suggest(space, settings.sampler, base.train.seed, settings.population)
         plan = Plan(total, settings.population, suggest)
@@ -132,13 +129,13 @@ def _make_directory(directory: Path, base: RunConfig, data_digest: str, descript
     """Makes the sweep's folder unless it exists; returns the sweep's identifier, different for every sweep."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with (directory / _LOCK_FILE).open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with file_lock(directory / LOCK_FILE):
             path = directory / SWEEP_FILE
             if path.exists():
                 return json.loads(path.read_text())["id"]
-            if {entry.name for entry in directory.iterdir()} - {_LOCK_FILE}:
-                (directory / _LOCK_FILE).unlink()
+            # A proxy may serve the database of a sweep that is to begin.
+            if {entry.name for entry in directory.iterdir()} - {LOCK_FILE, DATABASE, f"{DATABASE}-journal"}:
+                (directory / LOCK_FILE).unlink()
                 raise CheckpointError(f"{directory} holds something that is not a sweep: name another --run-dir")
             identity = uuid.uuid4().hex
             RunDirectory(directory).describe(base, kind="sweep", data_digest=data_digest)

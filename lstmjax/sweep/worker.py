@@ -1,21 +1,16 @@
 """A worker: takes a block of trials, trains it, records its outcomes, and takes the next, or a dead worker's."""
 
 import contextlib
-import functools
+import itertools
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
-
-from optuna.exceptions import OptunaError
-from sqlalchemy.exc import SQLAlchemyError
 
 from lstmjax.errors import Interrupted
 from lstmjax.sweep.population.trial import Outcome
 from lstmjax.sweep.study.block_directory import BlockDirectory
-from lstmjax.sweep.study.coordinator import RemoteStudy
 from lstmjax.sweep.study.heartbeat import WorkerMonitor, worker_lock
 from lstmjax.sweep.study.storage import StorageError
 from lstmjax.sweep.study.study import Block, Plan, Study
@@ -29,13 +24,10 @@ GRACE = 60.0
 _BEATS = 6  # heartbeats within the grace
 _PAUSE = 0.2  # seconds between looks at what other workers do, at first ...
 _LONGEST_PAUSE = 5.0  # ... and later
-_RETRIES = (1.0, 5.0, 15.0, 30.0)  # seconds between attempts to reach the storage
-
-_T = TypeVar("_T")
 
 
 def work(
-    study: Study | RemoteStudy,
+    study: Study,
     directory: Path,
     plan: Plan,
     train: Train,
@@ -57,14 +49,15 @@ def work(
 
     Raises:
         Interrupted: `should_stop` returned True.
+        StorageError: the storage cannot be reached for long; outcomes are kept in the directory for the next worker.
     """
     with worker_lock(directory / "workers") as worker:
-        monitor = WorkerMonitor(directory / "workers", grace)
+        monitor = WorkerMonitor(directory / "workers", grace, lambda: study.storage.recovered)
         pause = _PAUSE
         while not study.finished(plan.total):
             if should_stop():
                 raise Interrupted("interrupted, the state is saved")
-            block = _with_retries(functools.partial(study.claim, worker, monitor.is_dead, plan))
+            block = study.claim(worker, monitor.is_dead, plan)
             if block is None:
                 # Other workers train all that is left; if one of them dies, its trials can be claimed.
                 time.sleep(pause)
@@ -76,7 +69,7 @@ def work(
 
 
 def _work_on(
-    study: Study | RemoteStudy,
+    study: Study,
     directory: Path,
     block: Block,
     worker: str,
@@ -84,41 +77,42 @@ def _work_on(
     should_stop: Callable[[], bool],
     seconds: float,
 ) -> bool:
-    """Trains a block and records it, with a heartbeat every so many seconds; False if another worker took it over."""
-    folder = BlockDirectory(directory, block.number)
+    """Trains a block and records it, with a heartbeat every so many seconds; False if it has become another's."""
+    folder, identity = BlockDirectory(directory, block.number), study.identity(block)
     folder.path.mkdir(parents=True, exist_ok=True)
     with _heartbeats(study, block, worker, seconds) as lost:
         try:
-            outcomes = folder.load()
+            outcomes = folder.load(identity)
             if outcomes is None:
                 with folder.attempt(block, worker):
                     outcomes = list(train(block, folder.state, lambda: lost.is_set() or should_stop()))
-                    folder.save(outcomes)
+                    folder.save(outcomes, identity)
         except BaseException as error:
             if isinstance(error, Interrupted) and lost.is_set() and not should_stop():
                 return False
-            study.release(block, worker)
+            with contextlib.suppress(StorageError):
+                study.release(block, worker)
             raise
-        if not _with_retries(functools.partial(study.finish, block, worker, outcomes)):
+        if not study.finish(block, outcomes):
             return False
     shutil.rmtree(folder.state, ignore_errors=True)
     return True
 
 
 @contextlib.contextmanager
-def _heartbeats(study: Study | RemoteStudy, block: Block, worker: str, seconds: float) -> Iterator[threading.Event]:
-    """Heartbeats from a thread of their own; the event is set when another worker took the block over."""
+def _heartbeats(study: Study, block: Block, worker: str, seconds: float) -> Iterator[threading.Event]:
+    """Heartbeats from a thread of their own; the event is set when the block is another worker's, or recorded."""
     lost, done = threading.Event(), threading.Event()
 
     def beat() -> None:
-        beats = 0
-        while not done.wait(seconds):
-            beats += 1
-            # A database that cannot be reached now may be back at the next heartbeat.
-            with contextlib.suppress(SQLAlchemyError, OptunaError):
+        for beats in itertools.count(1):
+            # A storage that cannot be reached now may be back at the next heartbeat.
+            with contextlib.suppress(StorageError):
                 if not study.beat(block, worker, beats):
                     lost.set()
                     return
+            if done.wait(seconds):
+                return
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
@@ -127,13 +121,3 @@ def _heartbeats(study: Study | RemoteStudy, block: Block, worker: str, seconds: 
     finally:
         done.set()
         thread.join()
-
-
-def _with_retries(call: Callable[[], _T]) -> _T:
-    """Calls what needs the storage and may be repeated: again if the storage cannot be reached for a moment."""
-    for pause in _RETRIES:
-        try:
-            return call()
-        except StorageError:
-            time.sleep(pause)
-    return call()

@@ -1,9 +1,11 @@
 """Launching workers: what each gets, what is refused, and one that runs, is preempted and is requeued."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +19,8 @@ import pytest
 
 from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError, Interrupted
-from lstmjax.sweep import SweepConfig, search
+from lstmjax.sweep import NoWinnerError, SweepConfig, SweepResult, search
+from lstmjax.sweep.study import proxy
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "launch_sweep.py"
 
@@ -63,13 +66,52 @@ def test_several_hosts_do_not_share_sqlite(script, launch, storage):
         script.main(launch(coordinate=True, storage="postgresql://host/x"))
 
 
-def test_workers_of_a_coordinator_use_it(script, launch, monkeypatch):
-    calls = []
-    monkeypatch.setattr(search, "coordinate", lambda space, base, directory, settings, **_: calls.append(settings))
-    script.main(launch(cluster="debug", coordinate=True, workers=0))
-    assert [settings.storage for settings in calls] == [None]
-    workers = script.workers(launch(cluster="slurm", coordinate=True, workers=3))
-    assert [worker.launch.search.storage for worker in workers] == ["coordinator"] * 3
+def test_workers_of_a_coordinator_use_its_proxy(script, launch):
+    local = script.workers(launch(cluster="local", coordinate=True, workers=2, port=13001))
+    assert [worker.launch.search.storage for worker in local] == ["grpc://localhost:13001"] * 2
+    hosts = script.workers(launch(cluster="slurm", coordinate=True, workers=1))
+    assert [worker.launch.search.storage for worker in hosts] == [f"grpc://{socket.getfqdn()}:13000"]
+
+
+def test_a_coordinator_serves_the_database_until_the_workers_end(script, launch, monkeypatch):
+    served = []
+
+    def serve(address, host, port):
+        served.append((address, host))
+        with socket.create_server((host, port)) as listening:
+            listening.accept()[0].close()
+            time.sleep(60)
+
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setattr(proxy, "serve", serve)
+    monkeypatch.setattr(search, "run", lambda *_, **__: SweepResult(Path(), pd.DataFrame()))
+    asked = launch(cluster="debug", coordinate=True, workers=1, port=port)
+    script.main(asked)
+    assert served == [(f"sqlite:///{asked.run_dir}/study.db", "localhost")]
+    monkeypatch.setattr(script, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(script, "_serve", lambda launch: None)
+    pd.DataFrame({"state": ["COMPLETE", "PRUNED", "FAIL", "FAIL"]}).to_csv(asked.run_dir / "trials.csv")
+    script.main(dataclasses.replace(asked, workers=0))
+
+
+def test_a_proxy_that_cannot_start_is_one_line(script, launch):
+    with socket.create_server(("localhost", 0)) as taken:
+        asked = launch(cluster="debug", coordinate=True, workers=0, port=taken.getsockname()[1])
+        with pytest.raises(ConfigError, match="cannot be listened on .*another --host or --port"):
+            script.main(asked)
+
+
+@pytest.mark.parametrize("coordinate", [False, True])
+def test_a_sweep_whose_trials_all_failed_does_not_exit_with_0(script, launch, monkeypatch, coordinate):
+    def run(*_, **__):
+        raise NoWinnerError("no trial is complete")
+
+    monkeypatch.setattr(search, "run", run)
+    monkeypatch.setattr(script, "_serve", lambda launch: None)
+    with pytest.raises(SystemExit, match="every worker failed.*no trial is complete") as stopped:
+        script.main(launch(cluster="debug", coordinate=coordinate, workers=1))
+    assert stopped.value.code  # a text: Python prints it, and exits with 1
 
 
 def test_slurm_gets_what_a_worker_needs(script, launch):

@@ -1,9 +1,9 @@
 """Workers that train nothing: a process that forks workers on request, so that tests can kill them.
 
 It reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS" forks a worker on a study whose blocks take
-that many seconds, and prints its process id; the end of the input ends it. Every begin and end of a block is a line in
-DIRECTORY/log. No block ends while the file DIRECTORY/hold exists; while DIRECTORY/poison exists, block 1 kills its
-worker before anything is saved.
+that many seconds, "STORAGE PORT" forks a proxy, and it prints the process id; the end of the input ends it. Every begin
+and end of a block is a line in DIRECTORY/log. No block ends while the file DIRECTORY/hold exists; while
+DIRECTORY/poison exists, block 1 kills its worker before anything is saved.
 """
 
 import os
@@ -18,6 +18,8 @@ from pathlib import Path
 from lstmjax.errors import Interrupted
 from lstmjax.sweep.population.trial import Outcome
 from lstmjax.sweep.space.space import Space
+from lstmjax.sweep.study import storage as storages
+from lstmjax.sweep.study.proxy import serve
 from lstmjax.sweep.study.storage import Storage
 from lstmjax.sweep.study.study import Plan, Study
 from lstmjax.sweep.worker import work
@@ -79,7 +81,7 @@ def log(directory, what, block):
         file.write(f"{what} {block.number} {os.getpid()}\n")
 
 
-def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda: False):
+def run(directory, storage, total, size, seconds, grace=10.0, should_stop=lambda: False):
     """One worker; its blocks take this many seconds, of which an interrupted block resumes the rest."""
 
     def train(block, state, stop):
@@ -102,16 +104,20 @@ def run(directory, storage, total, size, seconds, grace=2.0, should_stop=lambda:
 
 def main():
     warnings.simplefilter("ignore")
+    storages.LOCK_GRACE = 3  # seconds, for locks of journals whose holders are killed
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     with tempfile.TemporaryDirectory() as elsewhere:  # so that every worker need not import what this does
         run(Path(elsewhere), f"sqlite:///{elsewhere}/study.db", 1, 1, 0.0)
         close_all()
     print("ready", flush=True)
     for line in sys.stdin:
-        directory, storage, total, size, seconds = line.split()
         pid = os.fork()
         if pid == 0:
-            run(Path(directory), storage, int(total), int(size), float(seconds))
+            match line.split():
+                case storage, port:
+                    serve(storage, "localhost", int(port))
+                case directory, storage, total, size, seconds:
+                    run(Path(directory), storage, int(total), int(size), float(seconds))
             os._exit(0)
         print(pid, flush=True)
 

@@ -1,6 +1,7 @@
 """Sweeps from the command line, without training: what they write, how they resume, and mistakes as one line each."""
 
 import contextlib
+import errno
 import json
 import logging
 import shutil
@@ -11,6 +12,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from optuna.storages import JournalStorage
 
 from lstmjax import parallel
 from lstmjax.cli.app import main
@@ -23,6 +25,7 @@ from lstmjax.sweep import config as settings
 from lstmjax.sweep.population.folds import Folds
 from lstmjax.sweep.report import outputs
 from lstmjax.sweep.report.table import best_trial, trials_table
+from lstmjax.sweep.study import storage
 from lstmjax.sweep.study.distributions import distributions, original_value, stored_value
 from lstmjax.sweep.study.storage import Storage
 from lstmjax.sweep.study.study import Study
@@ -387,6 +390,25 @@ def test_a_file_that_is_no_database_is_one_line(space, csv, tmp_path, capsys):
     (tmp_path / "notes.db").write_text("no database, but a text long enough to be taken for one's header")
     line = mistake(command(space, csv, tmp_path / "r", f"--storage=sqlite:///{tmp_path}/notes.db"), capsys)
     assert "not a database" in line
+
+
+def test_a_table_that_cannot_be_written_is_one_line(space, csv, tmp_path, trained, monkeypatch, capsys):
+    def full(path, contents):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(outputs, "replace_file", full)
+    line = mistake(command(space, csv, tmp_path / "r"), capsys)
+    assert "the outputs cannot be written (No space left on device)" in line
+
+
+def test_a_storage_that_goes_away_is_one_line(space, csv, tmp_path, trained, monkeypatch, capsys):
+    def gone(self, *_, **__):
+        raise OSError("server closed the connection")
+
+    monkeypatch.setattr(storage, "PATIENCE", 0.0)
+    monkeypatch.setattr(JournalStorage, "get_all_trials", gone)
+    line = mistake(command(space, csv, tmp_path / "r", f"--storage=journal:{tmp_path}/study.log"), capsys)
+    assert "which cannot be used: server closed the connection" in line
 
 
 def test_the_names_of_mappings_are_those_of_parallel():

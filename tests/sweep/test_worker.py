@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -16,11 +15,8 @@ import pytest
 from optuna.trial import TrialState
 
 from lstmjax.errors import ConfigError, Interrupted
-from lstmjax.sweep.study.coordinator import RemoteStudy, serve
 from lstmjax.sweep.study.heartbeat import WorkerMonitor, host, worker_lock
-from lstmjax.sweep.study.storage import StorageError
-from lstmjax.sweep.study.study import Block, Plan
-from lstmjax.sweep.worker import work
+from lstmjax.sweep.study.study import Plan
 
 SCRIPT = Path(__file__).parent / "cheap_workers.py"
 _spec = importlib.util.spec_from_file_location("cheap_workers", SCRIPT)
@@ -211,19 +207,6 @@ def taken(worker, is_dead):
     return lambda study: study.claim(worker, is_dead, PLAN)
 
 
-def test_outcomes_of_a_worker_taken_for_dead_are_dropped(tmp_path):
-    study = cheap.open_study(tmp_path, storage(tmp_path))
-    mine = taken("a", lambda *_: False)(study)
-    theirs = taken("b", lambda worker, beats: worker == "a")(study)
-    assert theirs == mine
-    assert not study.beat(mine, "a", 1)
-    assert not study.finish(mine, "a", cheap.outcomes(mine))
-    assert not any(trial.state.is_finished() for trial in study.trials())
-    assert study.beat(theirs, "b", 1)
-    assert study.finish(theirs, "b", cheap.outcomes(theirs))
-    assert all(trial.state.is_finished() for trial in study.trials())
-
-
 def test_a_block_whose_recording_was_interrupted_is_recorded_to_its_end(tmp_path):
     study = cheap.open_study(tmp_path, storage(tmp_path))
     block = taken("a", lambda *_: False)(study)
@@ -231,7 +214,7 @@ def test_a_block_whose_recording_was_interrupted_is_recorded_to_its_end(tmp_path
     study._record(study.trials()[2], outcomes[2])
     again = taken("b", lambda *_: True)(study)
     assert again == block
-    assert study.finish(again, "b", outcomes)
+    assert study.finish(again, outcomes)
     assert [trial.value for trial in study.trials()] == [outcome.value for outcome in outcomes]
 
 
@@ -255,7 +238,7 @@ def test_every_trial_of_a_block_needs_an_outcome(tmp_path):
     study = cheap.open_study(tmp_path, storage(tmp_path))
     block = taken("a", lambda *_: False)(study)
     with pytest.raises(ValueError, match="one outcome for each"):
-        study.finish(block, "a", cheap.outcomes(block)[1:])
+        study.finish(block, cheap.outcomes(block)[1:])
 
 
 def test_a_worker_lock_ends_with_its_worker(tmp_path):
@@ -289,47 +272,3 @@ def test_sqlite_is_not_shared_by_hosts(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="in use on the host elsewhere.*postgresql"):
         mine(study)
     assert taken("b", lambda worker, beats: worker == "elsewhere_1")(cheap.open_study(tmp_path, storage(tmp_path)))
-
-
-def test_workers_of_a_coordinator_have_the_result_of_one_worker_alone(tmp_path, alone):
-    """Two workers that know the study by files only; a third takes a block and dies, seen by its heartbeats."""
-    study = cheap.open_study(tmp_path, storage(tmp_path))
-    remote = RemoteStudy(tmp_path, patience=30.0)
-    owner = threading.Thread(target=serve, args=(study, tmp_path, PLAN, 1.0))
-    owner.start()
-    dead = remote.claim("elsewhere_1", lambda *_: False, PLAN)
-    assert dead.trials[2].params == cheap.suggest(None, 2, [])
-    assert remote.beat(dead, "elsewhere_1", 1)
-
-    def train(block, state, stop):
-        return cheap.outcomes(block)
-
-    workers = [threading.Thread(target=work, args=(remote, tmp_path, PLAN, train)) for _ in range(2)]
-    for thread in workers:
-        thread.start()
-    for thread in (*workers, owner):
-        thread.join()
-    assert table(study) == alone
-    assert [path.name for path in (tmp_path / "exchange").rglob("*.json")] == ["over.json"]
-
-
-def test_a_worker_that_comes_after_the_coordinator_has_left_reads_its_note(tmp_path, alone):
-    study = cheap.open_study(tmp_path, storage(tmp_path))
-    work(study, tmp_path, PLAN, lambda block, state, stop: cheap.outcomes(block))
-    assert serve(study, tmp_path, PLAN, 1.0)
-    late = RemoteStudy(tmp_path, patience=0.2)
-    assert late.finished(TOTAL)
-    assert late.claim("late", lambda *_: False, PLAN) is None
-    first = Block(0, 0, SIZE)
-    assert not late.beat(first, "late", 1)
-    late.release(first, "late")
-    assert not late.finish(first, "late", cheap.outcomes(first))
-    with pytest.raises(StorageError, match="no coordinator has answered"):  # the note was of fewer trials
-        late.finished(TOTAL + 1)
-    assert table(study) == alone
-
-
-def test_a_worker_without_its_coordinator_says_so(tmp_path):
-    with pytest.raises(StorageError, match="no coordinator has answered for 0 seconds: start it again"):
-        RemoteStudy(tmp_path, patience=0.2).finished(3)
-    assert not list((tmp_path / "exchange").rglob("*.json"))

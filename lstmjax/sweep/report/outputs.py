@@ -8,14 +8,14 @@ import pandas as pd
 from lstmjax.errors import LstmjaxError
 from lstmjax.runs.decoration import decoration, heard
 from lstmjax.runs.directory import RunDirectory
-from lstmjax.runs.outputs import outputs_written
 from lstmjax.storage.files import replace_file
+from lstmjax.storage.lock import file_lock
 from lstmjax.sweep.report import plots
 from lstmjax.sweep.report.table import best_trial, trials_table
 from lstmjax.sweep.report.winner import write_winner
 from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.study import Study
-from lstmjax.sweep.study.sweep import Sweep
+from lstmjax.sweep.study.sweep import LOCK_FILE, Sweep
 
 TABLE_FILE = "trials.csv"
 
@@ -50,7 +50,7 @@ def write_report(sweep: Sweep, study: Study, say: Callable[[str], None]) -> pd.D
         NoWinnerError: no trial is complete; the table and the plots are written.
     """
     directory, metric, say = sweep.directory, sweep.settings.metric, heard(say)
-    with study.storage.exclusive(), outputs_written(directory):
+    with file_lock(directory / LOCK_FILE):
         table, trials = write_trials(sweep, study), study.trials()
         with decoration("a picture of the sweep"):
             for name, figure in plots.draw(trials, metric).items():

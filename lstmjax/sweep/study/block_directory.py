@@ -40,11 +40,12 @@ class BlockDirectory:
         """Folder of the members of a trial, if it is the block's best."""
         return self.best / f"trial-{trial:04d}"
 
-    def save(self, outcomes: Sequence[Outcome]) -> None:
+    def save(self, outcomes: Sequence[Outcome], identity: str) -> None:
         """Writes the best trial's weights, and then the outcomes, for the case that this process dies before recording.
 
         Args:
             outcomes: of all trials of the block.
+            identity: `Study.identity` of the block.
         """
         complete = [outcome for outcome in outcomes if outcome.state == "COMPLETE" and outcome.fitted]
         if complete:
@@ -54,13 +55,15 @@ class BlockDirectory:
                 Forecaster.of(fitted).save(folder, overwrite=True)
                 for log in best.logs[number : number + 1]:
                     replace_file(folder / LOG_FILE, "".join(json.dumps(line) + "\n" for line in log))
-        replace_file(self._outcomes, "".join(json.dumps(outcome.to_json()) + "\n" for outcome in outcomes))
+        lines = [identity, *(outcome.to_json() for outcome in outcomes)]
+        replace_file(self._outcomes, "".join(json.dumps(line) + "\n" for line in lines))
 
-    def load(self) -> list[Outcome] | None:
-        """The outcomes that `save` wrote; None if the block is not trained yet."""
+    def load(self, identity: str) -> list[Outcome] | None:
+        """The outcomes that `save` wrote; None if there are none of this identity: the block is to be trained."""
         if not self._outcomes.exists():
             return None
-        return [Outcome.from_json(json.loads(line)) for line in self._outcomes.read_text().splitlines()]
+        stored, *lines = (json.loads(line) for line in self._outcomes.read_text().splitlines())
+        return [Outcome.from_json(line) for line in lines] if stored == identity else None
 
     @contextlib.contextmanager
     def attempt(self, block: Block, worker: str) -> Iterator[None]:

@@ -5,12 +5,16 @@ POSIX only: file locks are those of `fcntl.flock`.
 
 import contextlib
 import fcntl
+import math
 import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+from lstmjax.storage.lock import file_lock
 
 
 @contextlib.contextmanager
@@ -26,8 +30,7 @@ def worker_lock(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{host()}_{uuid.uuid4().hex[:12]}"
     path = folder / f"{name}.lock"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with file_lock(path) as file:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")  # for people
         file.flush()
         try:
@@ -45,25 +48,26 @@ class WorkerMonitor:
     Args:
         folder: where the workers keep their files.
         grace: seconds without a heartbeat after which a worker counts as dead.
+        recovered: when the last outage of the storage ended, in which no worker could show that it is alive.
     """
 
-    def __init__(self, folder: Path, grace: float) -> None:
-        self.folder, self.grace = folder, grace
-        self._seen: dict[str, tuple[int, float]] = {}
+    def __init__(self, folder: Path, grace: float, recovered: Callable[[], float] = lambda: -math.inf) -> None:
+        self.folder, self.grace, self.recovered = folder, grace, recovered
+        self._seen: dict[str, tuple[Any, float]] = {}
 
-    def is_dead(self, worker: str, beats: int) -> bool:
+    def is_dead(self, worker: str, beats: Any) -> bool:
         """Whether a worker is dead, as far as is known now.
 
         Args:
             worker: its name.
-            beats: its latest count of heartbeats.
+            beats: its latest heartbeat, different from those before.
         """
         if worker.split("_")[0] == host() and _unlocked(self.folder / f"{worker}.lock"):
             return True
         now = time.monotonic()
         last, since = self._seen.get(worker, (None, now))
         self._seen[worker] = (beats, since if beats == last else now)
-        return now - self._seen[worker][1] > self.grace
+        return now - max(self._seen[worker][1], self.recovered()) > self.grace
 
 
 def host() -> str:

@@ -1,136 +1,210 @@
-"""The database of a study: any relational one that Optuna knows, and the lock under which workers share it.
+"""Where a study is kept: any storage of Optuna, named by an address, that waits out a short outage.
 
-POSIX only: the lock beside an SQLite file is that of `fcntl.flock`.
+A trial is claimed by Optuna's compare-and-set, ``set_trial_state_values(trial, RUNNING)``, which is atomic on every
+storage but SQLite: there each transaction is begun as a writing one.
 """
 
-import contextlib
-import fcntl
+import functools
+import math
 import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from lstmjax.errors import ConfigError
+from lstmjax.errors import ConfigError, one_line
 from lstmjax.sweep.study.quiet_optuna import quiet_optuna
 
 SERVERS = ("postgresql", "mysql", "mariadb")
 """Databases that workers on several hosts may share."""
 
+PATIENCE = 300.0
+"""Seconds that an outage of the storage may take."""
+
+LOCK_GRACE = 10
+"""Seconds after which the lock of a journal is taken from its holder, which was killed."""
+
 _WAIT = 60.0  # seconds to wait for a server, and for another process that writes to SQLite
-_PAUSES = (0.1, 0.5, 1.0, 3.0, 10.0)  # seconds between attempts
+_PROXY_WAIT = 20.0  # seconds to wait for a proxy at the beginning
+_SLOW = 1.0  # seconds of one call, from which on it was an outage for others too
+_PAUSE, _LONGEST_PAUSE = 0.25, 10.0  # seconds between attempts to reach the storage
+_ATTEMPTS = 5  # to make the tables of a database, while other workers make them too
+_JOURNAL = b'{"op_code":'  # how every line of a journal begins
 
 
 class StorageError(ConfigError):
-    """The database cannot be reached or used."""
+    """The storage cannot be reached or used."""
 
 
 class Storage:
-    """A database of studies.
-
-    What takes several steps, such as claiming a block of trials, is done under `exclusive`, so that no worker sees half
-    of another's work. The lock ends with the process that holds it: a file lock beside an SQLite file, a row lock in a
-    server.
+    """A storage of studies: every method of Optuna's `BaseStorage`, which here waits out a short outage.
 
     Args:
-        url: address of the database, as SQLAlchemy writes it: ``sqlite:///study.db``, ``postgresql://user@host/name``.
+        address: ``sqlite:///study.db``, ``postgresql://user@host/name`` and other databases as SQLAlchemy writes them;
+            ``journal:PATH``, a file on a file system that all workers share; ``grpc://HOST:PORT``, a proxy.
+
+    Attributes:
+        name: the address, without its password.
+        backend: Optuna's storage, without patience.
+        shared_by_hosts: whether workers on several hosts may use it.
+        recovered: when the last outage ended, by `time.monotonic`.
 
     Raises:
-        ConfigError: the database does not exist, cannot be reached, or is of a kind that is not supported.
+        ConfigError: it does not exist, cannot be reached, or is of a kind that is not supported.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, address: str) -> None:
+        self.name, self.shared_by_hosts, self.recovered = address, True, -math.inf
+        kind = address[: address.find(":") + 1]
+        open_backend = {"journal:": self._journal, "grpc:": self._proxy}.get(kind, self._database)
         try:
-            parsed = sqlalchemy.make_url(url)
-        except ArgumentError:
-            raise ConfigError(
-                f"--storage is {url!r}: expected the address of a database, such as sqlite:///study.db or "
-                "postgresql://user@host/name"
-            ) from None
-        self.name = parsed.render_as_string(hide_password=True)
-        self.kind = parsed.get_backend_name()
-        self._file = Path(parsed.database or "") if self.kind == "sqlite" else None
-        if self.kind not in (*SERVERS, "sqlite"):
-            raise ConfigError(f"--storage is {self.name!r}: expected sqlite, postgresql or mysql")
-        if self._file is not None and parsed.database in (None, "", ":memory:"):
-            raise ConfigError(f"--storage is {self.name!r}: name a file, as a database in memory ends with the process")
-        arguments = {"connect_timeout": round(_WAIT)} if self._file is None else {"timeout": _WAIT}
-        with self._reached():
-            _probe(url, arguments)
-            self.rdb = self._open(url, {"connect_args": arguments, "pool_pre_ping": self._file is None})
-
-    @property
-    def shared_by_hosts(self) -> bool:
-        """Whether workers on several hosts may use it."""
-        return self._file is None
-
-    def close(self) -> None:
-        """Closes its connections."""
-        self.rdb.engine.dispose()
-
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Locks the database for this process alone. Cannot be nested.
-
-        Raises:
-            StorageError: the database cannot be reached (anymore).
-        """
-        with self._reached(), self._row_lock() if self._file is None else self._file_lock():
-            yield
-
-    @contextlib.contextmanager
-    def _reached(self) -> Iterator[None]:
-        """Turns errors of the database into one line for the user."""
-        try:
-            yield
+            with quiet_optuna():
+                self.backend, self.close = open_backend(address)
         except ImportError as error:
             missing = error.name or (error.__cause__.name if isinstance(error.__cause__, ImportError) else None)
             raise StorageError(
                 f"--storage is {self.name!r}, which needs the driver {missing or 'of that database'}: install it"
             ) from None
-        except (SQLAlchemyError, StorageInternalError) as error:
-            cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-            reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
-            raise StorageError(f"--storage is {self.name!r}, which cannot be used: {reason}") from None
+        except (SQLAlchemyError, StorageInternalError, OSError) as error:
+            raise self._failure(error) from None
 
-    def _open(self, url: str, engine: dict) -> RDBStorage:
-        """Makes the tables unless they exist; when several workers do so at once, all but one fail and try again."""
-        pauses = iter(_PAUSES)
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        """A method of Optuna's `BaseStorage`.
+
+        The method raises `StorageError` if the storage cannot be reached for `PATIENCE`, or lacks the study.
+        """
+        return functools.partial(self._patiently, getattr(self.backend, method))
+
+    def _patiently(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        began = time.monotonic()
+        pause, waited = _PAUSE, False
         while True:
             try:
-                with contextlib.nullcontext() if self._file is None else self._file_lock(), quiet_optuna():
-                    return RDBStorage(url, engine_kwargs=engine)
-            except (IntegrityError, ProgrammingError, OperationalError) as error:
-                pause = next(pauses, None)
-                if pause is None or (isinstance(error, OperationalError) and "already exists" not in str(error)):
-                    raise
+                found = method(*arguments, **named)
+            except (DuplicatedStudyError, UpdateFinishedTrialError):
+                raise
+            except (KeyError, ValueError) as error:
+                what = "its study is not there anymore" if isinstance(error, KeyError) else error
+                raise self._failure(what) from None
+            except _outages() as error:
+                if time.monotonic() + pause > began + PATIENCE:
+                    raise self._failure(error) from None
+                if not waited:
+                    line = f"{self._failure(error)}: waiting up to {PATIENCE:.0f} seconds for it"
+                    print(f"lstmjax: {one_line(line)}", file=sys.stderr, flush=True)
                 time.sleep(pause)
+                pause, waited = min(1.5 * pause, _LONGEST_PAUSE), True
+            else:
+                if waited or time.monotonic() > began + _SLOW:
+                    self.recovered = time.monotonic()
+                return found
+
+    def _failure(self, error: object) -> StorageError:
+        """One line for the user."""
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        details = getattr(cause, "details", None)
+        reason = details() if callable(details) else getattr(cause, "strerror", None) or getattr(cause, "orig", cause)
+        line = (str(reason).strip() or type(cause).__name__).splitlines()[0]
+        return StorageError(f"--storage is {self.name!r}, which cannot be used: {line}")
+
+    def _database(self, address: str) -> tuple[Any, Callable[[], None]]:
+        try:
+            url = sqlalchemy.make_url(address)
+        except ArgumentError:
+            raise ConfigError(
+                f"--storage is {address!r}: expected the address of a database, such as sqlite:///study.db or "
+                "postgresql://user@host/name, or journal:PATH, or grpc://HOST:PORT"
+            ) from None
+        self.name, kind = url.render_as_string(hide_password=True), url.get_backend_name()
+        self.shared_by_hosts = kind != "sqlite"
+        if kind not in (*SERVERS, "sqlite"):
+            raise ConfigError(f"--storage is {self.name!r}: expected sqlite, postgresql or mysql, journal or grpc")
+        if kind == "sqlite" and url.database in (None, "", ":memory:"):
+            raise ConfigError(f"--storage is {self.name!r}: name a file, as a database in memory ends with the process")
+        arguments = {"connect_timeout": round(_WAIT)} if self.shared_by_hosts else {"timeout": _WAIT}
+        _probe(address, arguments)
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                rdb = RDBStorage(
+                    address, engine_kwargs={"connect_args": arguments, "pool_pre_ping": self.shared_by_hosts}
+                )
+                break
+            except (IntegrityError, ProgrammingError, OperationalError) as error:
+                # Of several workers that make the tables at once all but one fail, and find them made.
+                if not left or (isinstance(error, OperationalError) and "already exists" not in str(error)):
+                    raise
+                time.sleep(0.1 * 2 ** (_ATTEMPTS - left))
             except RuntimeError as error:  # made by another version of Optuna, whose message says what to do
                 raise ConfigError(f"--storage is {self.name!r}: {error}") from None
+        if not self.shared_by_hosts:
+            # SQLite has no row locks. By default two workers read that a trial waits, and both take it.
+            sqlalchemy.event.listen(rdb.engine, "begin", lambda link: link.exec_driver_sql("BEGIN IMMEDIATE"))
+        return get_storage(rdb), rdb.engine.dispose
 
-    @contextlib.contextmanager
-    def _file_lock(self) -> Iterator[None]:
+    def _journal(self, address: str) -> tuple[Any, Callable[[], None]]:
+        path = Path(address.removeprefix("journal:")).absolute()
+        start = b""
+        if path.is_file():
+            with path.open("rb") as file:
+                start = file.read(len(_JOURNAL))
+        if path.is_dir() or address == "journal:" or not _JOURNAL.startswith(start):
+            raise ConfigError(f"--storage is {self.name!r}: expected journal:PATH, a journal of Optuna or a new file")
         try:
-            file = os.open(f"{self._file}.lock", os.O_CREAT | os.O_RDWR, 0o644)
-        except OSError as error:
-            raise StorageError(f"--storage is {self.name!r}, which cannot be used: {error.strerror}") from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(file)
+            return JournalStorage(JournalFileBackend(str(path), _JournalLock(str(path)))), lambda: None
+        except (ValueError, KeyError) as error:
+            raise self._failure(f"the journal is damaged ({type(error).__name__}: {error})") from None
 
-    @contextlib.contextmanager
-    def _row_lock(self) -> Iterator[None]:
-        """Locks the one row of Optuna's table of versions, which nothing else locks."""
-        version = sqlalchemy.table("version_info", sqlalchemy.column("schema_version"))
-        with self.rdb.engine.begin() as connection:
-            connection.execute(sqlalchemy.select(version.c.schema_version).with_for_update())
-            yield
+    def _proxy(self, address: str) -> tuple[Any, Callable[[], None]]:
+        parts = urlsplit(address)
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if host is None or port is None or parts.path.strip("/"):
+            raise ConfigError(f"--storage is {self.name!r}: expected grpc://HOST:PORT, such as grpc://localhost:13000")
+        try:
+            import grpc as grpc
+        except ImportError:
+            raise StorageError(f"--storage is {self.name!r}, which needs grpcio: pip install 'lstmjax[grpc]'") from None
+        proxy = GrpcStorageProxy(host=f"[{host}]" if ":" in host else host, port=port)
+        try:
+            proxy.wait_server_ready(timeout=_PROXY_WAIT)
+        except ConnectionError:
+            proxy.close()
+            raise self._failure("no proxy answers there: start it with lstmjax sweep-proxy") from None
+        return proxy, proxy.close
+
+
+class _JournalLock(JournalFileSymlinkLock):
+    """The lock of a journal; its holder first removes a line that a killed process left half written.
+
+    Optuna would write its next line behind that half, and could not read either again.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, grace_period=LOCK_GRACE)
+        self.path = path
+
+    def acquire(self) -> bool:
+        acquired = super().acquire()
+        try:
+            with open(self.path, "rb+") as file:
+                end = file.seek(0, os.SEEK_END)
+                while end and (file.seek(end - 1), file.read(1))[1] != b"\n":
+                    end -= 1
+                file.truncate(end)
+        except BaseException:
+            self.release()
+            raise
+        return acquired
 
 
 def _probe(url: str, arguments: dict) -> None:
@@ -140,3 +214,10 @@ def _probe(url: str, arguments: dict) -> None:
         sqlalchemy.inspect(engine).get_table_names()
     finally:
         engine.dispose()
+
+
+def _outages() -> tuple[type[Exception], ...]:
+    """The errors of a storage that may be back in a moment."""
+    grpc: Any = sys.modules.get("grpc")
+    proxy = () if grpc is None else (grpc.RpcError,)
+    return (SQLAlchemyError, StorageInternalError, OSError, RuntimeError, *proxy)

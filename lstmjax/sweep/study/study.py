@@ -1,17 +1,26 @@
 """The study: every trial of a sweep in Optuna's storage, the worker that trains it, and its outcome.
 
-Trials are made, claimed and finished by blocks, under the storage's lock. A block's trials are made with all their
-parameters, in the order of their numbers; the first of them, the leader, holds the name of the block's owner and the
-owner's count of heartbeats. The worker that owns a block when it is finished records its outcomes, once. If an owner
-was taken for dead and comes back, it finds another name there, and its outcomes are dropped.
+Trials are claimed by blocks. The first trial of a block, its leader, waits until a worker claims it by Optuna's
+compare-and-set, which one of several workers wins. The winner makes the block's other trials and the next leader, draws
+the parameters, and raises a count of heartbeats on the leader; the others can claim the next block meanwhile. A block
+whose owner is dead waits again before it is claimed. Trials are made empty, and their parameters are drawn afterwards:
+so a trial has the parameters of its number, however many workers make trials at once.
+
+Outcomes are recorded whoever owns the block by then, if they are of this study and of the parameters in it.
 """
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import optuna
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lstmjax.config import RunConfig
@@ -32,11 +41,14 @@ _OPTIONAL = {"network", "folds"}
 # Attributes of trials that only this file reads.
 _BLOCK, _PARAMS, _OWNER, _BEATS = "lstmjax:block", "lstmjax:params", "lstmjax:owner", "lstmjax:pulse"
 
+_SETTLING = 1.0  # seconds in which another worker may take the same dead worker's block, or make the next leader
+_MANY = 100  # running trials
+
 Suggest = Callable[[optuna.Study, int, Sequence[Trial]], dict[str, Any]]
 """The parameters of a new trial, given the study, the trial's number and the trials of its block before it."""
 
-IsDead = Callable[[str, int], bool]
-"""Whether the worker with some name and count of heartbeats is dead."""
+IsDead = Callable[[str, Any], bool]
+"""Whether the worker with some name and heartbeat (its block's first trial, and a count) is dead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,15 +74,10 @@ class Block:
     trials: tuple[Trial, ...] = ()
     """The trials, in the order of their numbers."""
 
-    def to_json(self) -> list[Any]:
-        """The block as a list for JSON."""
-        return [self.number, self.first, self.size, self.trials]
-
-    @classmethod
-    def from_json(cls, stored: Sequence[Any]) -> Self:
-        """The block that `to_json` gave."""
-        number, first, size, trials = stored
-        return cls(number, first, size, tuple(Trial(*trial) for trial in trials))
+    @property
+    def place(self) -> list[int]:
+        """Its number, first trial and size."""
+        return [self.number, self.first, self.size]
 
 
 class Study:
@@ -81,28 +88,31 @@ class Study:
         name: name of the study, among others in the same storage.
         description: what is searched, and how: a study is only continued with an equal description.
         space: the searched options.
-        coordinated: whether this process alone uses the storage, on behalf of workers on any host.
 
     Raises:
         ConfigError: the storage holds a study of that name with another description.
     """
 
-    def __init__(
-        self, storage: Storage, name: str, description: Mapping[str, Any], space: Space, *, coordinated: bool = False
-    ) -> None:
+    def __init__(self, storage: Storage, name: str, description: Mapping[str, Any], space: Space) -> None:
         self.storage, self.name, self.space = storage, name, space
-        self._for_all_hosts = coordinated or storage.shared_by_hosts
         self._distributions = distributions(space)
-        self._first_beats: dict[str, int] = {}  # the first counts seen of workers on other hosts
-        with storage.exclusive(), quiet_optuna():
-            self.optuna = optuna.create_study(
-                storage=storage.rdb, study_name=name, direction="minimize", load_if_exists=True
-            )
-            self._check(description)
+        self._first_beats: dict[str, Any] = {}  # the first counts seen of workers on other hosts
+        self._ids: dict[int, int] = {}
+        self._ahead: Block | None = None  # the one after the block that was claimed last
+        self._next_look = 0.0
+        self._last_seen: tuple[int, bool] | None = None
+        with quiet_optuna():
+            try:
+                self._id, self._is_new = storage.create_new_study([StudyDirection.MINIMIZE], name), True
+                storage.set_study_user_attr(self._id, DESCRIPTION, dict(description))
+            except DuplicatedStudyError:
+                self._id, self._is_new = storage.get_study_id_from_name(name), False
+            self.optuna = optuna.load_study(study_name=name, storage=storage)  # type: ignore[arg-type]
+            self._description = self._check(description)
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials that were begun, in the order of their numbers."""
-        return self.optuna.get_trials(deepcopy=False)
+        """All trials whose parameters are drawn, in the order of their numbers."""
+        return [trial for trial in self._all() if _PARAMS in trial.system_attrs]
 
     def finished(self, total: int) -> bool:
         """Whether there are at least ``total`` trials, and all are finished."""
@@ -123,25 +133,24 @@ class Study:
         Raises:
             ConfigError: a worker on another host uses the study, and the storage does not serve several hosts.
         """
-        with self.storage.exclusive():
-            trials = self.trials()
+        ahead = self._ahead if time.monotonic() < self._next_look else None
+        with suppress(UpdateFinishedTrialError):
+            if ahead is not None and (leader := self._take(ahead, self._trial(ahead.first), worker, is_dead)):
+                return self._draw(ahead, leader, ahead.first + 1, plan)
+        end = time.monotonic() + 2 * _SETTLING
+        while True:
+            trials, block = self._look(), Block(-1, 0, 0)
             if self._may_be_used_elsewhere(trials, is_dead):
                 return None
-            blocks: dict[Block, list[FrozenTrial]] = {}
-            for trial in trials:
-                blocks.setdefault(Block(*trial.system_attrs[_BLOCK]), []).append(trial)
-            for block, begun in blocks.items():
-                if len(begun) == block.size and all(trial.state.is_finished() for trial in begun):
-                    continue
-                owner = begun[0].system_attrs.get(_OWNER)
-                if owner in (None, worker) or is_dead(owner, begun[0].system_attrs.get(_BEATS, 0)):
-                    self._set(begun[0], _OWNER, worker)
-                    return self._complete(block, begun, worker, plan.suggest)
-            first = sum(block.size for block in blocks)
-            if first >= plan.total:
+            for block in _blocks(trials, plan):
+                with suppress(UpdateFinishedTrialError):  # recorded meanwhile by a worker that had lost it
+                    if leader := self._take(block, trials[block.first], worker, is_dead):
+                        return self._draw(block, leader, len(trials), plan)
+            if block.first + block.size >= plan.total or time.monotonic() > end:
                 return None
-            block = Block(len(blocks), first, min(plan.size, plan.total - first))
-            return self._complete(block, [], worker, plan.suggest)
+            if self._next_leader_is_late(trials, block):
+                self._add_trial(_after(block, plan))
+            time.sleep(random.uniform(0, 0.03))
 
     def beat(self, block: Block, worker: str, beats: int) -> bool:
         """Shows that a worker is alive.
@@ -152,53 +161,63 @@ class Study:
             beats: a count that it raises with every heartbeat.
 
         Returns:
-            False if the block has another owner now.
+            False if the block has another owner now, or is finished.
         """
-        leader = self._trial(block.first)
-        if leader.system_attrs.get(_OWNER) != worker or leader.state.is_finished():
-            return False
-        self._set(leader, _BEATS, beats)
-        return True
+        with suppress(UpdateFinishedTrialError):
+            if self._owns(block, worker):
+                self._set(block.first, _BEATS, beats)
+                return True
+        return False
 
     def release(self, block: Block, worker: str) -> None:
         """Gives a block back unfinished, if the worker still owns it."""
-        with self.storage.exclusive():
-            leader = self._trial(block.first)
-            if leader.system_attrs.get(_OWNER) == worker:
-                self._set(leader, _OWNER, None)
+        if self._owns(block, worker):
+            self._set(block.first, _OWNER, None)
+            for number in reversed(range(block.first, block.first + block.size)):
+                with suppress(UpdateFinishedTrialError):
+                    self._set_state(number, TrialState.WAITING)
 
-    def finish(self, block: Block, worker: str, outcomes: Sequence[Outcome]) -> bool:
-        """Records the outcomes of a block.
+    def finish(self, block: Block, outcomes: Sequence[Outcome]) -> bool:
+        """Records the outcomes of a block, also if the worker lost it meanwhile.
 
         Args:
             block: the block.
-            worker: name of the worker that trained it.
             outcomes: one for each of its trials.
 
         Returns:
-            False if the block has another owner now; then nothing is recorded.
+            False if the trials are not those of the study (anymore); then nothing is recorded.
         """
         if sorted(outcome.number for outcome in outcomes) != [trial.number for trial in block.trials]:
             raise ValueError("outcomes must hold one outcome for each trial of the block")
-        with self.storage.exclusive():
-            trials = {outcome.number: self._trial(outcome.number) for outcome in outcomes}
-            if trials[block.first].system_attrs.get(_OWNER) != worker:
-                return False
-            # The leader last: while it is running, the next owner knows that outcomes may be missing.
-            for outcome in sorted(outcomes, key=lambda outcome: outcome.number, reverse=True):
-                if not trials[outcome.number].state.is_finished():
-                    self._record(trials[outcome.number], outcome)
+        trials = self._all()[block.first : block.first + block.size]
+        stored = [trial.system_attrs.get(_PARAMS) for trial in trials]
+        if self._described() != self._description or stored != [json.dumps(trial.params) for trial in block.trials]:
+            return False
+        # The leader last: while it is not finished, the next owner knows that outcomes may be missing.
+        for outcome in sorted(outcomes, key=lambda outcome: outcome.number, reverse=True):
+            with suppress(UpdateFinishedTrialError):  # by another worker, that had the block too
+                self._record(trials[outcome.number - block.first], outcome)
         return True
 
-    def _check(self, description: Mapping[str, Any]) -> None:
-        theirs = self.optuna.user_attrs.get(DESCRIPTION)
-        if theirs is None and not self.trials():
-            self.optuna.set_user_attr(DESCRIPTION, dict(description))
-            return
+    def identity(self, block: Block) -> str:
+        """What tells a block's outcomes from those of every other block, study or draw of its parameters."""
+        text = json.dumps([self.name, self._description, block.number, block.trials], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _described(self) -> Any:
+        return self.storage.get_study_user_attrs(self._id).get(DESCRIPTION)
+
+    def _check(self, description: Mapping[str, Any]) -> dict[str, Any]:
+        """The study's description, which must be equal to this one, up to the form that its version gave it."""
+        end = time.monotonic() + _SETTLING
+        while (stored := self._described()) is None and not self._all():
+            if time.monotonic() > end:  # who made the study did not live to describe it
+                self.storage.set_study_user_attr(self._id, DESCRIPTION, dict(description))
+            time.sleep(0.02)
         where = f"{self.storage.name} holds a study {self.name!r}"
-        if theirs is None:
+        if stored is None:
             raise ConfigError(f"{where} that is not of lstmjax: name another --storage or --run-dir")
-        ours, theirs = json.loads(json.dumps(description)), dict(theirs)
+        ours, theirs = json.loads(json.dumps(description)), dict(stored)
         if "options" in theirs:  # in the form of this version, if an earlier one wrote them
             theirs["options"] = json.loads(RunConfig.from_json(json.dumps(theirs["options"]), where).to_json())
         elsewhere = "or name another --run-dir (and --study, if there is a --storage)"
@@ -209,62 +228,155 @@ class Study:
         for part in sorted(ours | theirs):
             if ours.get(part) != theirs.get(part):
                 raise ConfigError(f"{where} of another {part}: continue it with the command that began it, {elsewhere}")
+        return stored
 
     def _may_be_used_elsewhere(self, trials: Sequence[FrozenTrial], is_dead: IsDead) -> bool:
         """Whether a worker on another host may use a study that hosts cannot share."""
-        if self._for_all_hosts:
+        if self.storage.shared_by_hosts:
             return False
         maybe = False
         for leader in trials:
-            owner, beats = leader.system_attrs.get(_OWNER), leader.system_attrs.get(_BEATS, 0)
+            owner, beats = leader.system_attrs.get(_OWNER), _heartbeat(leader)
             if owner is None or leader.state.is_finished() or owner.split("_")[0] == host():
                 continue
             if beats != self._first_beats.setdefault(owner, beats):
                 raise ConfigError(
                     f"{self.storage.name} is in use on the host {owner.split('_')[0]}, and SQLite cannot be shared by "
-                    "several hosts: use a server, such as --storage postgresql://user@host/name, or one coordinator "
-                    "(scripts/launch_sweep.py --coordinate)"
+                    "several hosts: use a server, such as --storage postgresql://user@host/name, a journal on a shared "
+                    "file system (--storage journal:PATH), or a proxy (lstmjax sweep-proxy)"
                 )
             maybe = maybe or not is_dead(owner, beats)
         return maybe
 
-    def _complete(self, block: Block, begun: Sequence[FrozenTrial], worker: str, suggest: Suggest) -> Block:
-        """The block with its trials; those that are missing are made."""
-        trials = [Trial(trial.number, params_of(trial)) for trial in begun]
-        for number in range(block.first + len(trials), block.first + block.size):
-            params = suggest(self.optuna, number, trials)
-            searched = {name: stored_value(value) for name, value in params.items() if name in self._distributions}
-            attributes: dict[str, Any] = {_BLOCK: [block.number, block.first, block.size], _PARAMS: json.dumps(params)}
-            trial = optuna.trial.create_trial(
-                state=TrialState.RUNNING,
-                params=searched,
-                distributions={name: self._distributions[name] for name in searched},
-                user_attrs={"block": block.number},
-                system_attrs=attributes | ({_OWNER: worker, _BEATS: 0} if number == block.first else {}),
-            )
-            self.optuna.add_trial(trial)
-            assert self._trial(number)  # it has the number that it was drawn for: the lock is held
-            trials.append(Trial(number, params))
-        return dataclasses.replace(block, trials=tuple(trials))
+    def _next_leader_is_late(self, trials: Sequence[FrozenTrial], last: Block) -> bool:
+        """Whether a worker other than the last block's owner may make the next leader.
+
+        The owner makes it in a moment, unless it has fewer trials planned, which is known after a minute. Where there
+        is no owner, as in a study that is given more trials, one of several workers does, after a random time.
+        """
+        owned = last.number >= 0 and not trials[last.first].state.is_finished()
+        if self._last_seen != (len(trials), owned):
+            self._last_seen = (len(trials), owned)
+            self._late = time.monotonic() + random.uniform(1, 2) * (30 if owned else 0.8) * _SETTLING
+        return (self._is_new and not trials) or time.monotonic() > self._late
+
+    def _take(self, block: Block, leader: FrozenTrial, worker: str, is_dead: IsDead) -> FrozenTrial | None:
+        """Claims a block, unless it is finished or another worker owns it; its leader if it was claimed."""
+        owner = leader.system_attrs.get(_OWNER)
+        if leader.state.is_finished():
+            return None
+        dead = leader.state == TrialState.RUNNING
+        if dead:
+            # Who has just claimed it, or released it with an earlier version, has left no name.
+            if owner != worker and not is_dead(owner or f"owner of block {block.number}", _heartbeat(leader)):
+                return None
+            leader = self._trial(block.first)
+            if leader.state != TrialState.RUNNING or leader.system_attrs.get(_OWNER) != owner:
+                return None  # another worker was faster
+            self._set_state(block.first, TrialState.WAITING)
+        if not self._set_state(block.first, TrialState.RUNNING):
+            return None
+        self._set(block.first, _OWNER, worker)
+        if dead:  # another worker may have found it dead at the same moment: the last name counts
+            time.sleep(_SETTLING)
+        return leader if not dead or self._owns(block, worker) else None
+
+    def _look(self) -> list[FrozenTrial]:
+        """All trials. Where this takes long, because very many are running, it is not to be done for each claim."""
+        began = time.monotonic()
+        trials = self._all()
+        if sum(not trial.state.is_finished() for trial in trials) > _MANY:
+            self._next_look = time.monotonic() + 20 * (time.monotonic() - began)
+        return trials
+
+    def _draw(self, block: Block, leader: FrozenTrial, count: int, plan: Plan) -> Block:
+        """The block with its trials; those that are missing are made, and the next leader too."""
+        end = block.first + block.size
+        after = _after(block, plan)
+        self._ahead = after if end < plan.total else None
+        for number in range(count, end + (end < plan.total)):
+            self._add_trial(block if number < end else after)
+        drawn: list[Trial] = []
+        for trial in [leader] if block.size == 1 else self._all()[block.first : end]:
+            known = trial.system_attrs.get(_PARAMS)
+            params = plan.suggest(self.optuna, trial.number, drawn) if known is None else json.loads(known)
+            drawn.append(Trial(trial.number, params))
+            if trial.state.is_finished():
+                continue
+            if known is None:
+                self._set(trial.number, _PARAMS, json.dumps(params))
+            for name in (params.keys() & self._distributions.keys()) - trial.params.keys():
+                values = self._distributions[name]
+                internal = values.to_internal_repr(stored_value(params[name]))
+                self.storage.set_trial_param(self._trial_id(trial.number), name, internal, values)
+            if trial.system_attrs.get(_BLOCK) != block.place:  # several workers made trials at once, or get others
+                self._set(trial.number, _BLOCK, block.place)
+                self.storage.set_trial_user_attr(self._trial_id(trial.number), "block", block.number)
+            if trial.state == TrialState.WAITING and trial.number != block.first:
+                self._set_state(trial.number, TrialState.RUNNING)
+        return dataclasses.replace(block, trials=tuple(drawn))
 
     def _record(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        rdb, trial_id = self.storage.rdb, trial._trial_id
+        number = self._trial_id(trial.number)
         for step, value in outcome.intermediate.items():
             if trial.intermediate_values.get(step) != value:
-                rdb.set_trial_intermediate_value(trial_id, step, value)
+                self.storage.set_trial_intermediate_value(number, step, value)
         for name in ("value_std", "steps", "seconds", "reason"):
-            rdb.set_trial_user_attr(trial_id, name, getattr(outcome, name))
-        values = None if outcome.value is None else [outcome.value]
-        rdb.set_trial_state_values(trial_id, TrialState[outcome.state], values)
+            if (known := getattr(outcome, name)) is not None:
+                self.storage.set_trial_user_attr(number, name, known)
+        self._set_state(trial.number, TrialState[outcome.state], None if outcome.value is None else [outcome.value])
+
+    def _all(self) -> list[FrozenTrial]:
+        return self.storage.get_all_trials(self._id, deepcopy=False)
+
+    def _add_trial(self, block: Block) -> None:
+        trial = optuna.trial.create_trial(
+            state=TrialState.WAITING, user_attrs={"block": block.number}, system_attrs={_BLOCK: block.place}
+        )
+        self.storage.create_new_trial(self._id, trial)
+
+    def _trial_id(self, number: int) -> int:
+        if number not in self._ids:
+            self._ids[number] = self.storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        return self._ids[number]
 
     def _trial(self, number: int) -> FrozenTrial:
-        rdb = self.storage.rdb
-        return rdb.get_trial(rdb.get_trial_id_from_study_id_trial_number(self.optuna._study_id, number))
+        return self.storage.get_trial(self._trial_id(number))
 
-    def _set(self, trial: FrozenTrial, name: str, value: Any) -> None:
-        self.storage.rdb.set_trial_system_attr(trial._trial_id, name, value)
+    def _owns(self, block: Block, worker: str) -> bool:
+        leader = self._trial(block.first)
+        return leader.system_attrs.get(_OWNER) == worker and not leader.state.is_finished()
+
+    def _set(self, number: int, name: str, value: Any) -> None:
+        self.storage.set_trial_system_attr(self._trial_id(number), name, value)
+
+    def _set_state(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        return self.storage.set_trial_state_values(self._trial_id(number), state, values)
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
     """A trial's parameters by dotted name, as training takes them: fixed ones included, lists as lists."""
     return json.loads(trial.system_attrs[_PARAMS])
+
+
+def _heartbeat(leader: FrozenTrial) -> tuple[int, int]:
+    """With the block, as the count begins again in each block: a worker of short blocks would always show the same."""
+    return leader.number, leader.system_attrs.get(_BEATS, 0)
+
+
+def _blocks(trials: Sequence[FrozenTrial], plan: Plan) -> Iterator[Block]:
+    """The blocks that have a leader; the last may not be drawn yet, and gets as many trials as the plan has for it."""
+    block = Block(-1, 0, 0)
+    while (first := block.first + block.size) < len(trials):
+        attributes = trials[first].system_attrs
+        if _PARAMS not in attributes and first >= plan.total:
+            return
+        block = _after(block, plan)
+        if _PARAMS in attributes:
+            block = dataclasses.replace(block, size=attributes[_BLOCK][2])
+        yield block
+
+
+def _after(block: Block, plan: Plan) -> Block:
+    first = block.first + block.size
+    return Block(block.number + 1, first, min(plan.size, plan.total - first))

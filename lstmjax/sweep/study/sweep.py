@@ -12,6 +12,9 @@ from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.storage import Storage
 from lstmjax.sweep.study.study import Plan, Study
 
+LOCK_FILE = ".sweep.lock"
+"""The file in a sweep's directory that is locked while its folder is made, and while its report is written."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
@@ -30,10 +33,8 @@ class Sweep:
     description: dict[str, Any]
     """What tells this sweep from every other."""
     plan: Plan
-    storage: Storage | None
-    """None where a coordinator owns the study."""
+    storage: Storage
 
-    def study(self, *, coordinated: bool = False) -> Study:
-        """The trials; arguments and errors as of `Study`."""
-        assert self.storage is not None
-        return Study(self.storage, self.settings.study, self.description, self.space, coordinated=coordinated)
+    def study(self) -> Study:
+        """The trials; errors as of `Study`."""
+        return Study(self.storage, self.settings.study, self.description, self.space)
