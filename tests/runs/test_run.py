@@ -23,6 +23,7 @@ from lstmjax.runs import job as job_module
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import make_job
 from lstmjax.runs.run import resume_run, train_run
+from lstmjax.runs.table_file import replace_table, texts_of
 from lstmjax.storage import checkpoint
 from lstmjax.training import Callback
 
@@ -292,14 +293,13 @@ def test_metrics_that_are_not_numbers_are_null(tmp_path):
 
 
 def test_compressed_forecasts_are_the_same_bytes_for_the_same_table(tmp_path):
-    directory = RunDirectory.create(tmp_path / "r", RunConfig(), data_digest="")
     table = pd.DataFrame({"y": [0.1, 1e9 + 1e-6]})
     contents = []
     for _ in range(2):
-        directory.write_test_forecasts(table, "csv")
-        contents.append((directory.path / "test_forecasts.csv.gz").read_bytes())
+        replace_table([table], tmp_path, "test_forecasts.csv.gz", "csv", texts=texts_of(table))
+        contents.append((tmp_path / "test_forecasts.csv.gz").read_bytes())
     assert contents[0] == contents[1]
-    assert pd.read_csv(directory.path / "test_forecasts.csv.gz").equals(table)
+    assert pd.read_csv(tmp_path / "test_forecasts.csv.gz").equals(table)
     assert gzip.decompress(contents[0]).startswith(b"y\n")
 
 
