@@ -14,10 +14,13 @@ past; all measures are means over the targets, then plain means over the windows
 first window, or before every K-th (``--refit K``). Columns that are not named are ignored.
 """
 
+import contextlib
 import dataclasses
 import json
+import math
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +87,8 @@ class Task:
 def main(task: Task) -> None:
     """Runs a task, and prints the measures beside those of seasonal naive."""
     if task.json is not None:
-        task.json.touch()  # a path that cannot be written is said before the training
+        with writing(task.json):  # a path that cannot be written is said before the training
+            task.json.open("a").close()
     found = run(task)
     rows = {
         "mean of the seeds": {name: found[name] for name in MEASURES},
@@ -95,7 +99,17 @@ def main(task: Task) -> None:
     print(pd.DataFrame(rows).T.round(4).to_string())
     print(f"{found['seconds']:.0f} s for {task.seeds} seeds")
     if task.json is not None:
-        task.json.write_text(as_json(found))
+        with writing(task.json):
+            task.json.write_text(as_json(found))
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says in one line that the results cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"--json is {str(path)!r}: cannot be written ({error.strerror}): name a new file") from None
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -230,7 +244,9 @@ class Scorer:
                     "wape": wql(y[at], median, (0.5,)),
                 }
             )
-        return {name: float(np.nanmean([one[name] for one in found])) for name in MEASURES}
+        values = {name: [one[name] for one in found if not np.isnan(one[name])] for name in MEASURES}
+        # NaN where no window has one: e.g. the past of all repeats itself, or is shorter than a season.
+        return {name: statistics.fmean(given) if given else math.nan for name, given in values.items()}
 
 
 def seasonal_naive(panel: Panel, windows: Windows, task: Task) -> np.ndarray:

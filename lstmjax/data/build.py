@@ -17,7 +17,7 @@ from lstmjax.data.frequency import (
 )
 from lstmjax.data.future import join_future, read_future
 from lstmjax.data.gaps import Gaps, check_future
-from lstmjax.data.lay_out import Built, lay_out
+from lstmjax.data.lay_out import Built, check_observed, lay_out
 from lstmjax.data.panel import Panel
 from lstmjax.data.rows import Known, Table, read_rows
 from lstmjax.errors import DataError
@@ -79,6 +79,7 @@ def build(
         future = read_future(futr, alike, main.labels, Known(zone=main.zone, categories=categories))
         rows, categories = join_future(main, future, config), categories | future.categories
     built = lay_out(dataclasses.replace(main, rows=rows, categories=categories), frequency, config, kind)
+    check_observed(bool(built.panel.observed.any()), rows.sources[0], config)
     if futr is not None:
         check_future(built)
     Gaps.of(built).report(config, source)

@@ -32,6 +32,11 @@ def as_pandas(table: Any, source: str) -> pd.DataFrame:
         ) from None
 
 
+def is_frame(table: Any) -> bool:
+    """Whether something is one table, of pandas or of another library that narwhals knows."""
+    return isinstance(nw.from_native(table, pass_through=True), (nw.DataFrame, nw.LazyFrame))
+
+
 def kind_of_frame(table: Any, source: str) -> str:
     """Returns the name of the library that a table is of: ``"pandas"``, ``"polars"``, ``"pyarrow"``.
 

@@ -102,10 +102,6 @@ def _laid_out(
     cells = np.full((int(offsets[-1]), rows.cells.shape[1]), np.nan)
     cells[offsets[rows.series] + at] = rows.cells
     observed = ~np.isnan(cells[:, groups["y"]]).all(axis=1)
-    if not observed.any():
-        raise DataError(
-            f"{rows.sources[0]}: column {schema.target_cols[0]!r} has no value: there is nothing to learn from"
-        )
     row = np.arange(len(cells)) - np.repeat(offsets[:-1], lengths)
     _check_weights(rows, groups)
     ids = as_ids(labels)
@@ -120,6 +116,18 @@ def _laid_out(
         stat=_static(rows, ids, groups["stat"], schema),
         **{name: np.ascontiguousarray(cells[:, groups[name]]) for name in ("y", "hist", "futr", "weight")},
     )
+
+
+def check_observed(observed: bool, source: str, config: DataConfig) -> None:
+    """Refuses a table without any target.
+
+    Args:
+        observed: whether it has one.
+        source: the table's name in messages.
+        config: the meaning of the columns.
+    """
+    if not observed:
+        raise DataError(f"{source}: column {config.target_cols[0]!r} has no value: there is nothing to learn from")
 
 
 def _check_weights(rows: Rows, groups: dict[str, slice]) -> None:

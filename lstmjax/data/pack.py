@@ -17,7 +17,7 @@ from lstmjax.data.digest import panel_digest
 from lstmjax.data.empty_cells import EmptyCells
 from lstmjax.data.gaps import Gaps
 from lstmjax.data.identity import stored_label
-from lstmjax.data.lay_out import lay_out
+from lstmjax.data.lay_out import check_observed, lay_out
 from lstmjax.data.pack_intake import Intake, frames
 from lstmjax.data.panel import BY_ROW, row_ranges
 from lstmjax.data.store import FORMAT_VERSION, LABELS_FILE, STORE_FILE, Store
@@ -32,8 +32,8 @@ def pack(table: Any, store: Path | str, config: DataConfig | None = None, *, ove
     Rows may come in any order, as in `lstmjax.data.build.panel_from_table`, and the same is refused and warned of.
 
     Args:
-        table: a CSV or Parquet file, a folder of them (taken in the order of their names), or an iterable of frames of
-            pandas, polars or pyarrow.
+        table: a CSV or Parquet file, a folder of them (taken in the order of their names), a frame of pandas, polars
+            or pyarrow, or an iterable of frames.
         store: where to; a new folder.
         config: the meaning of the columns, and how files are read. ``h`` matters with ``calendar`` or ``holidays``
             only: the rows to forecast are then packed too. Default: ``DataConfig()``.
@@ -92,6 +92,8 @@ def _new_folder(store: Path, *, overwrite: bool) -> Iterator[Path]:
                 store.rename(old)
             new.rename(store)
         finally:
+            if old.exists() and not store.exists():  # interrupted there
+                old.rename(store)
             shutil.rmtree(beside, ignore_errors=True)
 
 
@@ -119,9 +121,10 @@ def _write(folder: Path, intake: Intake, config: DataConfig) -> None:
                 columns.append(getattr(last, name))
     assert last is not None
     assert empty is not None
+    joined = {name: np.concatenate(columns) for name, columns in by_series.items()}
+    check_observed(bool(joined["observed"].any()), intake.name, config)
     gaps.report(config, intake.name)
     empty.report(config, intake.name)
-    joined = {name: np.concatenate(columns) for name, columns in by_series.items()}
     joined["offsets"] = row_ranges(joined.pop("lengths"))
     for name, array in joined.items():
         np.save(folder / f"{name}.npy", array)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,18 @@ import numpy as np
 import pandas as pd
 
 from lstmjax.config import DataConfig
-from lstmjax.data.frame_kinds import as_pandas, kind_of_frame
+from lstmjax.data.frame_kinds import as_pandas, is_frame, kind_of_frame
 from lstmjax.data.identity import as_labels, id_text
-from lstmjax.data.rows import Known, Rows, Table, covariates_of, prepared_table, sorted_rows, unsorted_rows
+from lstmjax.data.rows import (
+    Known,
+    Rows,
+    Table,
+    column_groups,
+    covariates_of,
+    prepared_table,
+    sorted_rows,
+    unsorted_rows,
+)
 from lstmjax.data.table import PARQUET, read_parts
 from lstmjax.data.times import TimeOptions, time_column
 from lstmjax.data.zones import localized
@@ -47,6 +56,7 @@ class Intake:
         self._number: dict[str, int] = {}
         self._latest: Table | None = None
         self._local = False
+        self._undecided = frozenset(covariates_of(config))
         self._records: GroupedRecords | None = None
         self._folder = folder
         self._said = False
@@ -74,7 +84,7 @@ class Intake:
             self._local = _is_local(frame, config, source)
         else:
             config = dataclasses.replace(config, time_format=config.time_format or before.time_format)
-            known = Known(categories=before.categories)
+            known = Known(categories=before.categories, undecided=self._undecided)
         table = unsorted_rows(frame, config, source, self._series_id, known)
         if before is not None and (table.zone, table.integer) != (before.zone, before.integer):
             raise DataError(
@@ -86,6 +96,10 @@ class Intake:
         form = table.time_format or (None if before is None else before.time_format)
         dtype = table.id_dtype if before is None else before.id_dtype
         self._latest = dataclasses.replace(table, time_format=form, id_dtype=dtype, rows=table.rows.take(np.array([0])))
+        at = column_groups(config)
+        cells = np.concatenate([table.rows.cells[:, at[group]] for group in ("hist", "futr", "stat")], axis=1)
+        empty = np.isnan(cells).all(axis=0).tolist()
+        self._undecided &= {name for name, none in zip(covariates_of(config), empty, strict=True) if none}
         self._store(table)
 
     def _store(self, table: Table) -> None:
@@ -158,7 +172,7 @@ def frames(table: Any, config: DataConfig) -> Iterator[tuple[str, pd.DataFrame, 
     """Reads a table a part at a time: with the name of its source, and the library of its frames.
 
     Args:
-        table: a CSV or Parquet file, a folder of them, or an iterable of frames.
+        table: a CSV or Parquet file, a folder of them, a frame, or an iterable of frames.
         config: the meaning of the columns.
     """
     if isinstance(table, (str, Path)):
@@ -168,7 +182,8 @@ def frames(table: Any, config: DataConfig) -> Iterator[tuple[str, pd.DataFrame, 
             for part in read_parts(file, config, ROWS, list(dict.fromkeys(asked))):
                 yield str(file), part, "pandas"
         return
-    for number, frame in enumerate(table if isinstance(table, Iterable) else [table], 1):
+    several = isinstance(table, Iterable) and not (isinstance(table, Mapping) or is_frame(table))
+    for number, frame in enumerate(table if several else [table], 1):
         source = f"frame {number}"
         pandas = as_pandas(frame, source)
         if not len(pandas):
@@ -177,12 +192,17 @@ def frames(table: Any, config: DataConfig) -> Iterator[tuple[str, pd.DataFrame, 
 
 
 def _files(path: Path) -> list[Path]:
-    """The files of a table: one, or all CSV and Parquet files in a folder, by name."""
+    """The files of a table: one, or all CSV and Parquet files in a folder, by name; hidden ones are left out."""
     if not path.is_dir():
         return [path]
     kinds = (*PARQUET, ".csv", ".csv.gz")
-    named = (file for file in path.rglob("*") if not file.name.startswith((".", "_")))
-    found = sorted(file for file in named if file.name.endswith(kinds))
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.name.lower().endswith(kinds)
+        and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)  # e.g. .ipynb_checkpoints
+        and not file.is_dir()  # as Spark calls its folders
+    )
     if not found:
         raise DataError(f"{path} is a folder without a CSV or Parquet file")
     return found

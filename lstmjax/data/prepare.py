@@ -65,13 +65,15 @@ def prepare(
         The data, scaled by statistics of the training rows only.
 
     Raises:
-        ConfigError: a part smaller than a window, or without one on the grid of ``data.origins``.
+        ConfigError: a part smaller than a window, or without one on the grid of ``data.origins``; or the panel was
+            built with other columns or another calendar than ``config`` names.
         DataError: no series has a whole training window, or no training target has a weight above 0.
 
     Warns:
         DataWarning: some series have no training window; they are named. Or there are validation rows, but none with a
             target that counts: nothing is validated.
     """
+    _check_columns(panel, config)
     grid = Grid.of(panel, config) if grid is None else grid
     grid.check()
     if split is None:
@@ -105,6 +107,18 @@ def prepare(
         test=held["test"],
         spec=window_spec(panel, resolved, scaling),
     )
+
+
+def _check_columns(panel: Panel, config: DataConfig) -> None:
+    """Refuses options that the panel was not built with: a network would be trained without them, in silence."""
+    for name in ("target_cols", "hist_exog", "futr_exog", "stat_exog", "calendar", "holidays"):
+        given, built = getattr(config, name), getattr(panel.schema, name)
+        if given != built:
+            said, has = (", ".join(value or ()) if isinstance(value, tuple) else value for value in (given, built))
+            raise ConfigError(
+                f"data.{name} is {said or 'none'}, but the panel was built with {has or 'none'}: build it with the "
+                "same options (panel_from_table), or change the option"
+            )
 
 
 def _held_out(split: Split, config: DataConfig, grid: Grid) -> dict[str, Windows]:

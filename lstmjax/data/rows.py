@@ -120,10 +120,12 @@ class Known:
     Attributes:
         zone: the time zone that offsets from UTC are those of.
         categories: by covariate of text, the text that each number stands for; None: to be found in the table.
+        undecided: covariates of which no cell was seen yet: they may hold text or numbers.
     """
 
     zone: str | None = None
     categories: Mapping[str, Sequence[str]] | None = None
+    undecided: frozenset[str] = frozenset()
 
     @classmethod
     def as_text(cls, names: Iterable[str] | None) -> Self:
@@ -196,11 +198,14 @@ def read_cells(
     settings = TimeOptions(config.time_format, config.time_zone, known.zone)
     times = time_column(table, config.time_col, source, settings, series)
     targets, covariates, weights = groups
-    infer = known.categories is None
+    undecided = set(covariates) if known.categories is None else known.undecided
     categories = {name: list(texts) for name, texts in (known.categories or {}).items() if name in covariates}
     mark = config.decimal
     columns = [number_column(table, column, source, mark) for column in targets]
-    columns += [covariate_column(table, column, source, categories, infer=infer, decimal=mark) for column in covariates]
+    columns += [
+        covariate_column(table, column, source, categories, infer=column in undecided, decimal=mark)
+        for column in covariates
+    ]
     columns += [number_column(table, column, source, mark) for column in weights]
     number = np.arange(len(table))
     cells = np.stack(columns, axis=1)

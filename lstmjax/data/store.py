@@ -54,7 +54,7 @@ class Store:
         path = Path(path)
         try:
             described = json.loads((path / STORE_FILE).read_text())
-            version, labels = described["format_version"], (path / LABELS_FILE).read_text()
+            version, labels = int(described["format_version"]), (path / LABELS_FILE).read_text()
         except OSError as error:
             hint = "lstmjax pack makes a store of a table" if not path.exists() or path.is_dir() else "it is a file"
             raise DataError(f"{path} is not a store ({error.strerror}: {STORE_FILE}): {hint}") from None
@@ -72,7 +72,9 @@ class Store:
                 if len(arrays[name]) != length:
                     raise ValueError(f"{name}.npy has {len(arrays[name])} entries, not {length}")
             data = Panel.from_arrays(arrays, named)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if lacking := {"weight_col", "h", "missing_steps"} - described.keys():
+                raise ValueError(f"{STORE_FILE} lacks {min(lacking)!r}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}): pack the table again") from None
         return cls(path, data, described)
 
@@ -136,7 +138,7 @@ class Store:
                 f"{self.path} has {self.description['missing_steps']} missing time steps, and data.gaps is 'error': "
                 'complete the table, or set data.gaps to "mask"'
             )
-        if panel_digest(self.data) != self.description["digest"]:
+        if panel_digest(self.data) != self.description.get("digest"):
             raise DataError(f"{self.path} is damaged (its SHA-256 is another than when it was packed): pack it again")
         return self.data
 

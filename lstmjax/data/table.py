@@ -89,7 +89,8 @@ def read_parts(
         raise DataError(f"{path} is a folder: name a CSV or Parquet file")
     found = False
     try:
-        parts = _parquet_parts(path, rows, columns) if path.suffix in PARQUET else _csv_parts(path, config, rows)
+        parquet = path.suffix.lower() in PARQUET
+        parts = _parquet_parts(path, rows, columns) if parquet else _csv_parts(path, config, rows)
         for table in parts:
             if len(table):
                 found = True
@@ -101,7 +102,7 @@ def read_parts(
 
 
 def _csv_parts(path: Path, config: DataConfig, rows: int | None) -> Iterator[pd.DataFrame]:
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opener(path, "rb") as file:
             head = file.read(4096)

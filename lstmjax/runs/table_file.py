@@ -81,7 +81,7 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
         ConfigError: it is Parquet, and pyarrow is not installed.
         CheckpointError: the file cannot be written.
     """
-    parquet = Path(path).suffix in (".parquet", ".pq")
+    parquet = Path(path).suffix.lower() in (".parquet", ".pq")
     require_format("parquet" if parquet else "csv", str(path))
     try:
         if parquet:

@@ -2,9 +2,12 @@
 
 import dataclasses
 import gzip
+import json
 import re
 import warnings
+from pathlib import Path
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,6 +65,15 @@ TABLES = {
             for local in [local.tz_localize(None)]
         ),
         {"time_zone": "Europe/Berlin"},
+    ),
+    "a part without targets": lambda: (hourly().assign(y=lambda t: t.y.where(t.unique_id != "s1")), {}),
+    "text after empty cells": lambda: (
+        hourly().assign(shop=lambda t: t["shop"].where(t.index > 40)),
+        {"hist_exog": ("shop",)},
+    ),
+    "numbers after empty cells": lambda: (
+        hourly().assign(price=lambda t: t.price.where(t.index > 40)),
+        {"hist_exog": ("price",)},
     ),
     "two targets": lambda: (hourly(), {"target_cols": ("y", "price"), "freq": "h"}),
     "business days": lambda: (
@@ -164,6 +176,42 @@ def test_a_wrong_row_of_a_later_file_is_named_by_that_file(tmp_path):
         pack(zones, tmp_path / "store")
 
 
+def test_a_folder_is_packed_without_its_hidden_files(tmp_path):
+    folder, table = tmp_path / "table", hourly(2)
+    for name in ("a.CSV", ".ipynb_checkpoints/a-checkpoint.csv", "_temporary/0/b.csv", "spark.csv/part-0.csv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        own = table.assign(unique_id=name + table.unique_id)
+        own.to_csv(folder / name, index=False)
+    (folder / "c.csv.gz").with_suffix(".GZ").write_bytes(gzip.compress(table.to_csv(index=False).encode()))
+    ids = pack(folder, tmp_path / "store").data.ids.tolist()
+    assert ids == ["a.CSVs0", "a.CSVs1", "s0", "s1", "spark.csv/part-0.csvs0", "spark.csv/part-0.csvs1"]
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+def test_one_frame_is_a_table(tmp_path, kind):
+    table = hourly(2)[["unique_id", "ds", "y"]]
+    frame = table if kind == "pandas" else nw.from_native(table).lazy(kind if kind == "polars" else None).collect(kind)
+    store = pack(frame.to_native() if kind != "pandas" else frame, tmp_path / "store")
+    assert store.description["digest"] == panel_digest(panel_from_table(table, DataConfig()))
+    with pytest.raises(DataError, match="frame 1 is of the type 'dict': expected a DataFrame"):
+        pack(table.to_dict("list"), tmp_path / "other")
+
+
+def test_an_interrupt_between_the_two_renames_keeps_the_old_store(tmp_path, monkeypatch):
+    path, rename = tmp_path / "store", Path.rename
+    digest = pack([hourly()], path).description["digest"]
+
+    def interrupted(self, target):
+        if self.name == "new":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack([hourly(seed=1)], path, overwrite=True)
+    assert Store.open(path).description["digest"] == digest
+
+
 def test_gaps_are_refused_where_the_config_says_so(tmp_path):
     table = hourly().drop(index=[3, 50])
     with pytest.raises(DataError, match=r"frame 1: 2 missing time steps in 2 of 5 series, the first in series 's0' at"):
@@ -254,3 +302,16 @@ class TestStore:
             Store.open(store.path)
         with pytest.raises(DataError, match="is not a store"):
             Store.open(store.path / "nowhere")
+
+    @pytest.mark.parametrize("value", ["lacking", "x"])
+    @pytest.mark.parametrize("name", ["format_version", "digest", "schema", "form", "rows", "weight_col", "h"])
+    def test_damage_of_its_description_is_found(self, store, name, value):
+        file = store.path / "store.json"
+        described = json.loads(file.read_text())
+        if value == "lacking":
+            del described[name]
+        else:
+            described[name] = value
+        file.write_text(json.dumps(described))
+        with pytest.raises((DataError, ConfigError), match="is damaged|was packed with 'x'"):
+            Store.open(store.path).panel(DataConfig(**COVARIATES))

@@ -13,7 +13,7 @@ from lstmjax.data.build import panel_from_table
 from lstmjax.data.origins import forecast_windows, validation_windows
 from lstmjax.data.prepare import prepare
 from lstmjax.data.table import DataWarning
-from lstmjax.errors import DataError
+from lstmjax.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*the forecast begins there")
 
@@ -114,3 +114,21 @@ def test_the_training_windows_are_cut_once(series_of, monkeypatch):
     assert calls == [{"input_size": 8, "h": 4, "step_size": 1}]
     assert len(prepared.train.series) == 40 - 4 - 8 + 1
     assert not hasattr(split, "train_windows")  # to cut the panel in time needs no windows
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"calendar": ("hour",)}, "data.calendar is hour, but the panel was built with none"),
+        ({"holidays": "DE"}, "data.holidays is DE, but the panel was built with none"),
+        ({"target_cols": ("load",)}, "data.target_cols is load, but the panel was built with y"),
+        ({"hist_exog": ("x",), "futr_exog": ()}, "data.hist_exog is x, but the panel was built with none"),
+        ({"futr_exog": ()}, "data.futr_exog is none, but the panel was built with x"),
+        ({"stat_exog": ("x",), "futr_exog": ()}, "data.futr_exog is none, but the panel was built with x"),
+    ],
+)
+def test_options_that_the_panel_was_not_built_with_are_refused(hourly, options, message):
+    config = dataclasses.replace(CONFIG, futr_exog=("x",))
+    panel = panel_from_table(hourly(60, x=ROWS), config)
+    with pytest.raises(ConfigError, match=message):
+        prepare(panel, dataclasses.replace(config, **options), with_test=True)

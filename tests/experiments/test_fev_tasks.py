@@ -134,3 +134,18 @@ def test_a_number_below_one_is_one_line(fev, prices):
     for name in ("h", "windows", "season", "seeds", "refit"):
         with pytest.raises(ConfigError, match=f"--{name} is 0: expected at least 1"):
             fev.Task(data=prices[0], target=("price",), **({"h": 24} | {name: 0}))
+
+
+@pytest.mark.parametrize("where", [".", "nowhere/found.json"])
+def test_a_file_that_cannot_be_written_is_one_line_before_the_training(fev, prices, tmp_path, monkeypatch, where):
+    monkeypatch.setattr(fev, "run", lambda task: pytest.fail("trained"))
+    with pytest.raises(ConfigError, match=r"--json is '.*': cannot be written \(.*\): name a new file"):
+        fev.main(fev.Task(data=prices[0], target=("price",), h=24, json=tmp_path / where))
+
+
+def test_measures_that_no_window_has_are_nan_without_a_warning(fev, tmp_path):
+    times = pd.date_range("2024", periods=60, freq="h")
+    for value, known in ((3.0, {"wql", "wape"}), (0.0, set())):
+        pd.DataFrame({"ds": times, "y": value}).to_csv(tmp_path / "t.csv", index=False)
+        scores = seasonal_naive_scores(fev, fev.Task(data=tmp_path / "t.csv", target=("y",), h=3, windows=2))
+        assert {name for name, score in scores.items() if not math.isnan(score)} == known

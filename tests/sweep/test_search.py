@@ -151,7 +151,7 @@ def test_folds_are_described_and_have_a_deviation_but_no_interval(space, csv, tm
     main(command(space, csv, directory, "--folds=3", "--seeds=2", "--fold-step=30"))
     for others in (["--folds=3", "--fold-step=31"], []):
         capsys.readouterr()
-        assert "of another folds" in mistake(command(space, csv, directory, "--seeds=2", *others), capsys)
+        assert "of other folds" in mistake(command(space, csv, directory, "--seeds=2", *others), capsys)
 
 
 def test_the_same_command_resumes_and_ends_like_an_uninterrupted_one(
@@ -348,16 +348,16 @@ def test_a_grid_of_more_points_than_trials_is_one_line(csv, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
-        (["--sampler=sobol"], "sampler"),
-        (["--optimizer.clip-norm=2"], "options"),
-        (["--seeds=2"], "seeds"),
-        (["--population=3"], "population"),
-        (["--folds=2"], "folds"),
+        (["--sampler=sobol"], "another sampler"),
+        (["--optimizer.clip-norm=2"], "other options"),
+        (["--seeds=2"], "other seeds"),
+        (["--population=3"], "another population"),
+        (["--folds=2"], "other folds"),
     ],
 )
 def test_a_storage_that_belongs_to_another_search_is_one_line(flags, part, space, csv, capsys, finished):
     line = mistake(command(space, csv, finished, *flags), capsys)
-    assert f"holds a study 'lstmjax' of another {part}: " in line
+    assert f"holds a study 'lstmjax' of {part}: " in line
 
 
 def test_a_storage_that_belongs_to_another_space_is_one_line(space, csv, tmp_path, capsys, trained):

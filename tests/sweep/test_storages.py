@@ -233,6 +233,8 @@ def test_a_file_that_is_no_journal_is_left_alone(text, tmp_path):
     with pytest.raises(ConfigError, match="expected journal:PATH, a journal of Optuna or a new file"):
         Storage(f"journal:{tmp_path}/notes")
     assert (tmp_path / "notes").read_text() == text
+    with pytest.raises(ConfigError, match="expected journal:PATH, a journal of Optuna or a new file"):
+        Storage(f"journal:{os.devnull}")
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,8 @@ class Storage:
         if path.is_file():
             with path.open("rb") as file:
                 start = file.read(len(_JOURNAL))
-        if path.is_dir() or address == "journal:" or not _JOURNAL.startswith(start):
+        other = path.exists() and not path.is_file()  # a folder or a device
+        if other or address == "journal:" or not _JOURNAL.startswith(start):
             raise ConfigError(f"--storage is {self.name!r}: expected journal:PATH, a journal of Optuna or a new file")
         try:
             return JournalStorage(JournalFileBackend(str(path), _JournalLock(str(path)))), lambda: None

@@ -227,7 +227,8 @@ class Study:
             )
         for part in sorted(ours | theirs):
             if ours.get(part) != theirs.get(part):
-                raise ConfigError(f"{where} of another {part}: continue it with the command that began it, {elsewhere}")
+                kind = "other" if part.endswith("s") else "another"  # options, folds
+                raise ConfigError(f"{where} of {kind} {part}: continue it with the command that began it, {elsewhere}")
         return stored
 
     def _may_be_used_elsewhere(self, trials: Sequence[FrozenTrial], is_dead: IsDead) -> bool:
