@@ -180,6 +180,11 @@ def members(task: Task, panel: Panel, windows: Windows, cutoff: np.ndarray) -> l
 def recipes(panel: Panel, data: DataConfig) -> list[RunConfig]:
     """The options of each network for a task, from what is known of it before its windows.
 
+    All networks are trained on all rows before the windows, for a number of steps that does not depend on the data, and
+    their quantiles are averaged. A network that reads a week (or three seasons) and sees only windows that begin where
+    those of the task begin; the same with a decoder, in units of the week; and one that reads twice as much and sees
+    windows that begin at every row.
+
     Args:
         panel: the rows before the windows.
         data: columns, horizon and season of the task.
@@ -203,6 +208,7 @@ def recipes(panel: Panel, data: DataConfig) -> list[RunConfig]:
         "model.quantiles": LEVELS,
         "model.dropout": 0.2,
         "optimizer.name": "adamw",
+        "train.batch_size": 256 if len(panel.ids) >= MANY else 64,
         "train.max_steps": 1000,
     }
     every = {"data.input_size": min(most, 2 * short)}
@@ -211,6 +217,8 @@ def recipes(panel: Panel, data: DataConfig) -> list[RunConfig]:
 
 FEW = 100
 """Windows on the grid of seasons that are enough to train on."""
+MANY = 100
+"""Series from which on batches are larger."""
 
 
 MEASURES = ("sql", "mase", "wql", "wape")
