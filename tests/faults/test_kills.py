@@ -102,7 +102,7 @@ def test_two_processes_on_one_run(start, options, after, tmp_path):
 BACKTEST = ["--n-windows=3", "--step-size=3", "--data.test-size=0", "--train.max-steps=24"]
 
 
-@pytest.mark.parametrize("refits", [["--refit=yes"], ["--refit=yes", "--warm"]])
+@pytest.mark.parametrize("refits", [["--refit=yes"], pytest.param(["--refit=yes", "--warm"], marks=pytest.mark.slow)])
 def test_a_backtest_killed_at_three_moments(start, options, refits, tmp_path):
     """In one population of three models, or in three of one that begin with the weights of the one before."""
     options = ["backtest", *options[1:], *BACKTEST, *refits]

@@ -117,7 +117,10 @@ class _Signalled(Signals):
         return self.looks < 0
 
 
-@pytest.mark.parametrize(("warm", "looks"), [(False, 0), (False, 2), (True, 0), (True, 7)])
+@pytest.mark.parametrize(
+    ("warm", "looks"),
+    [pytest.param(warm, 0, marks=pytest.mark.slow) for warm in (False, True)] + [(False, 2), (True, 7)],
+)
 def test_interrupted_and_resumed_it_ends_with_the_same_bytes(config, tmp_path, warm, looks):
     settings = BacktestConfig(n_windows=3, step_size=8, refit=1, warm_start=warm)
     config = config.replace({"train.chunk_steps": 1, "train.save_every_seconds": 0.0})

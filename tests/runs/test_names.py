@@ -69,7 +69,13 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+OFTEN = ("dollars", "long", "returns", "separators")
+"""Kinds that are tried every time; the others are slow, as each takes a whole run."""
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_names_of_every_kind_pass_through_a_run(kind, tmp_path, capsys, monkeypatch):
     names = KINDS[kind]
     result, said = run_with(names, tmp_path, "t.csv" if len(kind) % 2 else "t.parquet")
