@@ -135,9 +135,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("exact") is None)
 
 
+MAPS = Path("/proc/self/maps")
+"""What this process has mapped, one line per piece. Linux ends a process with more than 65,530 of them."""
+
+MOST_MAPS = 30_000
+"""Every compiled program takes some; with more, those of the files before are forgotten when a file of tests begins."""
+
+FILE = pytest.StashKey[Path]()
+"""The file of the last test."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Compiles with full optimisation where a test is exact, and forgets what was compiled otherwise."""
+    """Compiles with full optimisation where a test is exact, and forgets what was compiled before or is too much."""
+    if item.session.stash.get(FILE, None) != item.path:
+        item.session.stash[FILE] = item.path
+        if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+            jax.clear_caches()
     if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0":
         return
     least = item.get_closest_marker("exact") is None
