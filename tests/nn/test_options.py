@@ -1,7 +1,7 @@
 """Any option with any other: it works, and equals a plain loop over cells, or is refused."""
 
+import functools
 import itertools
-import random
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from flax import nnx
 
 from lstmjax.nn import Hyperparameter, LSTMCell, StackedLSTM
 
-BATCH, STEPS, IN, HIDDEN, LAYERS = 3, 4, 3, 4, 2
+BATCH, STEPS, IN, HIDDEN, LAYERS = 3, 3, 3, 4, 2
 
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "bidirectional": (False, True),
@@ -32,7 +32,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "chrono_steps": (None, 8),
     "activation_fn": (jnp.tanh, jax.nn.soft_sign),
     "dtype": (None, jnp.bfloat16),
-    "remat": (False, True, 3),
+    "remat": (False, True, 2),
     "unroll": (1, 2),
     "implementation": ("auto", "scan"),
     "lengths": (False, True),
@@ -51,36 +51,29 @@ def pairs_of(setting: dict[str, Any]) -> set[Any]:
     return set(itertools.combinations([(name, OPTIONS[name].index(value)) for name, value in setting.items()], 2))
 
 
-def pairwise() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Allowed settings in which all pairs of values meet that may, and one for each pair that is refused."""
-    draw = random.Random(0)
-    wanted = {
-        ((a, x), (b, y))
-        for a, b in itertools.combinations(OPTIONS, 2)
-        for x, y in itertools.product(range(len(OPTIONS[a])), range(len(OPTIONS[b])))
-    }
-    defaults = {name: values[0] for name, values in OPTIONS.items()}
-    allowed: list[dict[str, Any]] = []
-    refused = []
-    for (a, x), (b, y) in sorted(wanted):
-        setting = defaults | {a: OPTIONS[a][x], b: OPTIONS[b][y]}
-        if any(rule(setting) for rule in REFUSED.values()):
-            refused.append(setting)
-            wanted.remove(((a, x), (b, y)))
-    while wanted:
-        (a, x), (b, y) = min(wanted)
-        candidates = []
-        while len(candidates) < 60:
-            setting = {name: draw.choice(values) for name, values in OPTIONS.items()}
-            setting |= {a: OPTIONS[a][x], b: OPTIONS[b][y]}
-            if not any(rule(setting) for rule in REFUSED.values()):
-                candidates.append(setting)
-        allowed.append(max(candidates, key=lambda setting: len(pairs_of(setting) & wanted)))
-        wanted -= pairs_of(allowed[-1])
-    return allowed, refused
-
-
-ALLOWED, FORBIDDEN = pairwise()
+# One setting per line, the number of the value of each option in the order above. Found by simulated annealing, which
+# needs ten settings where a greedy search needs sixteen. An option that is added is one more digit in each line.
+ALLOWED = [
+    {name: values[int(digit)] for (name, values), digit in zip(OPTIONS.items(), line, strict=True)}
+    for line in """
+        120010010011010102010101
+        011101111010000011000100
+        100000120011101111010001
+        021111021100001012101100
+        000000001101010012000110
+        021100100011110010001101
+        001111110100101100111010
+        111010100110101002111011
+        110001021001010100100010
+        020111001100110101111011""".split()
+]
+DEFAULTS = {name: values[0] for name, values in OPTIONS.items()}
+FORBIDDEN = [
+    setting
+    for a, b in itertools.combinations(OPTIONS, 2)
+    for x, y in itertools.product(OPTIONS[a], OPTIONS[b])
+    if any(rule(setting := DEFAULTS | {a: x, b: y}) for rule in REFUSED.values())
+]
 
 
 def build(setting: dict[str, Any]) -> StackedLSTM:
@@ -91,17 +84,16 @@ def build(setting: dict[str, Any]) -> StackedLSTM:
     return StackedLSTM(IN, HIDDEN, LAYERS, rngs=nnx.Rngs(0), **options)
 
 
-def stepper(cell: LSTMCell) -> Any:
-    """One step of a cell in evaluation mode, compiled: outputs as NumPy arrays."""
-    graphdef, state = nnx.split(cell)
-    step = jax.jit(lambda state, carry, x: nnx.merge(graphdef, state)(carry, x, deterministic=True))
-    return lambda carry, x: step(state, carry, x)
+@functools.partial(jax.jit, static_argnums=0)
+def step(cell: Any, state: Any, carry: Any, x: Any) -> Any:
+    """One step of a cell in evaluation mode."""
+    return nnx.merge(cell, state)(carry, x, deterministic=True)
 
 
 def plain_loop(stack: StackedLSTM, x: Any, lengths: Any, carry: Any, setting: dict[str, Any]) -> tuple[Any, Any]:
     """The stack in evaluation mode as anybody would write it: sequence by sequence, step by step."""
     directions = [(stack.forward, setting["reverse"])] + [(stack.backward, True)] * setting["bidirectional"]
-    steps = [[stepper(layer.cell) for layer in layers] for layers, _ in directions]
+    steps = [[functools.partial(step, *nnx.split(layer.cell)) for layer in layers] for layers, _ in directions]
     outputs, carries = [], []
     for b in range(BATCH):
         length, sequence, last = lengths[b], [x[b, t] for t in range(lengths[b])], []
@@ -140,7 +132,7 @@ def test_any_option_with_any_other(number: int) -> None:
     setting = ALLOWED[number]
     stack = build(setting)
     x = jax.random.normal(jax.random.key(1), (BATCH, STEPS, IN))
-    lengths = [4, 1, 3] if setting["lengths"] else [STEPS] * BATCH
+    lengths = [3, 1, 2] if setting["lengths"] else [STEPS] * BATCH
     given = (
         jax.random.normal(jax.random.key(2), (BATCH, HIDDEN))
         if setting["initial_carry"]
