@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lstmjax.nn import Hyperparameter, LSTMCell, StackedLSTM
+from lstmjax.nn import Hyperparameter, StackedLSTM
 
 BATCH, STEPS, IN, HIDDEN, LAYERS = 3, 3, 3, 4, 2
 
