@@ -71,8 +71,8 @@ class Zygote:
 
     def __init__(self):
         # Little optimisation: these programs run for a second, and are compiled for longer.
-        cheap = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        environment = os.environ | cheap
+        flags = f"{os.environ['XLA_FLAGS']} --xla_backend_optimization_level=0"
+        environment = os.environ | {"XLA_FLAGS": flags, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("zygote.py")],
             stdin=subprocess.PIPE,

@@ -25,11 +25,11 @@ def wait_for_a_save(directory):
         pass
 
 
-def test_one_run_killed_five_times_and_asked_to_end_three_times(start, options, after, assert_same_files, tmp_path):
+def test_one_run_killed_four_times_and_asked_to_end_twice(start, options, after, assert_same_files, tmp_path):
     directory, torn = tmp_path / "run", 0
-    asked = [(0, 0.0, signal.SIGTERM), (4, 0.0, signal.SIGTERM), (15, 0.0, signal.SIGINT)]
+    asked = [(0, 0.0, signal.SIGTERM), (15, 0.0, signal.SIGINT)]
     command = start(*options, "--run-dir", directory)
-    for checks, seconds, number in sorted(asked + [(*moment, signal.SIGKILL) for moment in moments(0, 5)]):
+    for checks, seconds, number in sorted(asked + [(*moment, signal.SIGKILL) for moment in moments(0, 4)]):
         after(command, directory, checks, seconds)
         if number == signal.SIGKILL:
             wait_for_a_save(directory)

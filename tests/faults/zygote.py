@@ -16,6 +16,7 @@ import traceback
 
 import jax
 import orbax.checkpoint.experimental.v1  # noqa: F401
+from jax._src import compiler, distributed
 
 import lstmjax.cli.app
 import lstmjax.runs.backtest
@@ -25,6 +26,20 @@ import lstmjax.runs.seeds
 
 CAPABILITIES_VERSION = 0x20080522
 DAC_OVERRIDE_AND_READ_SEARCH = 0b110
+
+
+def keep_compiled_programs_of_every_process():
+    """Those of the first process alone are stored for the next, by which no other one finds its own: their keys differ."""
+    write, state = compiler._cache_write, distributed.global_state
+
+    def write_as_the_first(*arguments):
+        number, state.process_id = state.process_id, 0
+        try:
+            write(*arguments)
+        finally:
+            state.process_id = number
+
+    compiler._cache_write = write_as_the_first
 
 
 def obey_permissions():
@@ -85,6 +100,7 @@ def main():
     # A third of a child's time, for pictures that nobody looks at.
     for module in (lstmjax.runs.outputs, lstmjax.runs.seeds):
         module.draw_forecasts = module.draw_learning_curve = lambda *_, **__: None
+    keep_compiled_programs_of_every_process()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
