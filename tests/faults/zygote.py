@@ -29,7 +29,7 @@ DAC_OVERRIDE_AND_READ_SEARCH = 0b110
 
 
 def keep_compiled_programs_of_every_process():
-    """Those of the first process alone are stored for the next, by which no other one finds its own: their keys differ."""
+    """JAX stores those of the first process alone, where no other one finds its own: their keys differ."""
     write, state = compiler._cache_write, distributed.global_state
 
     def write_as_the_first(*arguments):
@@ -63,6 +63,8 @@ def child(order):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.argv = ["lstmjax", *order.get("arguments", [])]
+        if "flags" in order:
+            os.environ["XLA_FLAGS"] = order["flags"]
         jax.config.update("jax_num_cpu_devices", order.get("devices", 1))
         if order.get("obey_permissions"):
             obey_permissions()
