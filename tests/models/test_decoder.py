@@ -11,7 +11,7 @@ from lstmjax import models
 from lstmjax.config import ModelConfig
 from lstmjax.errors import ConfigError
 from lstmjax.models.decoder import rows_before
-from lstmjax.window import WindowBatch, WindowSpec
+from lstmjax.window import WindowSpec
 
 SPEC = WindowSpec(input_size=10, h=7, targets=2, futr_exog=2, season_length=4)  # two segments of four rows ahead
 SMALL = ModelConfig(
@@ -32,16 +32,6 @@ def build(**options):
     return models.build(SPEC, dataclasses.replace(SMALL, **options), rngs=nnx.Rngs(0))
 
 
-def window(seed=0):
-    draw = np.random.default_rng(seed).normal
-    whole = SPEC.input_size + SPEC.h
-    y = jnp.asarray(draw(size=(BATCH, SPEC.input_size, SPEC.targets)), jnp.float32)
-    futr = jnp.asarray(draw(size=(BATCH, whole, SPEC.futr_exog)), jnp.float32)
-    none = jnp.zeros((BATCH, SPEC.input_size, 0))
-    masks = jnp.ones_like(y, bool), jnp.ones_like(none, bool), jnp.ones_like(futr, bool)
-    return WindowBatch(y, masks[0], none, masks[1], futr, masks[2], jnp.zeros((BATCH, 0)))
-
-
 def forecast(network, batch):
     return np.asarray(network(batch, deterministic=True).mean())
 
@@ -56,9 +46,9 @@ def test_a_lag_is_the_latest_observed_row_whole_lags_before(lag):
 
 
 @pytest.mark.parametrize("lag", [2, 5])
-def test_it_reads_the_targets_and_covariates_of_the_rows_before_and_their_masks(lag):
+def test_it_reads_the_targets_and_covariates_of_the_rows_before_and_their_masks(lag, window):
     """The features again, row by row."""
-    network, base = build(lags=(lag,)), window()
+    network, base = build(lags=(lag,)), window(SPEC)
     missing = base._replace(y_mask=base.y_mask.at[0, 9, 1].set(False), y=base.y.at[0, 9, 1].set(0.0))
     state = jnp.zeros((BATCH, SPEC.targets, 2, 6))
     found = np.asarray(network.decoder.features(state, jnp.zeros((BATCH, 2, 16)), missing))
@@ -76,27 +66,27 @@ def test_it_reads_the_targets_and_covariates_of_the_rows_before_and_their_masks(
             np.testing.assert_array_equal(found[:, channel, segment, 22:], np.concatenate(expected, axis=-1))
 
 
-def test_every_row_of_a_segment_depends_on_the_whole_segment_known_ahead_and_not_on_another():
-    network, base = build(), window()
+def test_every_row_of_a_segment_depends_on_the_whole_segment_known_ahead_and_not_on_another(window):
+    network, base = build(), window(SPEC)
     for row in range(SPEC.h):
         moved = base._replace(futr_exog=base.futr_exog.at[:, SPEC.input_size + row].add(1.0))
         changed = np.abs(forecast(network, moved) - forecast(network, base)).max(axis=(0, 2)) > 1e-7
         assert changed.tolist() == [step // 4 == row // 4 for step in range(SPEC.h)]
 
 
-def test_a_channel_does_not_depend_on_another():
-    network, base = build(lags=(2,)), window()
+def test_a_channel_does_not_depend_on_another(window):
+    network, base = build(lags=(2,)), window(SPEC)
     moved = base._replace(y=base.y.at[..., 0].add(1.0))
     np.testing.assert_array_equal(forecast(network, moved)[..., 1], forecast(network, base)[..., 1])
     assert np.abs(forecast(network, moved) - forecast(network, base))[..., 0].min() > 1e-7
 
 
-def test_without_it_neither_its_size_nor_the_lags_make_a_weight():
+def test_without_it_neither_its_size_nor_the_lags_make_a_weight(window):
     query = [build(known_future="query", **options) for options in ({}, {"lags": (3,), "decoder_size": 9})]
     assert query[0].decoder is None
     shapes = [[leaf.shape for leaf in nnx.to_flat_state(nnx.state(network)).leaves] for network in query]
     assert shapes[0] == shapes[1]
-    np.testing.assert_array_equal(forecast(query[0], window()), forecast(query[1], window()))
+    np.testing.assert_array_equal(forecast(query[0], window(SPEC)), forecast(query[1], window(SPEC)))
 
 
 def test_a_lag_longer_than_the_lookback_is_refused():

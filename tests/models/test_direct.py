@@ -12,38 +12,18 @@ from lstmjax.config import ModelConfig
 from lstmjax.errors import ConfigError
 from lstmjax.models import DirectNetwork
 from lstmjax.ops.naive import repeat_last, seasonal_naive
-from lstmjax.window import WindowBatch, WindowSpec
+from lstmjax.window import WindowSpec
 
 SPEC = WindowSpec(input_size=8, h=5, targets=2, hist_exog=1, futr_exog=1, stat_exog=2, season_length=4)
 SMALL = ModelConfig(name="direct", hidden_size=6, head_size=10, instance_norm="none", instance_scale="none")
 BATCH = 3
 
 
-def window(spec=SPEC, batch=BATCH, seed=0):
-    draw = np.random.default_rng(seed).normal
-    length, whole = spec.input_size, spec.input_size + spec.h
-
-    def values(*shape):
-        return jnp.asarray(draw(size=shape), jnp.float32)
-
-    y, hist = values(batch, length, spec.targets), values(batch, length, spec.hist_exog)
-    futr = values(batch, whole, spec.futr_exog)
-    return WindowBatch(
-        y=y,
-        y_mask=jnp.ones_like(y, bool),
-        hist_exog=hist,
-        hist_mask=jnp.ones_like(hist, bool),
-        futr_exog=futr,
-        futr_mask=jnp.ones_like(futr, bool),
-        stat_exog=values(batch, spec.stat_exog),
-    )
-
-
 def build(spec=SPEC, model=SMALL, seed=0):
     return models.build(spec, model, rngs=nnx.Rngs(seed))
 
 
-def mean_jacobian(network, of):
+def mean_jacobian(network, window, of):
     """How the forecast depends on one field of the window, (B, H, C, *field)."""
     base = window(network.spec)
 
@@ -59,10 +39,10 @@ def test_every_network_of_the_config_is_there():
 
 @pytest.mark.parametrize("head_size", [0, 10])
 @pytest.mark.parametrize("futr_exog", [0, 1])
-def test_every_step_of_the_horizon_depends_on_the_last_input(head_size, futr_exog):
+def test_every_step_of_the_horizon_depends_on_the_last_input(head_size, futr_exog, window):
     spec = dataclasses.replace(SPEC, futr_exog=futr_exog)
     network = build(spec, dataclasses.replace(SMALL, head_size=head_size))
-    dependence = np.abs(mean_jacobian(network, "y"))[:, :, :, :, -1]  # (B, H, C, B, C')
+    dependence = np.abs(mean_jacobian(network, window, "y"))[:, :, :, :, -1]  # (B, H, C, B, C')
     for row in range(BATCH):
         assert (dependence[row, :, :, row].max(axis=-1) > 1e-6).all()
         others = np.delete(dependence[row], row, axis=2)
@@ -70,26 +50,26 @@ def test_every_step_of_the_horizon_depends_on_the_last_input(head_size, futr_exo
 
 
 @pytest.mark.parametrize("head_size", [0, 10])
-def test_known_future_covariates_reach_their_own_step_and_static_ones_all(head_size):
+def test_known_future_covariates_reach_their_own_step_and_static_ones_all(head_size, window):
     network = build(model=dataclasses.replace(SMALL, head_size=head_size))
-    dependence = np.abs(mean_jacobian(network, "futr_exog"))[0, :, :, 0, SPEC.input_size :, 0]  # (H, C, H)
+    dependence = np.abs(mean_jacobian(network, window, "futr_exog"))[0, :, :, 0, SPEC.input_size :, 0]  # (H, C, H)
     for step in range(SPEC.h):
         assert (dependence[step, :, step] > 1e-6).all()
-    assert (np.abs(mean_jacobian(network, "stat_exog"))[0, :, :, 0].max(axis=-1) > 1e-6).all()
-    assert (np.abs(mean_jacobian(network, "hist_exog"))[0, :, :, 0, -1].max(axis=-1) > 1e-6).all()
+    assert (np.abs(mean_jacobian(network, window, "stat_exog"))[0, :, :, 0].max(axis=-1) > 1e-6).all()
+    assert (np.abs(mean_jacobian(network, window, "hist_exog"))[0, :, :, 0, -1].max(axis=-1) > 1e-6).all()
 
 
-def test_steps_have_weights_of_their_own():
+def test_steps_have_weights_of_their_own(window):
     """The forecasts of the steps move on their own as the past moves, with and without covariates known ahead."""
     for futr_exog in (0, 1):
         spec = dataclasses.replace(SPEC, futr_exog=futr_exog)
         network = build(spec, dataclasses.replace(SMALL, hidden_size=16, head_size=64))
-        dependence = mean_jacobian(network, "y")[0, :, 0, 0].reshape(spec.h, -1)  # (H, L * C)
+        dependence = mean_jacobian(network, window, "y")[0, :, 0, 0].reshape(spec.h, -1)  # (H, L * C)
         assert np.linalg.matrix_rank(np.asarray(dependence), tol=1e-5) == spec.h
 
 
-def test_a_missing_future_value_is_told_from_a_zero():
-    network, base = build(), window()
+def test_a_missing_future_value_is_told_from_a_zero(window):
+    network, base = build(), window(SPEC)
     zero = base._replace(futr_exog=jnp.zeros_like(base.futr_exog))
     missing = zero._replace(futr_mask=zero.futr_mask.at[:, -1].set(False))
     outputs = [np.asarray(network(w, deterministic=True).mean()) for w in (zero, missing)]
@@ -104,8 +84,8 @@ def with_head_at_zero(network):
 
 
 @pytest.mark.parametrize("futr_exog", [0, 1])
-def test_what_is_learnt_is_the_difference_to_the_baseline(futr_exog):
-    spec, base = dataclasses.replace(SPEC, futr_exog=futr_exog), window()
+def test_what_is_learnt_is_the_difference_to_the_baseline(futr_exog, window):
+    spec, base = dataclasses.replace(SPEC, futr_exog=futr_exog), window(SPEC)
     base = window(spec)
     expected = {
         "none": jnp.zeros((BATCH, 5, 2)),
@@ -133,8 +113,8 @@ def test_dropout_is_one_hyperparameter_named_dropout():
     assert functional(models.Builder(SPEC, SMALL))[0].hyperparameters == ()
 
 
-def test_dropout_draws_in_training_only():
-    network, base = build(model=dataclasses.replace(SMALL, dropout=0.5, num_layers=2)), window()
+def test_dropout_draws_in_training_only(window):
+    network, base = build(model=dataclasses.replace(SMALL, dropout=0.5, num_layers=2)), window(SPEC)
     still = [np.asarray(network(base, deterministic=True).mean()) for _ in range(2)]
     np.testing.assert_array_equal(*still)
     noisy = [np.asarray(network(base, rngs=nnx.Rngs(k), deterministic=False).mean()) for k in (0, 0, 1)]
@@ -151,8 +131,8 @@ def test_parameters_are_where_they_are_expected():
     assert isinstance(linear, DirectNetwork)
 
 
-def test_under_jit_it_says_the_same():
-    network, base = build(), window()
+def test_under_jit_it_says_the_same(window):
+    network, base = build(), window(SPEC)
     graphdef, state = nnx.split(network)
     compiled = jax.jit(lambda state, w: nnx.merge(graphdef, state)(w, deterministic=True).mean())(state, base)
     np.testing.assert_allclose(compiled, network(base, deterministic=True).mean(), rtol=1e-5, atol=1e-6)

@@ -12,7 +12,7 @@ from lstmjax import models
 from lstmjax.config import ModelConfig
 from lstmjax.errors import ConfigError
 from lstmjax.ops.naive import repeat_last, seasonal_naive
-from lstmjax.window import WindowBatch, WindowSpec
+from lstmjax.window import WindowSpec
 
 SPEC = WindowSpec(
     input_size=10, h=7, targets=2, hist_exog=1, futr_exog=1, stat_exog=2, season_length=4, series=3
@@ -30,21 +30,6 @@ SMALL = ModelConfig(
 BATCH = 3
 
 
-def window(spec=SPEC, seed=0):
-    draw = np.random.default_rng(seed).normal
-    length, whole = spec.input_size, spec.input_size + spec.h
-
-    def values(*shape):
-        return jnp.asarray(draw(size=shape), jnp.float32)
-
-    y, hist = values(BATCH, length, spec.targets), values(BATCH, length, spec.hist_exog)
-    futr = values(BATCH, whole, spec.futr_exog)
-    masks = (jnp.ones_like(part, bool) for part in (y, hist, futr))
-    y_mask, hist_mask, futr_mask = masks
-    stat = values(BATCH, spec.stat_exog)
-    return WindowBatch(y, y_mask, hist, hist_mask, futr, futr_mask, stat, jnp.array([0, 2, -1], jnp.int32))
-
-
 def build(spec=SPEC, seed=0, **options):
     return models.build(spec, dataclasses.replace(SMALL, **options), rngs=nnx.Rngs(seed))
 
@@ -53,7 +38,7 @@ def forecast(network, batch):
     return np.asarray(jax.jit(lambda batch: network(batch, deterministic=True).mean())(batch))
 
 
-def jacobian(network, *fields):
+def jacobian(network, window, *fields):
     """How much the forecast depends on fields of the window, (B, H, C, *field) each."""
     base = window(network.spec)
 
@@ -64,8 +49,8 @@ def jacobian(network, *fields):
     return [np.abs(found[field]) for field in fields]
 
 
-def test_every_step_depends_on_every_input_of_its_own_channel_and_window_only():
-    (dependence,) = jacobian(build(PLAIN), "y")  # (B, H, C, B', L, C')
+def test_every_step_depends_on_every_input_of_its_own_channel_and_window_only(window):
+    (dependence,) = jacobian(build(PLAIN), window, "y")  # (B, H, C, B', L, C')
     own = np.einsum("bhcblc->bhcl", dependence)
     assert (own > 1e-9).all()
     for b in range(BATCH):
@@ -74,8 +59,8 @@ def test_every_step_depends_on_every_input_of_its_own_channel_and_window_only():
     assert dependence.max() == 0.0
 
 
-def test_covariates_known_ahead_reach_the_segment_they_belong_to_and_static_ones_all():
-    futr, stat, hist = jacobian(build(), "futr_exog", "stat_exog", "hist_exog")
+def test_covariates_known_ahead_reach_the_segment_they_belong_to_and_static_ones_all(window):
+    futr, stat, hist = jacobian(build(), window, "futr_exog", "stat_exog", "hist_exog")
     ahead = futr[0, :, :, 0, SPEC.input_size :, 0]  # (H, C, H')
     assert (ahead[:4, :, :4] > 1e-9).all()
     assert (ahead[4:, :, 4:] > 1e-9).all()
@@ -85,7 +70,7 @@ def test_covariates_known_ahead_reach_the_segment_they_belong_to_and_static_ones
     assert (futr[0, :, :, 0, 0].max(axis=-1) > 1e-9).all()
 
 
-def test_it_is_one_step_of_the_lstm_from_the_last_carry_for_each_query():
+def test_it_is_one_step_of_the_lstm_from_the_last_carry_for_each_query(window):
     """The forecast again, from the layers one by one."""
     network, base = build(PLAIN, num_layers=2), window(PLAIN)
     padded = np.pad(np.asarray(base.y), ((0, 0), (2, 0), (0, 0)))
@@ -113,7 +98,7 @@ def test_it_is_one_step_of_the_lstm_from_the_last_carry_for_each_query():
         ({"instance_scale": "mean_abs"}, 0.0, 3.0),
     ],
 )
-def test_a_window_of_another_level_and_size_is_forecast_alike(options, shift, factor):
+def test_a_window_of_another_level_and_size_is_forecast_alike(options, shift, factor, window):
     network, base = build(PLAIN, **options), window(PLAIN)
     moved = base._replace(y=shift + factor * base.y)
     np.testing.assert_allclose(
@@ -121,15 +106,15 @@ def test_a_window_of_another_level_and_size_is_forecast_alike(options, shift, fa
     )
 
 
-def test_masked_steps_have_no_influence():
-    base = window()
+def test_masked_steps_have_no_influence(window):
+    base = window(SPEC)
     hidden = base._replace(
         y_mask=base.y_mask.at[:, :3].set(False).at[1, 6, 1].set(False), hist_mask=base.hist_mask.at[:, 4].set(False)
     )
 
     def zeroed(seed):
         """Windows hold 0 where a mask is False; the statistics look at the masks besides."""
-        other = window(seed=seed)
+        other = window(SPEC, seed)
         y = jnp.where(hidden.y_mask, base.y, 0.0)
         return hidden._replace(y=y, hist_exog=jnp.where(hidden.hist_mask, base.hist_exog, 0.0)), other
 
@@ -140,7 +125,7 @@ def test_masked_steps_have_no_influence():
     assert not np.array_equal(forecast(network, clean), forecast(network, base))
 
 
-def test_a_series_shorter_than_the_lookback_is_as_one_with_masked_rows_before_it():
+def test_a_series_shorter_than_the_lookback_is_as_one_with_masked_rows_before_it(window):
     """Ten rows of lookback, two of padding within the network: a window of twelve rows whose first two are masked."""
     longer = dataclasses.replace(PLAIN, input_size=12)
     short, base = build(PLAIN, instance_norm="last"), window(PLAIN)
@@ -160,7 +145,7 @@ def test_a_series_shorter_than_the_lookback_is_as_one_with_masked_rows_before_it
 
 
 @pytest.mark.parametrize("norm", ["none", "mean"])
-def test_what_is_learnt_is_the_difference_to_the_baseline(norm):
+def test_what_is_learnt_is_the_difference_to_the_baseline(norm, window):
     base = window(PLAIN)
     expected = {
         "naive": repeat_last(base.y, base.y_mask, 7),
@@ -172,7 +157,7 @@ def test_what_is_learnt_is_the_difference_to_the_baseline(norm):
         np.testing.assert_allclose(forecast(network, base), baseline, rtol=1e-6, atol=1e-6)
 
 
-def test_a_highway_begins_at_nothing_and_is_linear_in_the_lookback():
+def test_a_highway_begins_at_nothing_and_is_linear_in_the_lookback(window):
     without, network, base = build(PLAIN), build(PLAIN, highway=True), window(PLAIN)
     assert network.highway.kernel[...].shape == (10, 7)
     np.testing.assert_array_equal(network.highway.kernel[...], 0.0)
@@ -185,7 +170,7 @@ def test_a_highway_begins_at_nothing_and_is_linear_in_the_lookback():
     )
 
 
-def test_recall_begins_as_the_mean_of_the_segments_observed_and_learns_to_choose():
+def test_recall_begins_as_the_mean_of_the_segments_observed_and_learns_to_choose(window):
     spec = dataclasses.replace(PLAIN, input_size=12, h=6)
     network, base = build(spec, recall=True), window(spec)
     base = base._replace(y_mask=base.y_mask.at[1, :4].set(False), y=base.y.at[1, :4].set(0.0))
@@ -202,7 +187,7 @@ def test_recall_begins_as_the_mean_of_the_segments_observed_and_learns_to_choose
 
 
 @pytest.mark.parametrize("name", ["segment", "direct"])
-def test_series_have_features_of_their_own_and_new_ones_the_mean(name):
+def test_series_have_features_of_their_own_and_new_ones_the_mean(name, window):
     spec = dataclasses.replace(PLAIN, series=3)
     network = models.build(spec, dataclasses.replace(SMALL, name=name, series_embedding=2), rngs=nnx.Rngs(0))
     table = network.series.table[...]
@@ -221,7 +206,7 @@ def test_a_season_longer_than_the_lookback_is_refused():
         build(residual="seasonal_naive", residual_season=11)
 
 
-def test_dropout_is_one_hyperparameter_and_drops_in_training_only():
+def test_dropout_is_one_hyperparameter_and_drops_in_training_only(window):
     from lstmjax.training import functional
 
     config = dataclasses.replace(SMALL, dropout=0.5, num_layers=2)
