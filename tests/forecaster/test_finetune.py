@@ -128,7 +128,8 @@ def test_from_a_run_a_refit_and_several_seeds(tmp_path):
     """As ``lstmjax train --finetune-from`` does it."""
     for name, names in (("old.csv", "bac"), ("new.csv", "cba")):
         table(*names).to_csv(tmp_path / name, index=False)
-    config = CONFIG.replace({"data.path": str(tmp_path / "old.csv"), "data.test_size": 4, "train.refit_all": True})
+    options = {"data.test_size": 4, "train.refit_all": True, "outputs.plot_windows": 1}
+    config = CONFIG.replace({"data.path": str(tmp_path / "old.csv")} | options)
     old = train_run(config, tmp_path / "old", say=lambda _: None).forecaster
     assert old.fitted.refit is not None
     new = config.replace({"data.path": str(tmp_path / "new.csv"), "train.refit_all": False} | STILL)
