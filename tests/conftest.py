@@ -16,12 +16,10 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # In one piece instead of 32, to be compiled side by side, a program costs a fifth less processor time. Without fusion
 # emitters jaxlib 0.10 compiles in a third of the time. Later ones have no such flag, and end a process that gives them
 # one they do not know.
-FASTEST = {"xla_cpu_parallel_codegen_split_count": "1"} | (
-    {"xla_cpu_use_fusion_emitters": "false"} if importlib.metadata.version("jaxlib").startswith("0.10.") else {}
-)
 os.environ.setdefault(
     "XLA_FLAGS",
-    " ".join(f"--{name}={value}" for name, value in FASTEST.items())
+    "--xla_cpu_parallel_codegen_split_count=1"
+    + " --xla_cpu_use_fusion_emitters=false" * importlib.metadata.version("jaxlib").startswith("0.10.")
     if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
     else "",
 )
@@ -52,7 +50,8 @@ usual_options = jax._src.compiler.get_compile_options
 def exact_options(*args: object, env_options_overrides: dict | None = None, **kwargs: object) -> object:
     """The compile options of users: with the flags as they are by default."""
     defaults: dict = {"xla_cpu_parallel_codegen_split_count": 32, "xla_cpu_use_fusion_emitters": True}
-    overrides = {name: defaults[name] for name in FASTEST} | (env_options_overrides or {})
+    overrides = {name: value for name, value in defaults.items() if name in os.environ["XLA_FLAGS"]}
+    overrides |= env_options_overrides or {}
     return usual_options(*args, env_options_overrides=overrides, **kwargs)
 
 
