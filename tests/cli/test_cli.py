@@ -25,6 +25,7 @@ SMALL = [
     "--train.max-steps=10",
     "--train.val-check-steps=5",
     "--train.batch-size=16",
+    "--outputs.plot-windows=1",
 ]
 
 MEET = ["--distributed.coordinator=127.0.0.1:4567", "--distributed.processes=2"]
