@@ -25,6 +25,7 @@ CONFIG = RunConfig().replace(
         "data.input_size": 4,
         "data.val_size": 0,
         "data.scaler": "none",
+        "model.name": "direct",
         "model.series_embedding": 3,
         "model.hidden_size": 4,
         "model.head_size": 0,
@@ -177,6 +178,7 @@ ROLES = {
     "data.stat_exog": ("s", "t"),
     "data.calendar": ("hour", "weekday"),
     "data.scaler": "standard",
+    "model.name": "segment",
     "model.instance_norm": "revin",
 }
 

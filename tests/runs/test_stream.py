@@ -518,12 +518,16 @@ def test_a_followed_file_that_becomes_another_ends_the_command(run, stream, tmp_
             while (not out.exists() or out.read_bytes().count(b"\n") < lines) and time.monotonic() < limit:
                 time.sleep(0.02)
             change()
+            if not done.wait(60):
+                os.kill(os.getpid(), signal.SIGTERM)  # it did not end by itself: then not with status 2
 
         if more is not None:
             rows.write_text(more)
+        done = threading.Event()
         changing = threading.Thread(target=wait_and_change)
         changing.start()
         _, said, status = stream("", "--follow", rows, "--out", out, "--state", tmp_path / "S", "--level", 80)
+        done.set()
         changing.join()
         assert status == 2
         assert out.read_bytes().count(b"\n") == lines
