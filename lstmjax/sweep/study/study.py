@@ -10,6 +10,7 @@ Outcomes are recorded whoever owns the block by then, if they are of this study 
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import random
@@ -23,7 +24,6 @@ from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.population.trial import Outcome, Trial
 from lstmjax.sweep.space.space import Space
@@ -39,7 +39,7 @@ _OPTIONAL = {"network", "folds"}
 """Parts of a description that only some sweeps have."""
 
 # Attributes of trials that only this file reads.
-_BLOCK, _PARAMS, _OWNER, _BEATS = "lstmjax:block", "lstmjax:params", "lstmjax:owner", "lstmjax:pulse"
+_SIZE, _PARAMS, _OWNER, _BEATS = "lstmjax:size", "lstmjax:params", "lstmjax:owner", "lstmjax:pulse"
 
 _SETTLING = 1.0  # seconds in which another worker may take the same dead worker's block, or make the next leader
 _MANY = 100  # running trials
@@ -75,9 +75,9 @@ class Block:
     """The trials, in the order of their numbers."""
 
     @property
-    def place(self) -> list[int]:
-        """Its number, first trial and size."""
-        return [self.number, self.first, self.size]
+    def end(self) -> int:
+        """Number of the first trial after it."""
+        return self.first + self.size
 
 
 class Study:
@@ -94,10 +94,12 @@ class Study:
     """
 
     def __init__(self, storage: Storage, name: str, description: Mapping[str, Any], space: Space) -> None:
-        self.storage, self.name, self.space = storage, name, space
+        self.storage, self.name = storage, name
         self._distributions = distributions(space)
         self._first_beats: dict[str, Any] = {}  # the first counts seen of workers on other hosts
-        self._ids: dict[int, int] = {}
+        self._trial_id = functools.cache(
+            lambda number: storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        )
         self._ahead: Block | None = None  # the one after the block that was claimed last
         self._next_look = 0.0
         self._last_seen: tuple[int, bool] | None = None
@@ -146,10 +148,10 @@ class Study:
                 with suppress(UpdateFinishedTrialError):  # recorded meanwhile by a worker that had lost it
                     if leader := self._take(block, trials[block.first], worker, is_dead):
                         return self._draw(block, leader, len(trials), plan)
-            if block.first + block.size >= plan.total or time.monotonic() > end:
+            if block.end >= plan.total or time.monotonic() > end:
                 return None
             if self._next_leader_is_late(trials, block):
-                self._add_trial(_after(block, plan))
+                self._add_trial()
             time.sleep(random.uniform(0, 0.03))
 
     def beat(self, block: Block, worker: str, beats: int) -> bool:
@@ -173,7 +175,7 @@ class Study:
         """Gives a block back unfinished, if the worker still owns it."""
         if self._owns(block, worker):
             self._set(block.first, _OWNER, None)
-            for number in reversed(range(block.first, block.first + block.size)):
+            for number in reversed(range(block.first, block.end)):
                 with suppress(UpdateFinishedTrialError):
                     self._set_state(number, TrialState.WAITING)
 
@@ -189,7 +191,7 @@ class Study:
         """
         if sorted(outcome.number for outcome in outcomes) != [trial.number for trial in block.trials]:
             raise ValueError("outcomes must hold one outcome for each trial of the block")
-        trials = self._all()[block.first : block.first + block.size]
+        trials = self._all()[block.first : block.end]
         stored = [trial.system_attrs.get(_PARAMS) for trial in trials]
         if self._described() != self._description or stored != [json.dumps(trial.params) for trial in block.trials]:
             return False
@@ -208,7 +210,7 @@ class Study:
         return self.storage.get_study_user_attrs(self._id).get(DESCRIPTION)
 
     def _check(self, description: Mapping[str, Any]) -> dict[str, Any]:
-        """The study's description, which must be equal to this one, up to the form that its version gave it."""
+        """The study's description, which must be equal to this one."""
         end = time.monotonic() + _SETTLING
         while (stored := self._described()) is None and not self._all():
             if time.monotonic() > end:  # who made the study did not live to describe it
@@ -217,16 +219,14 @@ class Study:
         where = f"{self.storage.name} holds a study {self.name!r}"
         if stored is None:
             raise ConfigError(f"{where} that is not of lstmjax: name another --storage or --run-dir")
-        ours, theirs = json.loads(json.dumps(description)), dict(stored)
-        if "options" in theirs:  # in the form of this version, if an earlier one wrote them
-            theirs["options"] = json.loads(RunConfig.from_json(json.dumps(theirs["options"]), where).to_json())
+        ours = json.loads(json.dumps(description))
         elsewhere = "or name another --run-dir (and --study, if there is a --storage)"
-        if ours.keys() - _OPTIONAL != theirs.keys() - _OPTIONAL:  # each version compares in its own way
+        if ours.keys() - _OPTIONAL != stored.keys() - _OPTIONAL:  # each version compares in its own way
             raise ConfigError(
                 f"{where} that another version of lstmjax began: continue it with that version, {elsewhere}"
             )
-        for part in sorted(ours | theirs):
-            if ours.get(part) != theirs.get(part):
+        for part in sorted(ours | stored):
+            if ours.get(part) != stored.get(part):
                 kind = "other" if part.endswith("s") else "another"  # options, folds
                 raise ConfigError(f"{where} of {kind} {part}: continue it with the command that began it, {elsewhere}")
         return stored
@@ -235,7 +235,6 @@ class Study:
         """Whether a worker on another host may use a study that hosts cannot share."""
         if self.storage.shared_by_hosts:
             return False
-        maybe = False
         for leader in trials:
             owner, beats = leader.system_attrs.get(_OWNER), _heartbeat(leader)
             if owner is None or leader.state.is_finished() or owner.split("_")[0] == host():
@@ -246,8 +245,9 @@ class Study:
                     "several hosts: use a server, such as --storage postgresql://user@host/name, a journal on a shared "
                     "file system (--storage journal:PATH), or a proxy (lstmjax sweep-proxy)"
                 )
-            maybe = maybe or not is_dead(owner, beats)
-        return maybe
+            if not is_dead(owner, beats):
+                return True
+        return False
 
     def _next_leader_is_late(self, trials: Sequence[FrozenTrial], last: Block) -> bool:
         """Whether a worker other than the last block's owner may make the next leader.
@@ -268,7 +268,7 @@ class Study:
             return None
         dead = leader.state == TrialState.RUNNING
         if dead:
-            # Who has just claimed it, or released it with an earlier version, has left no name.
+            # Who has just claimed it has left no name.
             if owner != worker and not is_dead(owner or f"owner of block {block.number}", _heartbeat(leader)):
                 return None
             leader = self._trial(block.first)
@@ -292,27 +292,25 @@ class Study:
 
     def _draw(self, block: Block, leader: FrozenTrial, count: int, plan: Plan) -> Block:
         """The block with its trials; those that are missing are made, and the next leader too."""
-        end = block.first + block.size
-        after = _after(block, plan)
-        self._ahead = after if end < plan.total else None
-        for number in range(count, end + (end < plan.total)):
-            self._add_trial(block if number < end else after)
+        follows = block.end < plan.total
+        self._ahead = _after(block, plan) if follows else None
+        for _ in range(count, block.end + follows):
+            self._add_trial()
+        self._set(block.first, _SIZE, block.size)
         drawn: list[Trial] = []
-        for trial in [leader] if block.size == 1 else self._all()[block.first : end]:
+        for trial in [leader] if block.size == 1 else self._all()[block.first : block.end]:
             known = trial.system_attrs.get(_PARAMS)
             params = plan.suggest(self.optuna, trial.number, drawn) if known is None else json.loads(known)
             drawn.append(Trial(trial.number, params))
             if trial.state.is_finished():
                 continue
             if known is None:
+                self.storage.set_trial_user_attr(self._trial_id(trial.number), "block", block.number)
                 self._set(trial.number, _PARAMS, json.dumps(params))
             for name in (params.keys() & self._distributions.keys()) - trial.params.keys():
                 values = self._distributions[name]
                 internal = values.to_internal_repr(stored_value(params[name]))
                 self.storage.set_trial_param(self._trial_id(trial.number), name, internal, values)
-            if trial.system_attrs.get(_BLOCK) != block.place:  # several workers made trials at once, or get others
-                self._set(trial.number, _BLOCK, block.place)
-                self.storage.set_trial_user_attr(self._trial_id(trial.number), "block", block.number)
             if trial.state == TrialState.WAITING and trial.number != block.first:
                 self._set_state(trial.number, TrialState.RUNNING)
         return dataclasses.replace(block, trials=tuple(drawn))
@@ -330,16 +328,8 @@ class Study:
     def _all(self) -> list[FrozenTrial]:
         return self.storage.get_all_trials(self._id, deepcopy=False)
 
-    def _add_trial(self, block: Block) -> None:
-        trial = optuna.trial.create_trial(
-            state=TrialState.WAITING, user_attrs={"block": block.number}, system_attrs={_BLOCK: block.place}
-        )
-        self.storage.create_new_trial(self._id, trial)
-
-    def _trial_id(self, number: int) -> int:
-        if number not in self._ids:
-            self._ids[number] = self.storage.get_trial_id_from_study_id_trial_number(self._id, number)
-        return self._ids[number]
+    def _add_trial(self) -> None:
+        self.storage.create_new_trial(self._id, optuna.trial.create_trial(state=TrialState.WAITING))
 
     def _trial(self, number: int) -> FrozenTrial:
         return self.storage.get_trial(self._trial_id(number))
@@ -368,16 +358,14 @@ def _heartbeat(leader: FrozenTrial) -> tuple[int, int]:
 def _blocks(trials: Sequence[FrozenTrial], plan: Plan) -> Iterator[Block]:
     """The blocks that have a leader; the last may not be drawn yet, and gets as many trials as the plan has for it."""
     block = Block(-1, 0, 0)
-    while (first := block.first + block.size) < len(trials):
-        attributes = trials[first].system_attrs
-        if _PARAMS not in attributes and first >= plan.total:
+    while block.end < len(trials):
+        attributes = trials[block.end].system_attrs
+        if _PARAMS not in attributes and block.end >= plan.total:
             return
         block = _after(block, plan)
-        if _PARAMS in attributes:
-            block = dataclasses.replace(block, size=attributes[_BLOCK][2])
+        block = dataclasses.replace(block, size=attributes.get(_SIZE, block.size))
         yield block
 
 
 def _after(block: Block, plan: Plan) -> Block:
-    first = block.first + block.size
-    return Block(block.number + 1, first, min(plan.size, plan.total - first))
+    return Block(block.number + 1, block.end, min(plan.size, plan.total - block.end))
