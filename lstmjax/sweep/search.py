@@ -29,10 +29,9 @@ from lstmjax.sweep.population.trial import Outcome
 from lstmjax.sweep.report.outputs import write_report, write_trials
 from lstmjax.sweep.report.progress import SweepDisplay
 from lstmjax.sweep.report.winner import BEST
-from lstmjax.sweep.setup import set_up
+from lstmjax.sweep.setup import Sweep, set_up
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.study import Block
-from lstmjax.sweep.study.sweep import Sweep
 from lstmjax.sweep.worker import work
 
 
@@ -91,17 +90,16 @@ def run(
         NoWinnerError: no trial is complete; the column ``reason`` of trials.csv says why.
     """
     with set_up(space, base, run_dir, settings or SweepConfig(), network) as sweep, outputs_written(sweep.directory):
-        study = sweep.study()
         with SweepDisplay(sweep.plan.total, base.train.max_steps) as display:
 
             def on_block() -> None:
-                write_trials(sweep, study)
-                display.on_trials(study.trials())
+                write_trials(sweep)
+                display.on_trials(sweep.study.trials())
 
             on_block()
             train = functools.partial(_train, sweep, display)
-            work(study, sweep.directory, sweep.plan, train, should_stop=should_stop, on_block=on_block)
-        return SweepResult(sweep.directory, write_report(sweep, study, say), network)
+            work(sweep.study, sweep.directory, sweep.plan, train, should_stop=should_stop, on_block=on_block)
+        return SweepResult(sweep.directory, write_report(sweep, say), network)
 
 
 def _train(

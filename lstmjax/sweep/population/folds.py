@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmjax.config import DataConfig
+from lstmjax.config import DataConfig, RunConfig
 from lstmjax.data.cutoffs import before
 from lstmjax.data.grid import Grid
 from lstmjax.data.origins import train_windows
@@ -23,7 +23,8 @@ from lstmjax.data.split import Split
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.sweep.population.objective import make_objective
-from lstmjax.training import TrainingData, evenly_spaced
+from lstmjax.sweep.space.space import Space
+from lstmjax.training import TrainingData, evenly_spaced, val_windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +89,7 @@ def prepare_folds(panel: Panel, config: DataConfig, folds: Folds) -> list[Prepar
 
 
 def training_data(
-    panel: Panel, config: DataConfig, folds: Folds, *, metric: str, longest: int, val_windows: int
+    panel: Panel, config: DataConfig, folds: Folds, *, metric: str, space: Space, base: RunConfig
 ) -> tuple[Prepared, tuple[TrainingData, ...]]:
     """Prepares what the members of each fold are trained and ranked on.
 
@@ -97,8 +98,8 @@ def training_data(
         config: how it is prepared.
         folds: how many, and how far apart.
         metric: what trials are ranked by.
-        longest: the longest lookback of any trial, in rows.
-        val_windows: windows that a validation check looks at, at most; 0: all.
+        space: what is searched; of it the longest lookback.
+        base: the options that trials share; of them how many windows a validation check looks at.
 
     Returns:
         The data of fold 0 as `prepare` gives them; and for each fold the windows, with the panel in common. The
@@ -109,14 +110,14 @@ def training_data(
         DataError: as in `prepare_folds`.
     """
     prepared = prepare_folds(panel, config, folds)
-    base = prepared[-1]
+    fewest, longest = prepared[-1], space.longest_lookback(base)
     data = []
     for number, one in enumerate(prepared):
-        held = evenly_spaced(common_windows(one.validation, longest), val_windows)
+        held = evenly_spaced(common_windows(one.validation, longest), val_windows(base.train))
         with _named(number, folds.rows(prepared[0])):
             objective = make_objective(metric, one._replace(validation=held))
-        own = None if folds.count == 1 else rescaling(base.scaling, one.scaling, base.arrays)
-        data.append(TrainingData(base.arrays, one.train, held, one.spec, objective, own))
+        own = None if folds.count == 1 else rescaling(fewest.scaling, one.scaling, fewest.arrays)
+        data.append(TrainingData(fewest.arrays, one.train, held, one.spec, objective, own))
     return prepared[0], tuple(data)
 
 

@@ -25,15 +25,7 @@ from lstmjax.sweep.population.folds import ONE_FOLD, Folds, training_data
 from lstmjax.sweep.population.trial import Trial
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.space.traced import numbers, static_part
-from lstmjax.training import (
-    Assigned,
-    Hyperparameters,
-    TrainingData,
-    TrainResult,
-    TrainState,
-    functional,
-    val_windows,
-)
+from lstmjax.training import Assigned, Hyperparameters, TrainingData, TrainResult, TrainState, functional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,12 +184,10 @@ def make_populations(
         DataError: the base config's data cannot be used.
     """
     check_network(network, space)
-    longest = space.longest_lookback(base)
 
     @functools.cache
     def prepared_as(config: DataConfig) -> tuple[Prepared, tuple[TrainingData, ...]]:
-        options: dict[str, Any] = {"longest": longest, "val_windows": val_windows(base.train)}
-        return training_data(panel, config, folds, metric=metric, **options)
+        return training_data(panel, config, folds, metric=metric, space=space, base=base)
 
     spec = prepared_as(base.data)[0].spec  # an error here is an error of every trial
     if network is not None:

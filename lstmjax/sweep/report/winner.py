@@ -17,9 +17,9 @@ from lstmjax.runs.outputs import write_outputs
 from lstmjax.runs.seeds import TABLE_FILE, seeds_table
 from lstmjax.runs.table_file import write_table
 from lstmjax.storage.files import replace_file
+from lstmjax.sweep.setup import Sweep
 from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.study import params_of
-from lstmjax.sweep.study.sweep import Sweep
 
 BEST = "best"
 """The winner's folder, in the sweep's directory."""
