@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,18 +15,18 @@ from lstmjax import models
 from lstmjax.config import DataConfig, RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
-from lstmjax.data.scaling_checks import require_counts
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.forecaster.checkpoints import state_template, training_summary
+from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.fitted import Fitted, Trained
-from lstmjax.forecaster.network import head_of
+from lstmjax.forecaster.network import network_for, network_name
 from lstmjax.models.sizes import with_sizes
-from lstmjax.models.user_network import NetworkMaker, OwnBuilder, check_own_network, own_name
+from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
 from lstmjax.sweep.population.folds import ONE_FOLD, Folds, training_data
 from lstmjax.sweep.population.trial import Trial
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.space.traced import numbers, static_part
-from lstmjax.training import Assigned, Hyperparameters, TrainingData, TrainResult, TrainState, functional
+from lstmjax.training import Assigned, Hyperparameters, Network, TrainingData, TrainResult, TrainState, functional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,6 @@ class Population:
         network_name: what their checkpoints call them.
         members: M members.
         state: of all members, NumPy arrays with a leading axis of M; None before they are begun.
-        kept: (M,) the objective of each member's kept weights; infinite before any check.
         checks: for each member what each validation check found, by step: a line of ``metrics.jsonl``, and the
             ``objective``.
         seconds: (M,) each member's share of the time.
@@ -70,14 +70,13 @@ class Population:
     config: RunConfig
     prepared: Prepared
     folds: tuple[TrainingData, ...]
-    network: models.Builder | OwnBuilder
+    network: Network
     network_name: str
     members: list[Member]
     state: TrainState | None = None
     slots: int | None = None
 
     def __post_init__(self) -> None:
-        self.kept = np.full(len(self.members), np.inf)
         self.checks: list[dict[int, dict[str, Any]]] = [{} for _ in self.members]
         self.seconds = np.zeros(len(self.members))
 
@@ -85,6 +84,11 @@ class Population:
     def steps(self) -> np.ndarray:
         """(M,) updates of each member."""
         return np.zeros(len(self.members), np.int32) if self.state is None else np.asarray(self.state.step)
+
+    @property
+    def member_steps(self) -> int:
+        """Updates of all members; of those that are trained just now, up to their last check."""
+        return sum(max([int(step), *checks]) for step, checks in zip(self.steps, self.checks, strict=True))
 
     def data(self, rows: Sequence[int]) -> Assigned:
         """What some members are trained on."""
@@ -98,6 +102,13 @@ class Population:
         """What each validation check of a member found: the lines of its ``metrics.jsonl``."""
         return [{k: v for k, v in line.items() if k != "objective"} for _, line in sorted(self.checks[row].items())]
 
+    def kept(self, row: int) -> float:
+        """The objective of a member's kept weights; infinite before any check."""
+        lines = self.checks[row]
+        best = lines[max(lines)]["best_step"] if lines else None
+        objective = lines[best]["objective"] if best in lines else math.nan
+        return math.inf if math.isnan(objective) else objective
+
     def is_active(self, row: int) -> bool:
         """Whether a member would be trained further: it neither stopped early nor failed."""
         return self.state is None or not (self.state.stopped[row] or self.state.failed_step[row] >= 0)
@@ -106,10 +117,17 @@ class Population:
         """One line on why a member failed; None if it did not."""
         return None if self.state is None else self._result().failure(row)
 
-    def take(self, rows: Sequence[int]) -> TrainState:
-        """The state of some members."""
-        assert self.state is not None
-        return jax.tree.map(lambda leaf: leaf[list(rows)], self.state)
+    def take(self, rows: Sequence[int], slots: Sequence[int]) -> TrainState:
+        """The state of some members.
+
+        Args:
+            rows: the member in each slot.
+            slots: those that are trained; members in others are stopped.
+        """
+        taken: TrainState = jax.tree.map(lambda leaf: leaf[list(rows)], self.state)
+        stopped: Any = np.ones(len(rows), bool)
+        stopped[list(slots)] = taken.stopped[list(slots)]
+        return taken._replace(stopped=stopped)
 
     def put(self, rows: Sequence[int], state: TrainState, slots: Sequence[int]) -> None:
         """Stores the new state of some members.
@@ -208,15 +226,11 @@ def make_populations(
     for config, members in members_of.items():
         try:
             prepared, data = prepared_as(config.data)
-            if head_of(network, config, prepared.spec).counts:
-                require_counts(panel, prepared.scaling.scaler, prepared.scaling.transform)
-            spec, model = prepared.spec, with_sizes(config.model, prepared.spec, len(prepared.train.series))
-            builder = models.Builder(spec, model) if network is None else OwnBuilder(network, spec)
-            functional(builder)  # raises where options contradict each other
-            name = model.name if network is None else own_name(network)
+            config = resolved_config(config, prepared, network, seeds * folds.count)
             fewest = min(len(fold.train.series) for fold in data)  # one size of batches for all folds
             config = config.replace({"train.batch_size": min(config.train.batch_size, fewest)})
-            populations.append(Population(config, prepared, data, builder, name, members))
+            made, name = network_for(network, config, prepared.spec), network_name(network, config)
+            populations.append(Population(config, prepared, data, made, name, members))
         except (ConfigError, DataError) as error:
             refused |= {member.trial: str(error) for member in members}
     return populations, refused

@@ -7,7 +7,6 @@ bytes).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -73,27 +72,6 @@ def members_in_slots(rows: Sequence[int], slots: int) -> list[int]:
     for row, place in zip(rows, places(len(rows), slots), strict=True):
         in_slots[place] = row
     return in_slots
-
-
-def training_inputs(population: Population, rows: Sequence[int], slots: int, *, begun: bool = True) -> dict[str, Any]:
-    """The inputs of training for some members: traced options, and a function that makes their state if they are begun.
-
-    Args:
-        population: theirs.
-        rows: the members.
-        slots: number of slots; those left over are stopped.
-        begun: whether they have a state.
-    """
-    in_slots = members_in_slots(rows, slots)
-
-    def state() -> Any:
-        taken = population.take(in_slots)
-        stopped: Any = np.ones(slots, bool)
-        busy = places(len(rows), slots)
-        stopped[busy] = np.asarray(taken.stopped)[busy]
-        return taken._replace(stopped=stopped)
-
-    return {"hyperparameters": [population.members[row].numbers for row in in_slots], "state": state if begun else None}
 
 
 def slots_in_memory(
