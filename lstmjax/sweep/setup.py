@@ -119,14 +119,13 @@ def _describe(
 ) -> dict[str, Any]:
     """What tells a sweep from every other."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
-    options = json.loads(without_free(base).to_json())
     return {
         "space": json.loads(space.to_json()),
-        "options": options,
+        "options": json.loads(without_free(base).to_json()),
         "data_sha256": data_digest,
         **{name: getattr(settings, name) for name in searched},
-        **Folds(settings.folds, settings.fold_step).described,
-        **({} if network is None else {"network": own_name(network)}),
+        "folds": {"count": settings.folds, "step": settings.fold_step},
+        "network": None if network is None else own_name(network),
     }
 
 

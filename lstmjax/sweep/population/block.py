@@ -104,22 +104,11 @@ def train_block(
     )
     ranking, checkpoints = Ranking(trials, populations, refused, halving), None
     if state_dir is not None:
-        description = {
-            "format": 2,
-            "base": without_free(base).to_json(),
-            "space": space.to_json(),
-            "trials": [[trial.number, json.dumps(trial.params)] for trial in trials],
-            "halving": None if halving is None else dataclasses.asdict(halving),
-            "seeds": seeds,
-            "metric": metric,
-            "panel": panel_digest(panel),
-            **folds.described,
-        } | ({} if network is None else {"network": own_name(network)})
-        checkpoints = BlockCheckpoints(state_dir, description, ranking)
-    training = _BlockTraining(
-        ranking, population, mapping or slots.default_mapping(), checkpoints, base.train, should_stop, on_report
-    )
-    training.run()
+        described = [without_free(base), space, json.dumps(trials), panel_digest(panel)]
+        described += [halving, seeds, metric, folds, None if network is None else own_name(network)]
+        checkpoints = BlockCheckpoints(state_dir, repr(described), ranking)
+    mapping = mapping or slots.default_mapping()
+    _BlockTraining(ranking, population, mapping, checkpoints, base.train, should_stop, on_report).run()
     return [ranking.outcome(position) for position in range(len(trials))]
 
 

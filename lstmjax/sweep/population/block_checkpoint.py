@@ -1,15 +1,12 @@
 """Checkpoints of a block, so that a block that was interrupted resumes where it was."""
 
 import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lstmjax.errors import CheckpointError
-from lstmjax.forecaster.checkpoints import check_resumable
 from lstmjax.storage import checkpoint
 from lstmjax.storage.named_arrays import flatten, unflatten
 from lstmjax.sweep.population.ranking import Ranking
@@ -22,16 +19,16 @@ class BlockCheckpoints:
 
     Args:
         directory: their folder, made with the first checkpoint.
-        description: all that the block's outcomes depend on, as JSON can hold it: what tells it from other blocks.
+        description: all that the block's outcomes depend on: what tells it from other blocks.
         ranking: the block's trials and populations, not begun; restored if there is a checkpoint.
 
     Raises:
         CheckpointError: the folder holds another block's checkpoints, or none of them verifies.
     """
 
-    def __init__(self, directory: Path, description: Mapping[str, Any], ranking: Ranking) -> None:
+    def __init__(self, directory: Path, description: str, ranking: Ranking) -> None:
         self.directory, self.ranking = directory, ranking
-        self.block = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+        self.block = hashlib.sha256(description.encode()).hexdigest()
         checkpoint.remove_unfinished(directory)
         if checkpoint.steps(directory):
             self._restore()
@@ -52,7 +49,6 @@ class BlockCheckpoints:
 
     def _restore(self) -> None:
         stored = checkpoint.load(self.directory)
-        check_resumable(stored, self.directory)
         if stored.metadata["block"] != self.block:
             raise CheckpointError(
                 f"{self.directory} holds the checkpoints of other trials, or of other data: name another directory"

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -35,11 +34,6 @@ class Folds:
     """Members of each setting and seed."""
     step: int | None = None
     """Rows between the ends of two folds. Default: the validation rows, so that no row is validated on twice."""
-
-    @property
-    def described(self) -> dict[str, Any]:
-        """What tells a search with folds from others; nothing without folds."""
-        return {} if self.count == 1 else {"folds": dataclasses.asdict(self)}
 
     def rows(self, prepared: Prepared) -> int:
         """Rows between the ends of two folds.

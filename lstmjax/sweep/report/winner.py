@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from lstmjax.data.prepare import Prepared, prepare
+from lstmjax.data.prepare import prepare
 from lstmjax.forecaster.checkpoints import LOG_FILE
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.intervals import with_errors
@@ -61,23 +61,19 @@ def write_winner(sweep: Sweep, trial: FrozenTrial, say: Callable[[str], None]) -
 
 def _write(sweep: Sweep, directory: Path, members: Mapping[int, Path], say: Callable[[str], None]) -> None:
     """Writes the run of the first member, and the other members and the table of all into it."""
-    scores: dict[int, dict[str, Any]] = {}
-    prepared: Prepared | None = None
-    for seed, path in sorted(members.items()):
-        forecaster = Forecaster.load(path, network=sweep.network)
-        if prepared is not None:
-            fitted = with_errors(forecaster.fitted, sweep.network, prepared)
-            forecaster = Forecaster.of(fitted, sweep.network)
-            forecaster.save(directory / f"seed-{seed}")
-            scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics | fitted.summary
-            continue
-        categories = forecaster.fitted.selected.scaling.categories  # of all folds, if there are several
-        prepared = prepare(sweep.panel, forecaster.config.data, with_test=True, categories=categories)
-        with RunDirectory.create(directory, forecaster.config, data_digest=sweep.data_digest, nested=True) as run:
-            if (path / LOG_FILE).exists():
-                shutil.copy(path / LOG_FILE, directory / LOG_FILE)
-            metrics = write_outputs(run, forecaster, prepared, sweep.data_digest, say=say).metrics
-        if len(members) == 1 or "test" not in metrics:
-            return
-        scores[seed] = metrics
+    (seed, first), *others = sorted(members.items())
+    forecaster = Forecaster.load(first, network=sweep.network)
+    categories = forecaster.fitted.selected.scaling.categories  # of all folds, if there are several
+    prepared = prepare(sweep.panel, forecaster.config.data, with_test=True, categories=categories)
+    with RunDirectory.create(directory, forecaster.config, data_digest=sweep.data_digest, nested=True) as run:
+        shutil.copy(first / LOG_FILE, directory / LOG_FILE)
+        metrics = write_outputs(run, forecaster, prepared, sweep.data_digest, say=say).metrics
+    if not others or "test" not in metrics:
+        return
+    scores: dict[int, dict[str, Any]] = {seed: metrics}
+    for seed, path in others:
+        fitted = with_errors(Forecaster.load(path, network=sweep.network).fitted, sweep.network, prepared)
+        forecaster = Forecaster.of(fitted, sweep.network)
+        forecaster.save(directory / f"seed-{seed}")
+        scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics | fitted.summary
     write_table(seeds_table(scores).reset_index(), directory / TABLE_FILE)

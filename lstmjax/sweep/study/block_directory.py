@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -47,14 +46,13 @@ class BlockDirectory:
             outcomes: of all trials of the block.
             identity: `Study.identity` of the block.
         """
-        complete = [outcome for outcome in outcomes if outcome.state == "COMPLETE" and outcome.fitted]
+        complete = [outcome for outcome in outcomes if outcome.fitted]
         if complete:
-            best = min(complete, key=lambda o: (math.inf if o.value is None else o.value, o.number))
-            for number, fitted in enumerate(best.fitted or ()):
+            best = min(complete, key=lambda outcome: (outcome.value, outcome.number))
+            for fitted, log in zip(best.fitted or (), best.logs, strict=True):
                 folder = self.weights(best.number) / f"seed-{fitted.config.train.seed}"
                 Forecaster.of(fitted).save(folder, overwrite=True)
-                for log in best.logs[number : number + 1]:
-                    replace_file(folder / LOG_FILE, "".join(json.dumps(line) + "\n" for line in log))
+                replace_file(folder / LOG_FILE, "".join(json.dumps(line) + "\n" for line in log))
         lines = [identity, *(outcome.to_json() for outcome in outcomes)]
         replace_file(self._outcomes, "".join(json.dumps(line) + "\n" for line in lines))
 

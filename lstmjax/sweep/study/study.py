@@ -35,9 +35,6 @@ from lstmjax.sweep.study.storage import Storage
 DESCRIPTION = "lstmjax"
 """Name of the study's attribute that says what it searches, and how."""
 
-_OPTIONAL = {"network", "folds"}
-"""Parts of a description that only some sweeps have."""
-
 # Attributes of trials that only this file reads.
 _SIZE, _PARAMS, _OWNER, _BEATS = "lstmjax:size", "lstmjax:params", "lstmjax:owner", "lstmjax:pulse"
 
@@ -221,12 +218,12 @@ class Study:
             raise ConfigError(f"{where} that is not of lstmjax: name another --storage or --run-dir")
         ours = json.loads(json.dumps(description))
         elsewhere = "or name another --run-dir (and --study, if there is a --storage)"
-        if ours.keys() - _OPTIONAL != stored.keys() - _OPTIONAL:  # each version compares in its own way
+        if ours.keys() != stored.keys():  # each version compares in its own way
             raise ConfigError(
                 f"{where} that another version of lstmjax began: continue it with that version, {elsewhere}"
             )
-        for part in sorted(ours | stored):
-            if ours.get(part) != stored.get(part):
+        for part in sorted(ours):
+            if ours[part] != stored[part]:
                 kind = "other" if part.endswith("s") else "another"  # options, folds
                 raise ConfigError(f"{where} of {kind} {part}: continue it with the command that began it, {elsewhere}")
         return stored
