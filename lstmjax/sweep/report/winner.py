@@ -16,7 +16,7 @@ from lstmjax.runs.directory import RunDirectory, remove_run
 from lstmjax.runs.outputs import write_outputs
 from lstmjax.runs.seeds import TABLE_FILE, seeds_table
 from lstmjax.runs.table_file import write_table
-from lstmjax.storage.files import replace_file
+from lstmjax.storage.files import replace_file, replace_folder
 from lstmjax.sweep.setup import Sweep
 from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.study import params_of
@@ -38,25 +38,19 @@ def write_winner(sweep: Sweep, trial: FrozenTrial, say: Callable[[str], None]) -
         trial: the winner.
         say: called with each line that says what happens.
     """
-    target, new, old = (sweep.directory / f"{BEST}{end}" for end in ("", ".new", ".old"))
-    if old.exists() and not target.exists():  # killed between the two renames
-        old.rename(target)
+    target = sweep.directory / BEST
     described = target / TRIAL_FILE
     description = json.dumps({"number": trial.number, "value": trial.value, "params": params_of(trial)}, indent=2)
     if described.exists() and json.loads(described.read_text()) == json.loads(description):
         return
-    for left in (new, old):
-        shutil.rmtree(left, ignore_errors=True)
-    if target.exists():
-        shutil.copytree(target, new, symlinks=True)
-        remove_run(new, TRIAL_FILE)
-    weights = BlockDirectory(sweep.directory, trial.user_attrs["block"]).weights(trial.number)
-    _write(sweep, new, {int(path.name.removeprefix("seed-")): path for path in sorted(weights.glob("seed-*"))}, say)
-    replace_file(new / TRIAL_FILE, description + "\n")
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    new, old = (sweep.directory / f"{BEST}{end}" for end in (".new", ".old"))
+    with replace_folder(target, new=new, old=old):
+        if target.exists():
+            shutil.copytree(target, new, symlinks=True)
+            remove_run(new, TRIAL_FILE)
+        weights = BlockDirectory(sweep.directory, trial.user_attrs["block"]).weights(trial.number)
+        _write(sweep, new, {int(path.name.removeprefix("seed-")): path for path in sorted(weights.glob("seed-*"))}, say)
+        replace_file(new / TRIAL_FILE, description + "\n")
 
 
 def _write(sweep: Sweep, directory: Path, members: Mapping[int, Path], say: Callable[[str], None]) -> None:
