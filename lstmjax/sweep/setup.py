@@ -26,7 +26,6 @@ from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import file_lock
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.sweep.population.folds import Folds, training_data
-from lstmjax.sweep.population.objective import check_metric
 from lstmjax.sweep.population.population import check_network
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.storage import Storage
@@ -87,7 +86,6 @@ def set_up(
             stacklevel=4,
         )
     check_network(network, space, source_name)
-    check_metric(settings.metric)
     total = number_of_trials(settings, space)
     base = dataclasses.replace(base, data=absolute_paths(with_dataset_settings(base.data)))
     panel = load_source(base.data).panel(base.data)

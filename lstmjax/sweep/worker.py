@@ -53,6 +53,29 @@ def work(
     """
     with worker_lock(directory / "workers") as worker:
         monitor = WorkerMonitor(directory / "workers", grace, lambda: study.storage.recovered)
+
+        def record(block: Block) -> bool:
+            """Trains a block and records it; False if it has become another worker's."""
+            folder, identity = BlockDirectory(directory, block.number), study.identity(block)
+            folder.path.mkdir(parents=True, exist_ok=True)
+            with _heartbeats(study, block, worker, grace / _BEATS) as lost:
+                try:
+                    outcomes = folder.load(identity)
+                    if outcomes is None:
+                        with folder.attempt(block, worker):
+                            outcomes = list(train(block, folder.state, lambda: lost.is_set() or should_stop()))
+                            folder.save(outcomes, identity)
+                except BaseException as error:
+                    if isinstance(error, Interrupted) and lost.is_set() and not should_stop():
+                        return False
+                    with contextlib.suppress(StorageError):
+                        study.release(block, worker)
+                    raise
+                if not study.finish(block, outcomes):
+                    return False
+            shutil.rmtree(folder.state, ignore_errors=True)
+            return True
+
         pause = _PAUSE
         while not study.finished(plan.total):
             if should_stop():
@@ -64,39 +87,8 @@ def work(
                 pause = min(2 * pause, _LONGEST_PAUSE, grace / _BEATS)
                 continue
             pause = _PAUSE
-            if _work_on(study, directory, block, worker, train, should_stop, grace / _BEATS):
+            if record(block):
                 on_block()
-
-
-def _work_on(
-    study: Study,
-    directory: Path,
-    block: Block,
-    worker: str,
-    train: Train,
-    should_stop: Callable[[], bool],
-    seconds: float,
-) -> bool:
-    """Trains a block and records it, with a heartbeat every so many seconds; False if it has become another's."""
-    folder, identity = BlockDirectory(directory, block.number), study.identity(block)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with _heartbeats(study, block, worker, seconds) as lost:
-        try:
-            outcomes = folder.load(identity)
-            if outcomes is None:
-                with folder.attempt(block, worker):
-                    outcomes = list(train(block, folder.state, lambda: lost.is_set() or should_stop()))
-                    folder.save(outcomes, identity)
-        except BaseException as error:
-            if isinstance(error, Interrupted) and lost.is_set() and not should_stop():
-                return False
-            with contextlib.suppress(StorageError):
-                study.release(block, worker)
-            raise
-        if not study.finish(block, outcomes):
-            return False
-    shutil.rmtree(folder.state, ignore_errors=True)
-    return True
 
 
 @contextlib.contextmanager

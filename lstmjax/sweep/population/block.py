@@ -109,7 +109,7 @@ def train_block(
         checkpoints = BlockCheckpoints(state_dir, repr(described), ranking)
     mapping = mapping or slots.default_mapping()
     _BlockTraining(ranking, population, mapping, checkpoints, base.train, should_stop, on_report).run()
-    return [ranking.outcome(position) for position in range(len(trials))]
+    return [ranking.outcome(trial.number) for trial in trials]
 
 
 @dataclasses.dataclass
@@ -191,7 +191,7 @@ class _BlockTraining(Callback):
         for row in rows:
             failure = population.failure(row)
             if failure is not None:
-                self._report(f"trial {self.ranking.trials[population.members[row].trial].number}: {failure}")
+                self._report(f"trial {population.members[row].trial}: {failure}")
         if interrupted:
             self._interrupt()
 

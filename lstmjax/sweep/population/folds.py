@@ -108,7 +108,8 @@ def training_data(
     data = []
     for number, one in enumerate(prepared):
         held = evenly_spaced(common_windows(one.validation, longest), val_windows(base.train))
-        with _named(number, folds.rows(prepared[0])):
+        # The first is the split of a run, which every sweep has.
+        with _named(number, folds.rows(prepared[0])) if number else contextlib.nullcontext():
             objective = make_objective(metric, one._replace(validation=held))
         own = None if folds.count == 1 else rescaling(fewest.scaling, one.scaling, fewest.arrays)
         data.append(TrainingData(fewest.arrays, one.train, held, one.spec, objective, own))
@@ -157,10 +158,7 @@ def _earlier(split: Split, rows: int) -> Split:
 
 @contextlib.contextmanager
 def _named(number: int, rows: int) -> Iterator[None]:
-    """Names the fold in errors and warnings, of all folds but the first, which every sweep has."""
-    if not number:
-        yield
-        return
+    """Names the fold in errors and warnings."""
     name = f"fold {number} (validated up to {number * rows} rows earlier)"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from flax import nnx
 
-from lstmjax import models
 from lstmjax.config import DataConfig, RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
@@ -20,7 +19,6 @@ from lstmjax.forecaster.checkpoints import state_template, training_summary
 from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import network_for, network_name
-from lstmjax.models.sizes import with_sizes
 from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
 from lstmjax.sweep.population.folds import ONE_FOLD, Folds, training_data
 from lstmjax.sweep.population.trial import Trial
@@ -34,7 +32,7 @@ class Member:
     """One model: a trial trained on one fold from one seed."""
 
     trial: int
-    """Position of its trial in the block."""
+    """Number of its trial."""
     config: RunConfig
     """All options of its trial, with its own seed."""
     numbers: Hyperparameters
@@ -57,8 +55,7 @@ class Population:
         config: the options that are compiled in.
         prepared: the data, prepared as these options say, with the split of fold 0.
         folds: what the members of each fold are trained on.
-        network: draws the networks.
-        network_name: what their checkpoints call them.
+        own: makes the networks; None for that of ``config.model``.
         members: M members.
         state: of all members, NumPy arrays with a leading axis of M; None before they are begun.
         checks: for each member what each validation check found, by step: a line of ``metrics.jsonl``, and the
@@ -70,8 +67,7 @@ class Population:
     config: RunConfig
     prepared: Prepared
     folds: tuple[TrainingData, ...]
-    network: Network
-    network_name: str
+    own: NetworkMaker | None
     members: list[Member]
     state: TrainState | None = None
     slots: int | None = None
@@ -79,6 +75,11 @@ class Population:
     def __post_init__(self) -> None:
         self.checks: list[dict[int, dict[str, Any]]] = [{} for _ in self.members]
         self.seconds = np.zeros(len(self.members))
+
+    @property
+    def network(self) -> Network:
+        """Draws the networks."""
+        return network_for(self.own, self.config, self.prepared.spec)
 
     @property
     def steps(self) -> np.ndarray:
@@ -93,10 +94,6 @@ class Population:
     def data(self, rows: Sequence[int]) -> Assigned:
         """What some members are trained on."""
         return Assigned(self.folds, [self.members[row].fold for row in rows])
-
-    def history(self, row: int) -> dict[int, float]:
-        """The objective of a member at each check, by step."""
-        return {step: line["objective"] for step, line in self.checks[row].items()}
 
     def log(self, row: int) -> list[dict[str, Any]]:
         """What each validation check of a member found: the lines of its ``metrics.jsonl``."""
@@ -152,17 +149,14 @@ class Population:
         """The trained forecaster of a member of fold 0."""
         member, result = self.members[row], self._result()
         assert member.fold == 0
-        model, data = member.config.model, self.prepared
-        if isinstance(self.network, models.Builder):
-            model = with_sizes(model, data.spec, len(data.train.series))
-        resolved = dataclasses.replace(member.config, data=data.config, model=model)
+        resolved = resolved_config(member.config, self.prepared, self.own, len(self.members))
         trained = Trained.of(
             self.prepared,
             # A copy, as a view of one member's weights would keep those of all in memory.
             jax.tree.map(np.array, result.weights(row)),
             training_summary(result, row, seconds=float(self.seconds[row])),
         )
-        return Fitted.of(resolved, self.network_name, self.prepared, trained)
+        return Fitted.of(resolved, network_name(self.own, resolved), self.prepared, trained)
 
     def _result(self) -> TrainResult:
         assert self.state is not None
@@ -194,7 +188,7 @@ def make_populations(
         network: see `train_block`.
 
     Returns:
-        The populations, in the order of their first trials; and for each trial that cannot be trained, by its position,
+        The populations, in the order of their first trials; and for each trial that cannot be trained, by its number,
         why: its options contradict each other, or its data cannot be prepared.
 
     Raises:
@@ -212,16 +206,16 @@ def make_populations(
         check_own_network(network, spec)
     refused: dict[int, str] = {}
     members_of: dict[RunConfig, list[Member]] = {}
-    for position, trial in enumerate(trials):
+    for trial in trials:
         try:
             config = base.replace({**trial.params, "train.batch_shards": 1}).chosen
         except ConfigError as error:
-            refused[position] = str(error)
+            refused[trial.number] = str(error)
             continue
         members = members_of.setdefault(static_part(config, space.names), [])
         for fold, seed in itertools.product(range(folds.count), range(seeds)):
             own = config.replace({"train.seed": config.train.seed + seed})
-            members.append(Member(position, own, numbers(own, space.names, seed=own.train.seed), fold))
+            members.append(Member(trial.number, own, numbers(own, space.names, seed=own.train.seed), fold))
     populations = []
     for config, members in members_of.items():
         try:
@@ -229,8 +223,7 @@ def make_populations(
             config = resolved_config(config, prepared, network, seeds * folds.count)
             fewest = min(len(fold.train.series) for fold in data)  # one size of batches for all folds
             config = config.replace({"train.batch_size": min(config.train.batch_size, fewest)})
-            made, name = network_for(network, config, prepared.spec), network_name(network, config)
-            populations.append(Population(config, prepared, data, made, name, members))
+            populations.append(Population(config, prepared, data, network, members))
         except (ConfigError, DataError) as error:
             refused |= {member.trial: str(error) for member in members}
     return populations, refused

@@ -14,7 +14,7 @@ from lstmjax.sweep.population.trial import Outcome, Trial
 
 @dataclasses.dataclass
 class Ranking:
-    """The trials of a block, by position.
+    """The trials of a block, by number.
 
     Attributes:
         trials: all of them.
@@ -33,7 +33,7 @@ class Ranking:
     rung: int = 0
 
     def __post_init__(self) -> None:
-        self.members: list[list[tuple[Population, int]]] = [[] for _ in self.trials]
+        self.members: dict[int, list[tuple[Population, int]]] = {trial.number: [] for trial in self.trials}
         for population in self.populations:
             for row, member in enumerate(population.members):
                 self.members[member.trial].append((population, row))
@@ -47,7 +47,7 @@ class Ranking:
         # In random order, as neighbours are alike in a grid; the same order each time.
         order = np.random.default_rng(count).permutation(count) if len(brackets) > 1 else np.arange(count)
         parts = np.split(order, np.cumsum([bracket.trials for bracket in brackets])[:-1])
-        return [(bracket, part.tolist()) for bracket, part in zip(brackets, parts, strict=True)]
+        return [(bracket, [self.trials[n].number for n in part]) for bracket, part in zip(brackets, parts, strict=True)]
 
     def failure(self, trial: int) -> str | None:
         """Why a trial failed; None if it did not."""
@@ -62,16 +62,16 @@ class Ranking:
 
     def running(self) -> set[int]:
         """Trials that are neither pruned nor failed."""
-        return {trial for trial in range(len(self.trials)) if trial not in self.left and self.failure(trial) is None}
+        return {trial for trial in self.members if trial not in self.left and self.failure(trial) is None}
 
     def kept(self, trial: int) -> list[float]:
         """The objectives of the kept weights of a trial's members; infinite before any check."""
         return [population.kept(row) for population, row in self.members[trial]]
 
     def values(self) -> dict[int, float]:
-        """The values of all trials that have a finite one, by number."""
-        known = [position for position in range(len(self.trials)) if position not in self.refused]
-        return {self.trials[t].number: value for t in known if math.isfinite(value := statistics.fmean(self.kept(t)))}
+        """The values of all trials that have a finite one."""
+        known = self.members.keys() - self.refused.keys()
+        return {trial: value for trial in known if math.isfinite(value := statistics.fmean(self.kept(trial)))}
 
     def prune(self, part: Sequence[int], stop: int) -> str:
         """Keeps the best of a bracket's trials at a rung.
@@ -94,19 +94,19 @@ class Ranking:
 
     def outcome(self, trial: int) -> Outcome:
         """The outcome of a trial."""
-        number, members, failure = self.trials[trial].number, self.members[trial], self.failure(trial)
+        members, failure = self.members[trial], self.failure(trial)
         if not members:
-            return Outcome(number, "FAIL", None, None, {}, 0, 0.0, failure, None)
-        histories = [population.history(row) for population, row in members]
-        common = sorted(set.intersection(*map(set, histories)))
-        means = {step: statistics.fmean(history[step] for history in histories) for step in common}
+            return Outcome(trial, "FAIL", None, None, {}, 0, 0.0, failure, None)
+        checks = [population.checks[row] for population, row in members]
+        common = sorted(set.intersection(*map(set, checks)))
+        means = {step: statistics.fmean(lines[step]["objective"] for lines in checks) for step in common}
         kept = self.kept(trial)
         whole = [(population, row) for population, row in members if population.members[row].fold == 0]
         if failure is None and not all(map(math.isfinite, kept)):
             failure = "its objective is not finite: its forecasts are beyond all numbers"
         state = "FAIL" if failure is not None else "PRUNED" if trial in self.left else "COMPLETE"
         return Outcome(
-            number=number,
+            number=trial,
             state=state,  # type: ignore[arg-type]
             value=None if failure else statistics.fmean(kept),
             value_std=None if failure or len(kept) == 1 else statistics.stdev(kept),

@@ -61,17 +61,15 @@ def slots_for(slots: int, members: int, mapping: parallel.MappingName) -> int:
 
 def places(members: int, slots: int) -> list[int]:
     """The slots of some members: each device has its slots side by side, and the devices get members in turn."""
-    devices = jax.device_count()
-    each = slots // devices
-    return [number % devices * each + number // devices for number in range(members)]
+    by_device = np.arange(slots).reshape(jax.device_count(), -1)
+    return by_device.T.ravel()[:members].tolist()
 
 
 def members_in_slots(rows: Sequence[int], slots: int) -> list[int]:
     """The member in each slot; the first member also in all idle slots."""
-    in_slots = [rows[0]] * slots
-    for row, place in zip(rows, places(len(rows), slots), strict=True):
-        in_slots[place] = row
-    return in_slots
+    in_slots = np.full(slots, rows[0])
+    in_slots[places(len(rows), slots)] = rows
+    return in_slots.tolist()
 
 
 def slots_in_memory(

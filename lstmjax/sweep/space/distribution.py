@@ -133,11 +133,10 @@ class Distribution:
             value = math.exp(math.log(low) + quantile * (math.log(past) - math.log(low)))
         else:
             value = low + quantile * (past - low)
-        if self.kind in WHOLE:
-            # The quantile of a whole number is that number, however the logarithm was rounded.
-            return min(max(math.floor(value + 1e-9), int(low)), int(high))
-        # Twelve digits, so that a table shows 0.001 where rounding would have 0.0010000000000000002.
-        return min(max(float(f"{value:.12g}"), low), high)
+        # The quantile of a whole number is that number, however the logarithm was rounded. Of others twelve digits are
+        # kept, so that a table shows 0.001 where rounding would have 0.0010000000000000002.
+        rounded = math.floor(value + 1e-9) if self.kind in WHOLE else float(f"{value:.12g}")
+        return min(max(rounded, low), high)
 
 
 def _choices(values: Any, name: str) -> tuple[Any, ...]:
