@@ -25,7 +25,7 @@ from lstmjax.sweep.population.population import Population, make_populations
 from lstmjax.sweep.population.ranking import Ranking
 from lstmjax.sweep.population.trial import Outcome, Trial
 from lstmjax.sweep.space.space import Space
-from lstmjax.training import SCALED_MAE, Callback, Check, make_train
+from lstmjax.training import SCALED_MAE, Callback, Check, TrainResult, make_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,47 +174,40 @@ class _BlockTraining(Callback):
     def _begin(self, population: Population, count: int) -> None:
         """Draws the first weights of all members."""
         everyone = list(range(len(population.members)))
-        try:
-            for first in range(0, len(everyone), count):
-                self._call(population, everyone[first : first + count], count, until=0)
-        except Exception:
-            population.state = None  # all members or none
-            raise
+        parts = [everyone[first : first + count] for first in range(0, len(everyone), count)]
+        results = [self._call(population, rows, count, until=0) for rows in parts]  # all members or none
+        for rows, result in zip(parts, results, strict=True):
+            population.put(rows, result.state, slots.places(len(rows), count))
 
     def _train(self, population: Population, rows: list[int], stop: int, count: int) -> None:
         rows = rows[:count]
+        places = slots.places(len(rows), count)
         before, began = population.steps[rows], time.monotonic()
-        self.trained = population, rows, slots.places(len(rows), count)
-        interrupted = self._call(population, rows, count, until=stop, callbacks=[self])
+        self.trained = population, rows, places
+        result = self._call(population, rows, count, until=stop, callbacks=[self])
+        population.put(rows, result.state, places)
         done = (population.steps[rows] - before).astype(float)
         population.seconds[rows] += (time.monotonic() - began) * done / max(1.0, done.sum())
         for row in rows:
             failure = population.failure(row)
             if failure is not None:
                 self._report(f"trial {population.members[row].trial}: {failure}")
-        if interrupted:
+        if result.interrupted:
             self._interrupt()
 
     def _call(
         self, population: Population, rows: list[int], count: int, *, until: int, callbacks: Sequence[Callback] = ()
-    ) -> bool:
-        """Runs the compiled program of a population for some members, from their first weights to a step.
-
-        Returns:
-            Whether a callback ended it before that step.
-        """
-        config, places = population.config, slots.places(len(rows), count)
-        in_slots = slots.members_in_slots(rows, count)
+    ) -> TrainResult:
+        """Runs the compiled program of a population for some members, up to a step; 0: draws their first weights."""
+        config, in_slots = population.config, slots.members_in_slots(rows, count)
         data = population.data(in_slots)
         train = make_train(population.network, data, config.optimizer, config.train, mapping=self.mapping)
-        result = train(
+        return train(
             hyperparameters=[population.members[row].numbers for row in in_slots],
-            state=functools.partial(population.take, in_slots, places) if until else None,
+            state=functools.partial(population.take, in_slots, slots.places(len(rows), count)) if until else None,
             until=until,
             callbacks=callbacks,
         )
-        population.put(rows, result.state, places)
-        return result.interrupted
 
     def on_check(self, check: Check) -> None:
         """Keeps the values of a validation check, and saves now and then."""

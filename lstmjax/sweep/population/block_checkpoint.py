@@ -1,6 +1,5 @@
 """Checkpoints of a block, so that a block that was interrupted resumes where it was."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,7 @@ class BlockCheckpoints:
     """
 
     def __init__(self, directory: Path, description: str, ranking: Ranking) -> None:
-        self.directory, self.ranking = directory, ranking
-        self.block = hashlib.sha256(description.encode()).hexdigest()
+        self.directory, self.block, self.ranking = directory, description, ranking
         checkpoint.remove_unfinished(directory)
         if checkpoint.steps(directory):
             self._restore()

@@ -135,9 +135,7 @@ class Population:
             slots: for each of ``rows`` its place in that state.
         """
         if self.state is None:
-            self.state = jax.tree.map(
-                lambda leaf: np.zeros((len(self.members), *np.shape(leaf)[1:]), np.asarray(leaf).dtype), state
-            )
+            self.state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self.template())
         for whole, part in zip(jax.tree.leaves(self.state), jax.tree.leaves(jax.device_get(state)), strict=True):
             whole[list(rows)] = np.asarray(part)[list(slots)]
 

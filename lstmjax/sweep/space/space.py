@@ -47,7 +47,6 @@ class Space:
             if (why := rules(name).unsearchable) is not None:
                 raise ConfigError(f"{name} cannot be part of a space, as {why}: give it among the run's options")
             distribution.check_type(name)
-        for name, distribution in self.parameters:
             for parent, allowed in distribution.when:
                 if parent not in given:
                     raise ConfigError(f"{name}: when names {parent!r}, which is not in the space: add or correct it")

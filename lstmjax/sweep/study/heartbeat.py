@@ -69,10 +69,9 @@ class WorkerMonitor:
 
 def host() -> str:
     """Name of this machine since it was started: after a restart, or in another container, it is another name."""
-    try:
+    started = ""
+    with contextlib.suppress(OSError):
         started = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    except OSError:
-        started = ""
     return f"{socket.gethostname().replace('_', '-')}-{os.getuid()}-{started}"
 
 

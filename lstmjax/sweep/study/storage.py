@@ -82,7 +82,8 @@ class Storage:
     def __getattr__(self, method: str) -> Callable[..., Any]:
         """A method of Optuna's `BaseStorage`.
 
-        The method raises `StorageError` if the storage cannot be reached for `PATIENCE`, or lacks the study.
+        The method raises `StorageError` if the storage cannot be reached for `PATIENCE`, or lacks the study. Where it
+        would change a trial that is finished, as by another worker that had it too, it changes nothing and gives False.
         """
         return functools.partial(self._patiently, getattr(self.backend, method))
 
@@ -92,8 +93,10 @@ class Storage:
         while True:
             try:
                 found = method(*arguments, **named)
-            except (DuplicatedStudyError, UpdateFinishedTrialError):
+            except DuplicatedStudyError:
                 raise
+            except UpdateFinishedTrialError:
+                return False
             except (KeyError, ValueError) as error:
                 what = "its study is not there anymore" if isinstance(error, KeyError) else error
                 raise self._failure(what) from None

@@ -11,16 +11,14 @@ Outcomes are recorded whoever owns the block by then, if they are of this study 
 
 import dataclasses
 import functools
-import hashlib
 import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -133,18 +131,16 @@ class Study:
             ConfigError: a worker on another host uses the study, and the storage does not serve several hosts.
         """
         ahead = self._ahead if time.monotonic() < self._next_look else None
-        with suppress(UpdateFinishedTrialError):
-            if ahead is not None and (leader := self._take(ahead, self._trial(ahead.first), worker, is_dead)):
-                return self._draw(ahead, leader, ahead.first + 1, plan)
+        if ahead is not None and (leader := self._take(ahead, self._trial(ahead.first), worker, is_dead)):
+            return self._draw(ahead, leader, ahead.first + 1, plan)
         end = time.monotonic() + 2 * _SETTLING
         while True:
             trials, block = self._look(), Block(-1, 0, 0)
             if self._may_be_used_elsewhere(trials, is_dead):
                 return None
             for block in _blocks(trials, plan):
-                with suppress(UpdateFinishedTrialError):  # recorded meanwhile by a worker that had lost it
-                    if leader := self._take(block, trials[block.first], worker, is_dead):
-                        return self._draw(block, leader, len(trials), plan)
+                if leader := self._take(block, trials[block.first], worker, is_dead):
+                    return self._draw(block, leader, len(trials), plan)
             if block.end >= plan.total or time.monotonic() > end:
                 return None
             if self._next_leader_is_late(trials, block):
@@ -162,19 +158,17 @@ class Study:
         Returns:
             False if the block has another owner now, or is finished.
         """
-        with suppress(UpdateFinishedTrialError):
-            if self._owns(block, worker):
-                self._set(block.first, _BEATS, beats)
-                return True
-        return False
+        owns = self._owns(block, worker)
+        if owns:
+            self._set(block.first, _BEATS, beats)
+        return owns
 
     def release(self, block: Block, worker: str) -> None:
         """Gives a block back unfinished, if the worker still owns it."""
         if self._owns(block, worker):
             self._set(block.first, _OWNER, None)
             for number in reversed(range(block.first, block.end)):
-                with suppress(UpdateFinishedTrialError):
-                    self._set_state(number, TrialState.WAITING)
+                self._set_state(number, TrialState.WAITING)
 
     def finish(self, block: Block, outcomes: Sequence[Outcome]) -> bool:
         """Records the outcomes of a block, also if the worker lost it meanwhile.
@@ -194,14 +188,12 @@ class Study:
             return False
         # The leader last: while it is not finished, the next owner knows that outcomes may be missing.
         for outcome in sorted(outcomes, key=lambda outcome: outcome.number, reverse=True):
-            with suppress(UpdateFinishedTrialError):  # by another worker, that had the block too
-                self._record(trials[outcome.number - block.first], outcome)
+            self._record(trials[outcome.number - block.first], outcome)
         return True
 
     def identity(self, block: Block) -> str:
         """What tells a block's outcomes from those of every other block, study or draw of its parameters."""
-        text = json.dumps([self.name, self._description, block.number, block.trials], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return json.dumps([self.name, self._description, block.number, block.trials], sort_keys=True)
 
     def _described(self) -> Any:
         return self.storage.get_study_user_attrs(self._id).get(DESCRIPTION)
