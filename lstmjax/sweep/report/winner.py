@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,26 +48,29 @@ def write_winner(sweep: Sweep, trial: FrozenTrial, say: Callable[[str], None]) -
         if target.exists():
             shutil.copytree(target, new, symlinks=True)
             remove_run(new, TRIAL_FILE)
-        weights = BlockDirectory(sweep.directory, trial.user_attrs["block"]).weights(trial.number)
-        _write(sweep, new, {int(path.name.removeprefix("seed-")): path for path in sorted(weights.glob("seed-*"))}, say)
+        _write(sweep, new, BlockDirectory(sweep.directory, trial.user_attrs["block"]).weights(trial.number), say)
         replace_file(new / TRIAL_FILE, description + "\n")
 
 
-def _write(sweep: Sweep, directory: Path, members: Mapping[int, Path], say: Callable[[str], None]) -> None:
+def _write(sweep: Sweep, directory: Path, weights: Path, say: Callable[[str], None]) -> None:
     """Writes the run of the first member, and the other members and the table of all into it."""
-    (seed, first), *others = sorted(members.items())
-    forecaster = Forecaster.load(first, network=sweep.network)
-    categories = forecaster.fitted.selected.scaling.categories  # of all folds, if there are several
-    prepared = prepare(sweep.panel, forecaster.config.data, with_test=True, categories=categories)
-    with RunDirectory.create(directory, forecaster.config, data_digest=sweep.data_digest, nested=True) as run:
-        shutil.copy(first / LOG_FILE, directory / LOG_FILE)
-        metrics = write_outputs(run, forecaster, prepared, sweep.data_digest, say=say).metrics
+    members = [Forecaster.load(path, network=sweep.network) for path in weights.glob("seed-*")]
+    first, *others = sorted(members, key=_seed)
+    categories = first.fitted.selected.scaling.categories  # of all folds, if there are several
+    prepared = prepare(sweep.panel, first.config.data, with_test=True, categories=categories)
+    with RunDirectory.create(directory, first.config, data_digest=sweep.data_digest, nested=True) as run:
+        shutil.copy(weights / f"seed-{_seed(first)}" / LOG_FILE, directory / LOG_FILE)
+        metrics = write_outputs(run, first, prepared, sweep.data_digest, say=say).metrics
     if not others or "test" not in metrics:
         return
-    scores: dict[int, dict[str, Any]] = {seed: metrics}
-    for seed, path in others:
-        fitted = with_errors(Forecaster.load(path, network=sweep.network).fitted, sweep.network, prepared)
+    scores: dict[int, dict[str, Any]] = {_seed(first): metrics}
+    for other in others:
+        fitted = with_errors(other.fitted, sweep.network, prepared)
         forecaster = Forecaster.of(fitted, sweep.network)
-        forecaster.save(directory / f"seed-{seed}")
-        scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics | fitted.summary
+        forecaster.save(directory / f"seed-{_seed(other)}")
+        scores[_seed(other)] = forecaster.evaluate_panel(sweep.panel).metrics | fitted.summary
     write_table(seeds_table(scores).reset_index(), directory / TABLE_FILE)
+
+
+def _seed(forecaster: Forecaster) -> int:
+    return forecaster.config.train.seed

@@ -19,8 +19,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.population.trial import Outcome, Trial
@@ -98,18 +97,19 @@ class Study:
         self._ahead: Block | None = None  # the one after the block that was claimed last
         self._next_look = 0.0
         self._last_seen: tuple[int, bool] | None = None
+        where: Any = {"study_name": name, "storage": storage}
         with quiet_optuna():
             try:
-                self._id, self._is_new = storage.create_new_study([StudyDirection.MINIMIZE], name), True
-                storage.set_study_user_attr(self._id, DESCRIPTION, dict(description))
+                self.optuna, self._is_new = optuna.create_study(**where), True
+                self.optuna.set_user_attr(DESCRIPTION, dict(description))
             except DuplicatedStudyError:
-                self._id, self._is_new = storage.get_study_id_from_name(name), False
-            self.optuna = optuna.load_study(study_name=name, storage=storage)  # type: ignore[arg-type]
+                self.optuna, self._is_new = optuna.load_study(**where), False
+            self._id = storage.get_study_id_from_name(name)
             self._description = self._check(description)
 
     def trials(self) -> list[FrozenTrial]:
         """All trials whose parameters are drawn, in the order of their numbers."""
-        return [trial for trial in self._all() if _PARAMS in trial.system_attrs]
+        return [trial for trial in self.optuna.get_trials(deepcopy=False) if _PARAMS in trial.system_attrs]
 
     def finished(self, total: int) -> bool:
         """Whether there are at least ``total`` trials, and all are finished."""
@@ -144,7 +144,7 @@ class Study:
             if block.end >= plan.total or time.monotonic() > end:
                 return None
             if self._next_leader_is_late(trials, block):
-                self._add_trial()
+                self.optuna.add_trial(create_trial(state=TrialState.WAITING))
             time.sleep(random.uniform(0, 0.03))
 
     def beat(self, block: Block, worker: str, beats: int) -> bool:
@@ -182,9 +182,9 @@ class Study:
         """
         if sorted(outcome.number for outcome in outcomes) != [trial.number for trial in block.trials]:
             raise ValueError("outcomes must hold one outcome for each trial of the block")
-        trials = self._all()[block.first : block.end]
-        stored = [trial.system_attrs.get(_PARAMS) for trial in trials]
-        if self._described() != self._description or stored != [json.dumps(trial.params) for trial in block.trials]:
+        trials = self.optuna.get_trials(deepcopy=False)[block.first : block.end]
+        same = [json.dumps(mine.params) for mine in block.trials] == [t.system_attrs.get(_PARAMS) for t in trials]
+        if not same or self.optuna.user_attrs.get(DESCRIPTION) != self._description:
             return False
         # The leader last: while it is not finished, the next owner knows that outcomes may be missing.
         for outcome in sorted(outcomes, key=lambda outcome: outcome.number, reverse=True):
@@ -195,15 +195,12 @@ class Study:
         """What tells a block's outcomes from those of every other block, study or draw of its parameters."""
         return json.dumps([self.name, self._description, block.number, block.trials], sort_keys=True)
 
-    def _described(self) -> Any:
-        return self.storage.get_study_user_attrs(self._id).get(DESCRIPTION)
-
     def _check(self, description: Mapping[str, Any]) -> dict[str, Any]:
         """The study's description, which must be equal to this one."""
         end = time.monotonic() + _SETTLING
-        while (stored := self._described()) is None and not self._all():
+        while (stored := self.optuna.user_attrs.get(DESCRIPTION)) is None and not self.optuna.trials:
             if time.monotonic() > end:  # who made the study did not live to describe it
-                self.storage.set_study_user_attr(self._id, DESCRIPTION, dict(description))
+                self.optuna.set_user_attr(DESCRIPTION, dict(description))
             time.sleep(0.02)
         where = f"{self.storage.name} holds a study {self.name!r}"
         if stored is None:
@@ -274,7 +271,7 @@ class Study:
     def _look(self) -> list[FrozenTrial]:
         """All trials. Where this takes long, because very many are running, it is not to be done for each claim."""
         began = time.monotonic()
-        trials = self._all()
+        trials = self.optuna.get_trials(deepcopy=False)
         if sum(not trial.state.is_finished() for trial in trials) > _MANY:
             self._next_look = time.monotonic() + 20 * (time.monotonic() - began)
         return trials
@@ -284,10 +281,10 @@ class Study:
         follows = block.end < plan.total
         self._ahead = _after(block, plan) if follows else None
         for _ in range(count, block.end + follows):
-            self._add_trial()
+            self.optuna.add_trial(create_trial(state=TrialState.WAITING))
         self._set(block.first, _SIZE, block.size)
         drawn: list[Trial] = []
-        for trial in [leader] if block.size == 1 else self._all()[block.first : block.end]:
+        for trial in [leader] if block.size == 1 else self.optuna.get_trials(deepcopy=False)[block.first : block.end]:
             known = trial.system_attrs.get(_PARAMS)
             params = plan.suggest(self.optuna, trial.number, drawn) if known is None else json.loads(known)
             drawn.append(Trial(trial.number, params))
@@ -313,12 +310,6 @@ class Study:
             if (known := getattr(outcome, name)) is not None:
                 self.storage.set_trial_user_attr(number, name, known)
         self._set_state(trial.number, TrialState[outcome.state], None if outcome.value is None else [outcome.value])
-
-    def _all(self) -> list[FrozenTrial]:
-        return self.storage.get_all_trials(self._id, deepcopy=False)
-
-    def _add_trial(self) -> None:
-        self.storage.create_new_trial(self._id, optuna.trial.create_trial(state=TrialState.WAITING))
 
     def _trial(self, number: int) -> FrozenTrial:
         return self.storage.get_trial(self._trial_id(number))
