@@ -32,12 +32,14 @@ class BlockCheckpoints:
             self._restore()
 
     def save(self) -> None:
-        """Writes the state of every member, and which trials left."""
+        """Writes the state of every member, and which trials left; nothing where no member is begun."""
         arrays: dict[str, Any] = {}
         for number, population in enumerate(self.ranking.populations):
             if population.state is not None:
                 arrays |= flatten(f"group{number}/state", population.state)
                 arrays[f"group{number}/seconds"] = population.seconds
+        if not arrays:
+            return
         checks = [[list(member.values()) for member in population.checks] for population in self.ranking.populations]
         metadata = {"block": self.block, "checks": checks, "left": self.ranking.left, "rung": self.ranking.rung}
         earlier = checkpoint.steps(self.directory)

@@ -19,7 +19,6 @@ from optuna.exceptions import DuplicatedStudyError, StorageInternalError, Update
 from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from lstmjax.errors import ConfigError, one_line
 from lstmjax.sweep.study.quiet_optuna import quiet_optuna
@@ -136,9 +135,9 @@ class Storage:
             raise ConfigError(f"--storage is {self.name!r}: expected sqlite, postgresql or mysql, journal or grpc")
         if kind == "sqlite" and url.database in (None, "", ":memory:"):
             raise ConfigError(f"--storage is {self.name!r}: name a file, as a database in memory ends with the process")
-        engine: dict[str, Any] = {"connect_args": {"connect_timeout": round(_WAIT)}, "pool_pre_ping": True}
-        if kind == "sqlite":  # whose connections are quickly made: none stays open, also where this fails
-            engine = {"connect_args": {"timeout": _WAIT}, "poolclass": NullPool}
+        arguments = {"connect_timeout": round(_WAIT)} if self.shared_by_hosts else {"timeout": _WAIT}
+        _probe(address, arguments)
+        engine = {"connect_args": arguments, "pool_pre_ping": self.shared_by_hosts}
         for pause in (*_MAKING, None):
             try:
                 rdb = RDBStorage(address, engine_kwargs=engine)
@@ -207,3 +206,12 @@ class _JournalLock(JournalFileSymlinkLock):
             self.release()
             raise
         return acquired
+
+
+def _probe(url: str, arguments: dict) -> None:
+    """Raises if the database cannot be reached, and closes its connection, which Optuna would not do."""
+    engine = sqlalchemy.create_engine(url, connect_args=arguments)
+    try:
+        sqlalchemy.inspect(engine).get_table_names()
+    finally:
+        engine.dispose()

@@ -144,7 +144,7 @@ class Study:
             if block.end >= plan.total or time.monotonic() > end:
                 return None
             if self._next_leader_is_late(trials, block):
-                self.optuna.add_trial(create_trial(state=TrialState.WAITING))
+                self._add_trial(block.number + 1)
             time.sleep(random.uniform(0, 0.03))
 
     def beat(self, block: Block, worker: str, beats: int) -> bool:
@@ -190,10 +190,6 @@ class Study:
         for outcome in sorted(outcomes, key=lambda outcome: outcome.number, reverse=True):
             self._record(trials[outcome.number - block.first], outcome)
         return True
-
-    def identity(self, block: Block) -> str:
-        """What tells a block's outcomes from those of every other block, study or draw of its parameters."""
-        return json.dumps([self.name, self._description, block.number, block.trials], sort_keys=True)
 
     def _check(self, description: Mapping[str, Any]) -> dict[str, Any]:
         """The study's description, which must be equal to this one."""
@@ -280,9 +276,10 @@ class Study:
         """The block with its trials; those that are missing are made, and the next leader too."""
         follows = block.end < plan.total
         self._ahead = _after(block, plan) if follows else None
-        for _ in range(count, block.end + follows):
-            self.optuna.add_trial(create_trial(state=TrialState.WAITING))
-        self._set(block.first, _SIZE, block.size)
+        for number in range(count, block.end + follows):
+            self._add_trial(block.number + (number >= block.end))
+        if block.size < plan.size:
+            self._set(block.first, _SIZE, block.size)
         drawn: list[Trial] = []
         for trial in [leader] if block.size == 1 else self.optuna.get_trials(deepcopy=False)[block.first : block.end]:
             known = trial.system_attrs.get(_PARAMS)
@@ -290,8 +287,9 @@ class Study:
             drawn.append(Trial(trial.number, params))
             if trial.state.is_finished():
                 continue
-            if known is None:
+            if trial.user_attrs.get("block") != block.number:  # several workers made trials at once
                 self.storage.set_trial_user_attr(self._trial_id(trial.number), "block", block.number)
+            if known is None:
                 self._set(trial.number, _PARAMS, json.dumps(params))
             for name in (params.keys() & self._distributions.keys()) - trial.params.keys():
                 values = self._distributions[name]
@@ -310,6 +308,9 @@ class Study:
             if (known := getattr(outcome, name)) is not None:
                 self.storage.set_trial_user_attr(number, name, known)
         self._set_state(trial.number, TrialState[outcome.state], None if outcome.value is None else [outcome.value])
+
+    def _add_trial(self, block: int) -> None:
+        self.optuna.add_trial(create_trial(state=TrialState.WAITING, user_attrs={"block": block}))
 
     def _trial(self, number: int) -> FrozenTrial:
         return self.storage.get_trial(self._trial_id(number))
@@ -343,7 +344,8 @@ def _blocks(trials: Sequence[FrozenTrial], plan: Plan) -> Iterator[Block]:
         if _PARAMS not in attributes and block.end >= plan.total:
             return
         block = _after(block, plan)
-        block = dataclasses.replace(block, size=attributes.get(_SIZE, block.size))
+        planned = plan.size if _PARAMS in attributes else block.size
+        block = dataclasses.replace(block, size=attributes.get(_SIZE, planned))
         yield block
 
 
