@@ -135,7 +135,9 @@ def _splits(whole: Prepared, folds: Folds) -> list[Split]:
     grid = Grid.of(whole.panel, config)
     splits = [whole.split]
     for number in range(1, folds.count):
-        split = _earlier(whole.split, number * rows)
+        train_end = np.maximum(0, whole.split.train_end - number * rows)
+        val_end = np.where(train_end > 0, whole.split.val_end - number * rows, 0)
+        split = Split(train_end, val_end, val_end, val_end)  # without calibration and test rows
         windows = train_windows(
             whole.panel, split, grid, input_size=config.input_size, h=config.h, step_size=config.step_size
         )
@@ -147,13 +149,6 @@ def _splits(whole: Prepared, folds: Folds) -> list[Split]:
             )
         splits.append(split)
     return splits
-
-
-def _earlier(split: Split, rows: int) -> Split:
-    """The split in which training and validation end some rows earlier; without calibration and test rows."""
-    train_end = np.maximum(0, split.train_end - rows)
-    val_end = np.where(train_end > 0, split.val_end - rows, 0)
-    return Split(train_end, val_end, val_end, val_end)
 
 
 @contextlib.contextmanager

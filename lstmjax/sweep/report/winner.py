@@ -54,23 +54,19 @@ def write_winner(sweep: Sweep, trial: FrozenTrial, say: Callable[[str], None]) -
 
 def _write(sweep: Sweep, directory: Path, weights: Path, say: Callable[[str], None]) -> None:
     """Writes the run of the first member, and the other members and the table of all into it."""
-    members = [Forecaster.load(path, network=sweep.network) for path in weights.glob("seed-*")]
-    first, *others = sorted(members, key=_seed)
+    loaded = (Forecaster.load(path, network=sweep.network) for path in weights.glob("seed-*"))
+    (seed, first), *others = sorted({member.config.train.seed: member for member in loaded}.items())
     categories = first.fitted.selected.scaling.categories  # of all folds, if there are several
     prepared = prepare(sweep.panel, first.config.data, with_test=True, categories=categories)
     with RunDirectory.create(directory, first.config, data_digest=sweep.data_digest, nested=True) as run:
-        shutil.copy(weights / f"seed-{_seed(first)}" / LOG_FILE, directory / LOG_FILE)
+        shutil.copy(weights / f"seed-{seed}" / LOG_FILE, directory / LOG_FILE)
         metrics = write_outputs(run, first, prepared, sweep.data_digest, say=say).metrics
     if not others or "test" not in metrics:
         return
-    scores: dict[int, dict[str, Any]] = {_seed(first): metrics}
-    for other in others:
+    scores: dict[int, dict[str, Any]] = {seed: metrics}
+    for seed, other in others:
         fitted = with_errors(other.fitted, sweep.network, prepared)
         forecaster = Forecaster.of(fitted, sweep.network)
-        forecaster.save(directory / f"seed-{_seed(other)}")
-        scores[_seed(other)] = forecaster.evaluate_panel(sweep.panel).metrics | fitted.summary
+        forecaster.save(directory / f"seed-{seed}")
+        scores[seed] = forecaster.evaluate_panel(sweep.panel).metrics | fitted.summary
     write_table(seeds_table(scores).reset_index(), directory / TABLE_FILE)
-
-
-def _seed(forecaster: Forecaster) -> int:
-    return forecaster.config.train.seed
