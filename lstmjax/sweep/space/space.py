@@ -1,7 +1,6 @@
 """The space of a search: which options of a run are searched, and over which values."""
 
 import dataclasses
-import graphlib
 import itertools
 import json
 import math
@@ -225,12 +224,14 @@ def _check_condition(name: str, parent: str, allowed: tuple[Any, ...], distribut
 
 
 def _parents_first(parameters: tuple[tuple[str, Distribution], ...]) -> tuple[tuple[str, Distribution], ...]:
-    given = dict(sorted(parameters, key=lambda parameter: parameter[0]))
-    if len(given) < len(parameters):
+    ordered: dict[str, Distribution] = {}
+    left = dict(sorted(parameters, key=lambda parameter: parameter[0]))
+    if len(left) < len(parameters):
         raise ConfigError("an option is in the space twice")
-    parents = {name: [parent for parent, _ in distribution.when] for name, distribution in given.items()}
-    try:
-        return tuple((name, given[name]) for name in graphlib.TopologicalSorter(parents).static_order())
-    except graphlib.CycleError as error:
-        names = ", ".join(sorted(set(error.args[1])))
-        raise ConfigError(f"{names}: each is conditional on another: remove one of the conditions") from None
+    while left:
+        ready = [name for name, d in left.items() if all(parent in ordered for parent, _ in d.when)]
+        if not ready:
+            raise ConfigError(f"{', '.join(left)}: each is conditional on another: remove one of the conditions")
+        for name in ready:
+            ordered[name] = left.pop(name)
+    return tuple(ordered.items())

@@ -204,9 +204,7 @@ class Study:
         ours = json.loads(json.dumps(description))
         elsewhere = "or name another --run-dir (and --study, if there is a --storage)"
         if ours.keys() != stored.keys():  # each version compares in its own way
-            raise ConfigError(
-                f"{where} that another version of lstmjax began: continue it with that version, {elsewhere}"
-            )
+            raise ConfigError(f"{where} that another version of lstmjax began: continue with that version, {elsewhere}")
         for part in sorted(ours):
             if ours[part] != stored[part]:
                 kind = "other" if part.endswith("s") else "another"  # options, folds
