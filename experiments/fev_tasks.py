@@ -194,10 +194,17 @@ def members(task: Task, panel: Panel, windows: Windows, cutoff: np.ndarray) -> l
 def recipes(panel: Panel, data: DataConfig) -> list[RunConfig]:
     """The options of each network for a task, from what is known of it before its windows.
 
-    All networks are trained on all rows before the windows, for a number of steps that does not depend on the data, and
-    their quantiles are averaged. A network that reads a week (or three seasons) and sees only windows that begin where
-    those of the task begin; the same with a decoder, in units of the week; and one that reads twice as much and sees
-    windows that begin at every row.
+    All are trained on all rows before the windows, for a number of steps that does not depend on the data, and their
+    quantiles are averaged:
+
+    1. one that reads a week (or three seasons), and sees only windows that begin where those of the task begin;
+    2. where the horizon is shorter than that, the same in segments of a quarter of a season;
+    3. the same as the first with a decoder, in units of the week;
+    4. one that reads twice as much and sees windows that begin at every row, in twice as many steps.
+
+    Where the horizon is shorter than what they read, the first three are trained on lookbacks of random lengths. Where
+    a season is no day, the horizon no number of days, or days are few, there is no second, the first is in units of
+    what it reads too, all see windows that begin at every row, and the last is trained in as many steps as the others.
 
     Args:
         panel: the rows before the windows.
@@ -208,16 +215,10 @@ def recipes(panel: Panel, data: DataConfig) -> list[RunConfig]:
     daily = not frequency.integer and frequency.base is None and frequency.step * season == DAY
     most = max(1, min(rows - h - FEW // 10, (rows - h) * 2 // 3))  # leaves windows to train on
     short = min(most, 7 * season if daily else 3 * season if season > 1 else 4 * h)
-    aligned = h % season == 0 and (panel.observed - short - h).clip(0).sum() // season >= FEW
-    grid = {"data.input_size": short, "data.origins": str(season) if aligned else "every"}
-    decoder = {
-        "model.known_future": "decoder",
-        "model.lags": tuple(lag for lag in dict.fromkeys((season, 7 * season if daily else season)) if lag <= short),
-        "model.instance_norm": "mean",
-        "model.instance_scale": "mad",
-    }
+    aligned = daily and h % season == 0 and (panel.observed - short - h).clip(0).sum() // season >= FEW
     shared = {
         "data.val_size": 0,
+        "data.input_size": short,
         "model.head": "quantile",
         "model.quantiles": LEVELS,
         "model.dropout": 0.2,
@@ -225,8 +226,19 @@ def recipes(panel: Panel, data: DataConfig) -> list[RunConfig]:
         "train.batch_size": 256 if len(panel.ids) >= MANY else 64,
         "train.max_steps": 1000,
     }
-    every = {"data.input_size": min(most, 2 * short)}
-    return [RunConfig(data=data).replace(shared | one) for one in (grid, grid | decoder, every)]
+    grid = {"data.origins": str(season)}
+    unit = {"model.instance_norm": "mean", "model.instance_scale": "mad"}
+    lags = tuple(lag for lag in dict.fromkeys((season, 7 * season if daily else season)) if lag <= short)
+    decoder = unit | {"model.known_future": "decoder", "model.lags": lags}
+    if not aligned:
+        networks = [unit, decoder]
+    elif h >= short:
+        networks = [grid, grid | decoder]
+    else:
+        grid |= {"train.random_lookback": True}
+        networks = [grid, grid | {"model.segment_size": max(1, season // 4)}, grid | decoder]
+    every = {"data.input_size": min(most, 2 * short), "train.max_steps": 2000 if aligned else 1000}
+    return [RunConfig(data=data).replace(shared | one) for one in (*networks, every)]
 
 
 FEW = 100
