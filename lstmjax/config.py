@@ -639,8 +639,9 @@ class TrainConfig:
     huber_delta: float = option(1.0, above=0.0, only={"loss": ("huber",)}, sweep="traced")
     """huber: where the loss turns from quadratic to linear."""
     random_lookback: bool = option(False)
-    """Train on lookbacks of random lengths, for a stream that keeps its state: of each window a random number of the
-    last rows, 1 to data.input_size, is shown, and the earlier ones are masked. Validation and forecasts see all."""
+    """Train on lookbacks of random lengths, for a stream that keeps its state, or against overfitting where windows are
+    few: of each window a random number of the last rows, 1 to data.input_size, is shown, and the earlier ones are
+    masked. Validation and forecasts see all."""
     seed: int = option(0, low=0, high=2**64 - 1, sweep="traced")
     """Seed of the initial weights, the order of the windows and the dropout masks."""
     batch_shards: int | None = option(

@@ -89,7 +89,7 @@ def test_a_task_is_run_and_no_forecast_depends_on_rows_after_its_cutoff(fev, pri
     path, table = prices
     shorter = {"train.max_steps": 2, "model.hidden_size": 4, "model.decoder_size": 4}
     whole = fev.recipes
-    monkeypatch.setattr(fev, "recipes", lambda panel, data: [whole(panel, data)[1].replace(shorter)])
+    monkeypatch.setattr(fev, "recipes", lambda panel, data: [whole(panel, data)[2].replace(shorter)])
     task = fev.Task(
         data=path, target=("price",), futr_exog=("load",), time_col="time", h=24, windows=2, seeds=2, refit=1
     )
