@@ -92,9 +92,10 @@ class SweepDisplay:
         rows = [(trial.value, trial.number, trial.state.name) for trial in self._trials if trial.value is not None]
         if self._report is not None:
             rows += [(value, number, "RUNNING") for number, value in self._report.values.items()]
-        params = {trial.number: params_of(trial) for trial in self._trials}
+        trials = {trial.number: trial for trial in self._trials}
         for value, number, state in sorted(rows)[:_SHOWN]:
-            known = (f"{name.split('.')[1]}={_short(setting)}" for name, setting in params.get(number, {}).items())
+            params = params_of(trials[number]) if number in trials else {}
+            known = (f"{name.split('.')[1]}={_short(setting)}" for name, setting in params.items())
             table.add_row(str(number), f"{value:.5g}", state, Text("  ".join(known)))  # brackets are no markup
         return Group(Text(self._line()), table)
 
