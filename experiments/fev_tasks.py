@@ -115,7 +115,10 @@ def main(task: Task) -> None:
     """Runs a task, and prints the measures beside those of seasonal naive."""
     if task.json is not None:
         with writing(task.json):  # a path that cannot be written is said before the training
+            new = not task.json.exists()
             task.json.open("a").close()
+            if new:
+                task.json.unlink()
     found = run(task)
     rows = {
         "mean of the seeds": {name: found[name] for name in MEASURES},

@@ -143,6 +143,20 @@ def test_a_file_that_cannot_be_written_is_one_line_before_the_training(fev, pric
         fev.main(fev.Task(data=prices[0], target=("price",), h=24, json=tmp_path / where))
 
 
+def test_a_run_that_fails_leaves_the_file_of_results_as_it_was(fev, prices, tmp_path, monkeypatch):
+    def fail(task):
+        raise ConfigError("no")
+
+    monkeypatch.setattr(fev, "run", fail)
+    new, old = tmp_path / "new.json", tmp_path / "old.json"
+    old.write_text("before")
+    for path in (new, old):
+        with pytest.raises(ConfigError, match="no"):
+            fev.main(fev.Task(data=prices[0], target=("price",), h=24, json=path))
+    assert not new.exists()
+    assert old.read_text() == "before"
+
+
 def test_measures_that_no_window_has_are_nan_without_a_warning(fev, tmp_path):
     times = pd.date_range("2024", periods=60, freq="h")
     for value, known in ((3.0, {"wql", "wape"}), (0.0, set())):
