@@ -65,6 +65,9 @@ Resume = Literal["same", "more", "inferred", "free"]
 SAME_DATA = "no: every trial is ranked on the same targets"
 _DEFAULT: Any = object()
 
+TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+"""What messages call the values of an option of this type."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -251,10 +254,9 @@ def _check_bounds(value: float, name: str, rules: Rules) -> None:
 
 def _as_type(value: Any, hint: Any, name: str) -> Any:
     """`value` as the type `hint` says, or a `ConfigError` that says what is allowed."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        if value is None and type(None) in typing.get_args(hint):
-            return None
-        (hint,) = (argument for argument in typing.get_args(hint) if argument is not type(None))
+    hint, optional = _without_none_type(hint)
+    if value is None and optional:
+        return None
     if typing.get_origin(hint) is Literal:
         if value in typing.get_args(hint):
             return value
@@ -277,8 +279,15 @@ def _as_type(value: Any, hint: Any, name: str) -> Any:
         return int(value)
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    kinds = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    raise ConfigError(f"{name} is {value!r}: expected {kinds[hint]}")
+    raise ConfigError(f"{name} is {value!r}: expected {TYPE_NAMES[hint]}")
+
+
+def _without_none_type(hint: Any) -> tuple[Any, bool]:
+    """A declared type without None, and whether None is allowed."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        (alone,) = (argument for argument in typing.get_args(hint) if argument is not type(None))
+        return alone, True
+    return hint, False
 
 
 @dataclass(frozen=True)
@@ -630,8 +639,9 @@ class TrainConfig:
     huber_delta: float = option(1.0, above=0.0, only={"loss": ("huber",)}, sweep="traced")
     """huber: where the loss turns from quadratic to linear."""
     random_lookback: bool = option(False)
-    """Train on lookbacks of random lengths, for a stream that keeps its state: of each window a random number of the
-    last rows, 1 to data.input_size, is shown, and the earlier ones are masked. Validation and forecasts see all."""
+    """Train on lookbacks of random lengths, for a stream that keeps its state, or against overfitting where windows are
+    few: of each window a random number of the last rows, 1 to data.input_size, is shown, and the earlier ones are
+    masked. Validation and forecasts see all."""
     seed: int = option(0, low=0, high=2**64 - 1, sweep="traced")
     """Seed of the initial weights, the order of the windows and the dropout masks."""
     batch_shards: int | None = option(
@@ -929,6 +939,19 @@ def rules(name: str) -> Rules:
     """
     found: Rules = option_fields()[name].metadata["rules"]
     return found
+
+
+def option_type(name: str) -> tuple[Any, bool]:
+    """The declared type of an option, and whether it may also be None.
+
+    Args:
+        name: dotted name of the option.
+
+    >>> option_type("optimizer.clip_norm")
+    (<class 'float'>, True)
+    """
+    section, option = name.split(".")
+    return _without_none_type(typing.get_type_hints(type(getattr(RunConfig(), section)))[option])
 
 
 def controllers(name: str) -> set[str]:

@@ -66,7 +66,7 @@ def test_memory_does_not_grow_with_the_number_of_windows(calls):
 
         held = []
         config = RunConfig.from_json('{"format_version": 1}').replace({
-            "data.h": 96, "data.input_size": 96, "data.val_size": 960, "data.step_size": int(sys.argv[1]),
+            "data.h": 32, "data.input_size": 32, "data.val_size": 960, "data.step_size": int(sys.argv[1]),
             "model.hidden_size": 256, "train.max_steps": 2, "train.val_check_steps": 1, "train.batch_shards": 1,
         })
         table = pd.DataFrame({

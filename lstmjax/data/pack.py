@@ -22,6 +22,7 @@ from lstmjax.data.pack_intake import Intake, frames
 from lstmjax.data.panel import BY_ROW, row_ranges
 from lstmjax.data.store import FORMAT_VERSION, LABELS_FILE, STORE_FILE, Store
 from lstmjax.errors import ConfigError, DataError
+from lstmjax.storage.files import replace_folder
 from lstmjax.storage.growing_array import GrowingArray
 from lstmjax.storage.lock import DirectoryLock
 
@@ -75,26 +76,21 @@ def _new_folder(store: Path, *, overwrite: bool) -> Iterator[Path]:
     if not store.name:
         raise ConfigError(f"the store is {str(store)!r}: name a new folder")
     beside = store.absolute().parent / f".{store.name}.packing"
-    old, new = beside / "old", beside / "new"
     with DirectoryLock(beside):
         try:
-            if old.exists() and not store.exists():  # killed between the two renames below
-                old.rename(store)
-            if store.exists() and not overwrite:
-                raise ConfigError(f"{store} exists already: name another folder, or replace the store by --overwrite")
-            if store.exists() and not (store / STORE_FILE).exists() and (not store.is_dir() or any(store.iterdir())):
-                raise ConfigError(f"{store} is not a store, and is not replaced: name another folder")
-            for left in (old, new):
-                shutil.rmtree(left, ignore_errors=True)
-            new.mkdir()
-            yield new
-            if store.exists():
-                store.rename(old)
-            new.rename(store)
+            with replace_folder(store, new=beside / "new", old=beside / "old") as new:
+                if store.exists() and not overwrite:
+                    raise ConfigError(f"{store} exists already: name another folder, or replace it by --overwrite")
+                if store.exists() and not (store / STORE_FILE).exists() and not _is_empty(store):
+                    raise ConfigError(f"{store} is not a store, and is not replaced: name another folder")
+                new.mkdir()
+                yield new
         finally:
-            if old.exists() and not store.exists():  # interrupted there
-                old.rename(store)
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _write(folder: Path, intake: Intake, config: DataConfig) -> None:

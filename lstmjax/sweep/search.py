@@ -10,7 +10,6 @@ R/blocks/, R/workers/       checkpoints and weights of the blocks, and the worke
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ from lstmjax.sweep.report.winner import BEST
 from lstmjax.sweep.setup import set_up
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.study import Block
-from lstmjax.sweep.study.sweep import Sweep
 from lstmjax.sweep.worker import work
 
 
@@ -91,36 +89,31 @@ def run(
         NoWinnerError: no trial is complete; the column ``reason`` of trials.csv says why.
     """
     with set_up(space, base, run_dir, settings or SweepConfig(), network) as sweep, outputs_written(sweep.directory):
-        study = sweep.study()
+        asked = sweep.settings
         with SweepDisplay(sweep.plan.total, base.train.max_steps) as display:
 
+            def train(block: Block, state: Path, should_stop: Callable[[], bool]) -> list[Outcome]:
+                return train_block(
+                    sweep.base,
+                    sweep.panel,
+                    sweep.space,
+                    block.trials,
+                    seeds=asked.seeds,
+                    population=asked.population * asked.seeds * asked.folds,
+                    folds=Folds(asked.folds, asked.fold_step),
+                    halving=None if asked.halving is None else Halving(asked.halving, hyperband=asked.hyperband),
+                    metric=asked.metric,
+                    mapping=asked.mapping,
+                    network=network,
+                    state_dir=state,
+                    should_stop=should_stop,
+                    on_report=display.on_report,
+                )
+
             def on_block() -> None:
-                write_trials(sweep, study)
-                display.on_trials(study.trials())
+                write_trials(sweep)
+                display.on_trials(sweep.study.trials())
 
             on_block()
-            train = functools.partial(_train, sweep, display)
-            work(study, sweep.directory, sweep.plan, train, should_stop=should_stop, on_block=on_block)
-        return SweepResult(sweep.directory, write_report(sweep, study, say), network)
-
-
-def _train(
-    sweep: Sweep, display: SweepDisplay, block: Block, state: Path, should_stop: Callable[[], bool]
-) -> list[Outcome]:
-    settings = sweep.settings
-    return train_block(
-        sweep.base,
-        sweep.panel,
-        sweep.space,
-        block.trials,
-        seeds=settings.seeds,
-        population=settings.population * settings.seeds * settings.folds,
-        folds=Folds(settings.folds, settings.fold_step),
-        halving=None if settings.halving is None else Halving(settings.halving, hyperband=settings.hyperband),
-        metric=settings.metric,
-        mapping=settings.mapping,
-        network=sweep.network,
-        state_dir=state,
-        should_stop=should_stop,
-        on_report=display.on_report,
-    )
+            work(sweep.study, sweep.directory, sweep.plan, train, should_stop=should_stop, on_block=on_block)
+        return SweepResult(sweep.directory, write_report(sweep, say), network)

@@ -1,4 +1,4 @@
-"""Sets up a sweep: validates its space, options and data before anything is written, and makes its folder."""
+"""Sets up a sweep: validates its space, options and data before anything is written, and makes its folder and study."""
 
 import contextlib
 import dataclasses
@@ -11,11 +11,12 @@ from typing import Any
 
 from lstmjax.config import RunConfig
 from lstmjax.data.digest import panel_digest
+from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
 from lstmjax.data.scaling_checks import require_counts
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.errors import CheckpointError, ConfigError, ConfigWarning
-from lstmjax.forecaster.intervals import require_errors, require_intervals
+from lstmjax.forecaster.fit import require_outputs
 from lstmjax.forecaster.network import head_of
 from lstmjax.forecaster.resumed_options import without_free
 from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
@@ -25,19 +26,37 @@ from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import file_lock
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.sweep.population.folds import Folds, training_data
-from lstmjax.sweep.population.objective import check_metric
 from lstmjax.sweep.population.population import check_network
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.storage import Storage
-from lstmjax.sweep.study.study import Plan
+from lstmjax.sweep.study.study import Plan, Study
 from lstmjax.sweep.study.suggest import make_suggest, number_of_trials
-from lstmjax.sweep.study.sweep import LOCK_FILE, Sweep
-from lstmjax.training import val_windows
 
 SWEEP_FILE = "sweep.json"
 
 DATABASE = "study.db"
 """The trials, in the sweep's directory, unless a storage is named."""
+
+LOCK_FILE = ".sweep.lock"
+"""The file in a sweep's directory that is locked while its folder is made, and while its report is written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A sweep that is ready to begin or to continue: what it searches, and where its trials and its files are."""
+
+    space: Space
+    base: RunConfig
+    """The options that trials share."""
+    settings: SweepConfig
+    network: NetworkMaker | None
+    """A network of the user's own; None for that of ``base.model``."""
+    panel: Panel
+    data_digest: str
+    """SHA-256 of the data."""
+    directory: Path
+    plan: Plan
+    study: Study
 
 
 @contextlib.contextmanager
@@ -51,7 +70,7 @@ def set_up(
     """Validates a sweep, and makes its folder unless it exists; arguments and errors as in `lstmjax.sweep.run`.
 
     Yields:
-        The sweep; its database is closed at the end.
+        The sweep; its storage is closed at the end.
     """
     source_name = "space"
     if isinstance(space, Mapping):
@@ -67,13 +86,11 @@ def set_up(
             stacklevel=4,
         )
     check_network(network, space, source_name)
-    check_metric(settings.metric)
     total = number_of_trials(settings, space)
     base = dataclasses.replace(base, data=absolute_paths(with_dataset_settings(base.data)))
     panel = load_source(base.data).panel(base.data)
     folds = Folds(settings.folds, settings.fold_step)
-    held: dict[str, Any] = {"longest": space.longest_lookback(base), "val_windows": val_windows(base.train)}
-    prepared, _ = training_data(panel, base.data, folds, metric=settings.metric, **held)
+    prepared, _ = training_data(panel, base.data, folds, metric=settings.metric, space=space, base=base)
     if network is not None:
         check_own_network(network, prepared.spec)
     _require_outputs(base, space, prepared, network)
@@ -89,10 +106,10 @@ def set_up(
         storage = None if settings.storage is None else opened(settings.storage)
         identity = _make_directory(directory, base, digest, description)
         storage = storage or opened(f"sqlite:///{directory.resolve() / DATABASE}")
-        description |= {"run directory": identity}
+        study = Study(storage, settings.study, description | {"run directory": identity}, space)
         suggest = make_suggest(space, settings.sampler, base.train.seed, settings.population)
         plan = Plan(total, settings.population, suggest)
-        yield Sweep(space, base, settings, network, panel, digest, directory, description, plan, storage)
+        yield Sweep(space, base, settings, network, panel, digest, directory, plan, study)
 
 
 def _describe(
@@ -100,14 +117,13 @@ def _describe(
 ) -> dict[str, Any]:
     """What tells a sweep from every other."""
     searched = ("sampler", "population", "halving", "hyperband", "seeds", "metric")
-    options = json.loads(without_free(base).to_json())
     return {
         "space": json.loads(space.to_json()),
-        "options": options,
+        "options": json.loads(without_free(base).to_json()),
         "data_sha256": data_digest,
         **{name: getattr(settings, name) for name in searched},
-        **Folds(settings.folds, settings.fold_step).described,
-        **({} if network is None else {"network": own_name(network)}),
+        "folds": {"count": settings.folds, "step": settings.fold_step},
+        "network": None if network is None else own_name(network),
     }
 
 
@@ -115,14 +131,12 @@ def _require_outputs(base: RunConfig, space: Space, prepared: Prepared, network:
     """Refuses intervals that the winner could not give, and a head that does not fit the data: before the search."""
     searched = dict(space.parameters).get("model.head")
     for head in [base.model.head] if searched is None else searched.points or ():
-        config = dataclasses.replace(base, model=dataclasses.replace(base.model, head=head))
         try:
-            require_intervals(head_of(network, config, prepared.spec), base.outputs)
+            require_outputs(base.replace({"model.head": head}), prepared, network)
         except ConfigError as error:
             raise ConfigError(str(error) if searched is None else f"model.head {head!r} is searched: {error}") from None
     if searched is None and head_of(network, base, prepared.spec).counts:
         require_counts(prepared.panel, base.chosen.data.scaler, base.data.transform)
-    require_errors(prepared, base.outputs)
 
 
 def _make_directory(directory: Path, base: RunConfig, data_digest: str, description: Mapping[str, Any]) -> str:

@@ -16,7 +16,9 @@ from lstmjax.sweep.study.storage import StorageError
 from lstmjax.sweep.study.study import Block, Plan, Study
 
 Train = Callable[[Block, Path, Callable[[], bool]], Sequence[Outcome]]
-"""Trains a block, with its checkpoints in a folder, until `should_stop` is true; then raises `Interrupted`."""
+"""Trains a block, with its checkpoints in a folder, until `should_stop` is true; then raises `Interrupted`. Of a block
+that was trained to its end it gives the outcomes again, from the last checkpoint: its worker may die before it records
+them."""
 
 GRACE = 60.0
 """Seconds without a heartbeat after which a worker on another host counts as dead."""
@@ -49,10 +51,31 @@ def work(
 
     Raises:
         Interrupted: `should_stop` returned True.
-        StorageError: the storage cannot be reached for long; outcomes are kept in the directory for the next worker.
+        StorageError: the storage cannot be reached for long; checkpoints are kept in the directory for the next worker.
     """
     with worker_lock(directory / "workers") as worker:
         monitor = WorkerMonitor(directory / "workers", grace, lambda: study.storage.recovered)
+
+        def record(block: Block) -> bool:
+            """Trains a block and records it; False if it has become another worker's."""
+            folder = BlockDirectory(directory, block.number)
+            folder.path.mkdir(parents=True, exist_ok=True)
+            with _heartbeats(study, block, worker, grace / _BEATS) as lost:
+                try:
+                    with folder.attempt(block, worker):
+                        outcomes = train(block, folder.state, lambda: lost.is_set() or should_stop())
+                        folder.save_best(outcomes)
+                except BaseException as error:
+                    if isinstance(error, Interrupted) and lost.is_set() and not should_stop():
+                        return False
+                    with contextlib.suppress(StorageError):
+                        study.release(block, worker)
+                    raise
+                if not study.finish(block, outcomes):
+                    return False
+            shutil.rmtree(folder.state, ignore_errors=True)
+            return True
+
         pause = _PAUSE
         while not study.finished(plan.total):
             if should_stop():
@@ -64,39 +87,8 @@ def work(
                 pause = min(2 * pause, _LONGEST_PAUSE, grace / _BEATS)
                 continue
             pause = _PAUSE
-            if _work_on(study, directory, block, worker, train, should_stop, grace / _BEATS):
+            if record(block):
                 on_block()
-
-
-def _work_on(
-    study: Study,
-    directory: Path,
-    block: Block,
-    worker: str,
-    train: Train,
-    should_stop: Callable[[], bool],
-    seconds: float,
-) -> bool:
-    """Trains a block and records it, with a heartbeat every so many seconds; False if it has become another's."""
-    folder, identity = BlockDirectory(directory, block.number), study.identity(block)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with _heartbeats(study, block, worker, seconds) as lost:
-        try:
-            outcomes = folder.load(identity)
-            if outcomes is None:
-                with folder.attempt(block, worker):
-                    outcomes = list(train(block, folder.state, lambda: lost.is_set() or should_stop()))
-                    folder.save(outcomes, identity)
-        except BaseException as error:
-            if isinstance(error, Interrupted) and lost.is_set() and not should_stop():
-                return False
-            with contextlib.suppress(StorageError):
-                study.release(block, worker)
-            raise
-        if not study.finish(block, outcomes):
-            return False
-    shutil.rmtree(folder.state, ignore_errors=True)
-    return True
 
 
 @contextlib.contextmanager

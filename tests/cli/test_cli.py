@@ -25,7 +25,10 @@ SMALL = [
     "--train.max-steps=10",
     "--train.val-check-steps=5",
     "--train.batch-size=16",
+    "--outputs.plot-windows=1",
 ]
+
+TINY = {"data.h": 4, "data.input_size": 8, "model.name": "direct", "model.hidden_size": 4, "train.max_steps": 2}
 
 MEET = ["--distributed.coordinator=127.0.0.1:4567", "--distributed.processes=2"]
 
@@ -290,8 +293,9 @@ def test_a_gap_is_masked_with_a_warning_or_refused(tmp_path, capsys):
 
 
 def test_a_forecaster_that_was_trained_on_polars_predicts_as_a_command(tmp_path, capsys):
-    config = lstmjax.RunConfig().replace({"data.h": 4, "data.input_size": 8, "train.max_steps": 2})
-    forecaster = Forecaster(config).fit(polars.from_pandas(hourly()[["ds", "y"]]), val_size=8)
+    forecaster = Forecaster(lstmjax.RunConfig().replace(TINY)).fit(
+        polars.from_pandas(hourly()[["ds", "y"]]), val_size=8
+    )
     forecaster.save(tmp_path / "f")
     main(["predict", str(tmp_path / "f")])
     shown = pd.read_csv(io.StringIO(capsys.readouterr().out))
@@ -300,9 +304,7 @@ def test_a_forecaster_that_was_trained_on_polars_predicts_as_a_command(tmp_path,
 
 def test_a_file_of_the_future_that_lacks_a_column_is_named(tmp_path, capsys):
     table = hourly()[["ds", "y"]].assign(flag=0.0)
-    config = lstmjax.RunConfig().replace(
-        {"data.h": 4, "data.input_size": 8, "train.max_steps": 2, "data.futr_exog": ("flag",)}
-    )
+    config = lstmjax.RunConfig().replace(TINY | {"data.futr_exog": ("flag",)})
     Forecaster(config).fit(table, val_size=8).save(tmp_path / "f")
     table.drop(columns="flag").to_csv(tmp_path / "futr.csv", index=False)
     line = mistake(["predict", tmp_path / "f", "--data.futr-path", tmp_path / "futr.csv"], capsys)

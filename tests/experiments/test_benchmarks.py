@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import runpy
 import statistics
 import subprocess
 import sys
@@ -96,7 +97,6 @@ def test_results_are_those_of_the_recipes(etth, m4):
 @pytest.mark.parametrize(
     ("script", "flags", "expected"),
     [
-        ("etth", ["--data.h", "24"], "etth.py: error: data.h is set by this script: give --horizons"),
         ("etth", ["--train.seed=4"], "etth.py: error: train.seed is set by this script"),
         ("m4_hourly", ["--train.seed", "4"], "m4_hourly.py: error: train.seed is set by this script"),
         ("elecdemand", ["--data.hist-exog", "x"], "elecdemand.py: error: data.hist_exog is set by this script"),
@@ -104,10 +104,22 @@ def test_results_are_those_of_the_recipes(etth, m4):
         ("sweep_etth", ["--model.dropout=0.3"], "error: model.dropout is set by this script: it is searched"),
     ],
 )
-def test_an_option_that_a_script_sets_is_refused_in_one_line(script, flags, expected, tmp_path):
+def test_an_option_that_a_script_sets_is_refused_in_one_line(script, flags, expected, tmp_path, monkeypatch, capsys):
     path = Path(__file__).parents[2] / "experiments" / f"{script}.py"
-    done = subprocess.run([sys.executable, path, *flags], capture_output=True, text=True, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(path), *flags])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(path), run_name="__main__")
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_script_that_is_started_as_a_process_refuses_it_too(tmp_path):
+    path = Path(__file__).parents[2] / "experiments" / "etth.py"
+    done = subprocess.run([sys.executable, path, "--data.h", "24"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
-    assert expected in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == "etth.py: error: data.h is set by this script: give --horizons\n"
     assert not list(tmp_path.iterdir())

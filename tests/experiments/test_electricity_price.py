@@ -16,7 +16,13 @@ def prices(experiments_on_path):
 
 
 def tiny(panel, data):
-    small = {"data.input_size": 24, "data.val_size": 0, "model.hidden_size": 4, "train.max_steps": 2}
+    small = {
+        "data.input_size": 24,
+        "data.val_size": 0,
+        "model.name": "direct",
+        "model.hidden_size": 4,
+        "train.max_steps": 2,
+    }
     return [RunConfig(data=data).replace(small)]
 
 

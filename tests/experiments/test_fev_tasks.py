@@ -89,7 +89,7 @@ def test_a_task_is_run_and_no_forecast_depends_on_rows_after_its_cutoff(fev, pri
     path, table = prices
     shorter = {"train.max_steps": 2, "model.hidden_size": 4, "model.decoder_size": 4}
     whole = fev.recipes
-    monkeypatch.setattr(fev, "recipes", lambda panel, data: [whole(panel, data)[1].replace(shorter)])
+    monkeypatch.setattr(fev, "recipes", lambda panel, data: [whole(panel, data)[2].replace(shorter)])
     task = fev.Task(
         data=path, target=("price",), futr_exog=("load",), time_col="time", h=24, windows=2, seeds=2, refit=1
     )
@@ -141,6 +141,20 @@ def test_a_file_that_cannot_be_written_is_one_line_before_the_training(fev, pric
     monkeypatch.setattr(fev, "run", lambda task: pytest.fail("trained"))
     with pytest.raises(ConfigError, match=r"--json is '.*': cannot be written \(.*\): name a new file"):
         fev.main(fev.Task(data=prices[0], target=("price",), h=24, json=tmp_path / where))
+
+
+def test_a_run_that_fails_leaves_the_file_of_results_as_it_was(fev, prices, tmp_path, monkeypatch):
+    def fail(task):
+        raise ConfigError("no")
+
+    monkeypatch.setattr(fev, "run", fail)
+    new, old = tmp_path / "new.json", tmp_path / "old.json"
+    old.write_text("before")
+    for path in (new, old):
+        with pytest.raises(ConfigError, match="no"):
+            fev.main(fev.Task(data=prices[0], target=("price",), h=24, json=path))
+    assert not new.exists()
+    assert old.read_text() == "before"
 
 
 def test_measures_that_no_window_has_are_nan_without_a_warning(fev, tmp_path):

@@ -36,6 +36,7 @@ CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, consta
         "train.val_check_steps": 2,
         "train.batch_size": 8,
         "train.batch_shards": 1,
+        "outputs.plot_windows": 1,
     }
 )
 Y = 20 + 3 * np.random.default_rng(0).normal(size=60)

@@ -28,8 +28,9 @@ CONFIG = RunConfig().replace(
         "data.val_size": 20,
         "data.hist_exog": ("load",),
         "data.futr_exog": ("sky",),
-        "model.segment_size": 4,
+        "model.name": "direct",
         "model.hidden_size": 4,
+        "model.head_size": 4,
         "optimizer.learning_rate": 0.01,
         "train.max_steps": 4,
         "train.val_check_steps": 2,
@@ -71,10 +72,9 @@ MODES = {
     "every": {"refit": True},
     "second": {"refit": 2},
     "warm": {"refit": True, "warm_start": True},
-    "sliding": {"refit": True, "train_size": 30},
-    "intervals": {"refit": True, "level": [50]},
+    "sliding, intervals": {"refit": True, "train_size": 30, "level": [50]},
 }
-CONFIGS = {"intervals": CONFIG.replace({"outputs.calibration": "conformal", "data.calibration_size": 10})}
+CONFIGS = {"sliding, intervals": CONFIG.replace({"outputs.calibration": "conformal", "data.calibration_size": 10})}
 
 
 @pytest.fixture(scope="module")
@@ -112,25 +112,15 @@ def test_rows_at_and_after_a_cutoff_change_no_byte_of_its_forecast(unchanged, mo
         assert not after["lstm"].equals(before["lstm"])
 
 
-@pytest.mark.parametrize("mode", ["once", "every", "sliding"])
-@pytest.mark.parametrize("rows_before", [1, 30])  # in the lookback, in the training rows
+@pytest.mark.parametrize("mode", ["once", "every", "sliding, intervals"])
+@pytest.mark.parametrize("rows_before", [1, 35])  # in the lookback, in the training rows
 def test_rows_before_a_cutoff_change_its_forecast(unchanged, mode, rows_before):
     before = unchanged[mode]
     other = TABLE.copy()
     at = np.flatnonzero((other["unique_id"] == "a") & (other["ds"] <= cutoffs(before)[0]))[-rows_before]
     other.loc[at, "y"] += 1.0
-    after = validate(other, **MODES[mode])
+    after = validate(other, CONFIGS.get(mode, CONFIG), **MODES[mode])
     assert (until(after, 1)["lstm"] != until(before, 1)["lstm"]).any()
-
-
-def alone(table, found, number, config=CONFIG, **options):
-    """The backtest of one cutoff, of the table that ends with its horizon."""
-    ends = []
-    for name, of_series in found.groupby("unique_id", sort=False):
-        cutoff = of_series["cutoff"].unique()[number - 1]
-        last = of_series.loc[of_series["cutoff"] == cutoff, "ds"].max()
-        ends.append(table[(table["unique_id"] == name) & (table["ds"] <= last)])
-    return validate(pd.concat(ends), config, n_windows=1, **options)
 
 
 def of_cutoff(found, number):
@@ -139,31 +129,46 @@ def of_cutoff(found, number):
 
 
 @pytest.mark.parametrize(("mapping", "tolerance"), [("map", 1e-5), pytest.param("vmap", 1e-3, marks=pytest.mark.slow)])
-def test_a_population_of_refits_equals_each_alone(monkeypatch, mapping, tolerance):
+def test_a_population_of_refits_equals_each_alone(monkeypatch, unchanged, mapping, tolerance):
     monkeypatch.setattr(lstmjax.parallel, "default_mapping", lambda members, mesh: mapping)
     together = validate(refit=True)
-    for number in (1, 3):
-        own = of_cutoff(alone(TABLE, together, number), 1)
+    alone = {1: of_cutoff(unchanged["once"], 1), 3: of_cutoff(validate(n_windows=1), 1)}
+    for number, own in alone.items():
         ours = of_cutoff(together, number)
         pd.testing.assert_frame_equal(own, ours, rtol=tolerance, atol=tolerance, check_exact=False)
 
 
-def test_without_refits_it_is_the_forecaster_fitted_before_the_first_cutoff():
-    found = validate(PLAIN, SMALL)
-    first = found.groupby("unique_id")["cutoff"].transform("min")
-    ends = first.groupby(found["unique_id"]).first()
-    before = PLAIN[PLAIN["ds"] <= PLAIN["unique_id"].map(ends)]
-    forecast = Forecaster(SMALL).fit(before).predict()
-    ours = found.loc[found["cutoff"] == first, ["unique_id", "ds", "lstm"]].reset_index(drop=True)
-    pd.testing.assert_frame_equal(ours, forecast, rtol=1e-6)  # other numbers of windows are forecast together
+def fitted_before(table, rows):
+    """A forecaster that has not seen the last rows. They are in its table: then its shapes are those of a backtest."""
+    return Forecaster(SMALL.replace({"data.test_size": rows})).fit(table)
+
+
+def without_last(table, rows):
+    return table[table.groupby("unique_id").cumcount(ascending=False) >= rows]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return validate(PLAIN, SMALL)
+
+
+@pytest.fixture(scope="module")
+def forecaster():
+    """Fitted before the first of three cutoffs."""
+    return fitted_before(PLAIN, 2 * STEP + H)
+
+
+def test_without_refits_it_is_the_forecaster_fitted_before_the_first_cutoff(plain, forecaster):
+    forecast = forecaster.predict(without_last(PLAIN, 2 * STEP + H))
+    # Other numbers of windows are forecast together.
+    pd.testing.assert_frame_equal(of_cutoff(plain, 1), forecast, rtol=1e-6)
 
 
 def test_a_warm_start_is_a_finetune_of_the_model_before():
     table = PLAIN[PLAIN["unique_id"] == "a"]
     found = validate(table, SMALL, n_windows=2, refit=True, warm_start=True)
-    first, second = cutoffs(found)
-    forecaster = Forecaster(SMALL).fit(table[table["ds"] <= first]).finetune(table[table["ds"] <= second])
-    forecast = forecaster.predict()["lstm"].to_numpy()
+    forecaster = fitted_before(table, STEP + H).finetune(table, options={"data.test_size": H})
+    forecast = forecaster.predict(without_last(table, H))["lstm"].to_numpy()
     np.testing.assert_allclose(of_cutoff(found, 2)["lstm"], forecast, rtol=1e-6)
     afresh = validate(table, SMALL, n_windows=1)
     assert not np.allclose(afresh["lstm"], forecast)
@@ -224,7 +229,7 @@ def test_the_keys_are_those_of_neuralforecast():
 
 
 def test_intervals_are_calibrated_before_each_cutoff(unchanged):
-    found = unchanged["intervals"]
+    found = unchanged["sliding, intervals"]
     names = [f"{model}-{end}-50" for model in ("lstm", "naive", "seasonal_naive") for end in ("lo", "hi")]
     assert set(names) <= set(found.columns)
     assert (found["lstm-lo-50"] <= found["lstm-hi-50"]).all()
@@ -256,12 +261,11 @@ def test_own_names_kinds_of_frames_and_several_targets():
 
 def test_a_series_has_the_windows_it_has_room_for():
     table = pd.concat([series("a", 120, 1), series("short", 14, 3), series("new", 5, 4)])[["unique_id", "ds", "y"]]
-    found = validate(table, SMALL, refit=True)
+    found = validate(table, SMALL, refit=2)
     assert found.groupby("unique_id")["cutoff"].nunique().to_dict() == {"a": 3, "new": 1, "short": 2}
     assert found["lstm"].notna().all()
-    later = validate(table, SMALL)  # trained before it began: its statistics are those of its own first rows
-    level = later.loc[later["unique_id"] == "short", "lstm"].mean()
-    assert abs(level - 30) < 5
+    # Its first window is forecast by a model from before it began: its statistics are those of its own first rows.
+    assert (of_cutoff(found[found["unique_id"] == "short"], 1)["lstm"] - 30).abs().mean() < 5
 
 
 def test_baselines_of_ones_own():
@@ -327,32 +331,31 @@ def test_what_is_said_of_every_cutoff_is_said_once():
     assert len(caught) == len({str(warning.message) for warning in caught}) > 0
 
 
-def test_the_forecaster_and_its_options_stay_as_they_are():
-    forecaster = Forecaster(SMALL).fit(PLAIN)
+def test_the_forecaster_and_its_options_stay_as_they_are(forecaster):
     fitted, config = forecaster.fitted, forecaster.config
-    forecaster.cross_validation(PLAIN, n_windows=2, refit=True)
+    forecaster.cross_validation(PLAIN, n_windows=3, step_size=STEP, refit=True)
     assert forecaster.fitted is fitted
     assert forecaster.config is config
 
 
-def test_test_rows_have_no_part_and_a_refit_on_all_rows_is_warned_of():
-    found = validate(PLAIN, SMALL)
-    pd.testing.assert_frame_equal(validate(PLAIN, SMALL.replace({"data.test_size": 30})), found)
+def test_test_rows_have_no_part_and_a_refit_on_all_rows_is_warned_of(plain):
+    pd.testing.assert_frame_equal(validate(PLAIN, SMALL.replace({"data.test_size": 30})), plain)
     with pytest.warns(ConfigWarning, match="train.refit_all has no effect in a backtest"):
         again = validate(PLAIN, SMALL.replace({"train.refit_all": True}))
-    pd.testing.assert_frame_equal(again, found)
+    pd.testing.assert_frame_equal(again, plain)
 
 
-def test_members_that_are_compiled_apart_are_populations_of_their_own(unchanged):
+def test_members_that_are_compiled_apart_are_populations_of_their_own():
     # Before the first cutoff there are fewer windows than a batch holds.
-    config = CONFIG.replace({"train.batch_size": 130})
-    panel = panel_from_table(TABLE, config.data)
-    plan = make_plan(config, panel, BacktestConfig(3, STEP, 1))
+    config = SMALL.replace({"train.batch_size": 130})
+    panel = panel_from_table(PLAIN, config.data)
+    plan = make_plan(config, panel, BacktestConfig(2, 2 * STEP, 1))
     sizes = [len(refit.data.train.series) for refit in plan.refits]
     assert sizes[0] < 130 < sizes[-1]
-    assert len(plan.populations) > 1
-    found = validate(config=config, refit=True)
-    own = of_cutoff(alone(TABLE, found, 1, config), 1)
+    assert len(plan.populations) == 2
+    found = validate(PLAIN, config, n_windows=2, step_size=2 * STEP, refit=True)
+    rows = 2 * STEP + H
+    own = Forecaster(config.replace({"data.test_size": rows})).fit(PLAIN).predict(without_last(PLAIN, rows))
     pd.testing.assert_frame_equal(own, of_cutoff(found, 1), rtol=1e-5)
 
 

@@ -25,6 +25,7 @@ CONFIG = RunConfig().replace(
         "data.input_size": 4,
         "data.val_size": 0,
         "data.scaler": "none",
+        "model.name": "direct",
         "model.series_embedding": 3,
         "model.hidden_size": 4,
         "model.head_size": 0,
@@ -128,7 +129,8 @@ def test_from_a_run_a_refit_and_several_seeds(tmp_path):
     """As ``lstmjax train --finetune-from`` does it."""
     for name, names in (("old.csv", "bac"), ("new.csv", "cba")):
         table(*names).to_csv(tmp_path / name, index=False)
-    config = CONFIG.replace({"data.path": str(tmp_path / "old.csv"), "data.test_size": 4, "train.refit_all": True})
+    options = {"data.test_size": 4, "train.refit_all": True, "outputs.plot_windows": 1}
+    config = CONFIG.replace({"data.path": str(tmp_path / "old.csv")} | options)
     old = train_run(config, tmp_path / "old", say=lambda _: None).forecaster
     assert old.fitted.refit is not None
     new = config.replace({"data.path": str(tmp_path / "new.csv"), "train.refit_all": False} | STILL)
@@ -176,6 +178,7 @@ ROLES = {
     "data.stat_exog": ("s", "t"),
     "data.calendar": ("hour", "weekday"),
     "data.scaler": "standard",
+    "model.name": "segment",
     "model.instance_norm": "revin",
 }
 

@@ -164,12 +164,12 @@ def test_a_series_unseen_in_training_is_forecast_in_its_own_units(trained):
 
 def test_several_targets_get_a_target_column():
     table = wave().assign(z=lambda t: 5 - t["y"])
-    forecaster = Forecaster(CONFIG.replace({"data.target_cols": ("y", "z"), "train.max_steps": 3})).fit(table)
+    config = CONFIG.replace({"data.target_cols": ("y", "z"), "train.max_steps": 3, "data.test_size": 12})
+    forecaster = Forecaster(config).fit(table)
     forecast = forecaster.predict()
     assert forecast.columns.tolist() == ["unique_id", "target", "ds", "lstm"]
     assert forecast["target"].tolist() == ["y"] * 6 + ["z"] * 6
-    evaluated = Forecaster(CONFIG.replace({"data.target_cols": ("y", "z"), "train.max_steps": 3, "data.test_size": 12}))
-    frame = evaluated.fit(table).evaluate(table)
+    frame = forecaster.evaluate(table)
     truth = frame.pivot_table(index=["cutoff", "ds"], columns="target", values="y")
     np.testing.assert_allclose(truth["z"], 5 - truth["y"])
 

@@ -29,14 +29,16 @@ CONFIG = RunConfig().replace(
         "data.season_length": 12,
         "data.val_size": 60,
         "data.test_size": 40,
-        "model.segment_size": 4,
+        "model.name": "direct",
         "model.hidden_size": 8,
+        "model.head_size": 0,
         "train.max_steps": 60,
         "train.val_check_steps": 20,
         "train.batch_shards": 1,
     }
 )
 CALIBRATED = CONFIG.replace({"outputs.calibration": "conformal"})
+COUNTS = CONFIG.replace({"model.head": "negative_binomial"})
 
 
 def series(rows=260, name="a", level=10.0, spread=1.0, seed=0):
@@ -56,6 +58,22 @@ def point():
 @pytest.fixture(scope="module")
 def quantile():
     return Forecaster(CONFIG.replace({"model.head": "quantile"})).fit(TABLE)
+
+
+@pytest.fixture(scope="module")
+def normal():
+    """Of two seeds."""
+    config = CONFIG.replace({"model.head": "normal"})
+    return [Forecaster(config.replace({"train.seed": seed})).fit(TABLE) for seed in (0, 1)]
+
+
+def poisson():
+    return series().assign(y=np.random.default_rng(0).poisson(3 + 2 * np.sin(np.arange(260) * np.pi / 6)).astype(float))
+
+
+@pytest.fixture(scope="module")
+def counting():
+    return Forecaster(COUNTS).fit(poisson())
 
 
 def test_columns_are_there_only_when_asked_and_in_order(quantile):
@@ -136,27 +154,22 @@ def test_bounds_go_through_the_transform_and_stay_positive(transform):
     assert (values > (0 if transform == "log" else -1)).all()
 
 
-def test_counts_are_forecast_as_they_are_and_have_their_own_normalisation():
-    random = np.random.default_rng(0)
-    table = series().assign(y=random.poisson(3 + 2 * np.sin(np.arange(260) * np.pi / 6)))
-    forecaster = Forecaster(CONFIG.replace({"model.head": "negative_binomial"})).fit(table)
-    config = forecaster.fitted.config
+def test_counts_are_forecast_as_they_are_and_have_their_own_normalisation(counting):
+    table, config = poisson(), counting.fitted.config
     named = config.data.scaler, config.model.instance_norm, config.model.instance_scale
     assert named == ("none", "none", "mean_abs")
-    found = forecaster.predict(level=[80])[["lstm-lo-80", "lstm", "lstm-hi-80"]].to_numpy()
+    found = counting.predict(level=[80])[["lstm-lo-80", "lstm", "lstm-hi-80"]].to_numpy()
     assert (found == np.round(found)).all()
     assert (found >= 0).all()
-    paths = forecaster.predict(num_samples=20)["lstm"]
-    assert (paths == paths.round()).all()
     for changed, message in (
         (table.assign(y=table["y"] + 0.5), "whole numbers from 0 on"),
         (table.assign(y=table["y"] - 20), r"column 'y' is -\d+ at 2024-01-01 00:00:00: .*counts"),
     ):
         with pytest.raises(DataError, match=message):
-            Forecaster(CONFIG.replace({"model.head": "negative_binomial"})).fit(changed)
+            Forecaster(COUNTS).fit(changed)
     for name, value in {"data.scaler": "standard", "data.transform": "log", "model.instance_norm": "last"}.items():
         with pytest.raises(ConfigError, match=rf"{name} is '{value}', and model\.head .* counts"):
-            CONFIG.replace({"model.head": "negative_binomial", name: value})
+            COUNTS.replace({name: value})
 
 
 def test_paths_have_the_marginals_of_the_bounds_and_the_dependence_of_the_errors(point):
@@ -173,14 +186,12 @@ def test_paths_have_the_marginals_of_the_bounds_and_the_dependence_of_the_errors
     pd.testing.assert_frame_equal(point.predict(num_samples=3), point.predict(num_samples=3))
 
 
-def test_an_ensemble_averages_quantiles_or_mixes_distributions():
-    config = CONFIG.replace({"model.head": "normal"})
-    members = lstmjax.fit_seeds(config, TABLE, seeds=[0, 1])
-    each = [member.predict(level=[80]) for member in members]
-    found = Ensemble(members).predict(level=[80])
+def test_an_ensemble_averages_quantiles_or_mixes_distributions(normal):
+    each = [member.predict(level=[80]) for member in normal]
+    found = Ensemble(normal).predict(level=[80])
     for name in ("lstm", "lstm-lo-80", "lstm-hi-80"):
         np.testing.assert_allclose(found[name], (each[0][name] + each[1][name]) / 2)
-    mixed = Ensemble([m.with_outputs(lstmjax.config.OutputsConfig(pool="linear")) for m in members])
+    mixed = Ensemble([m.with_outputs(lstmjax.config.OutputsConfig(pool="linear")) for m in normal])
     linear = mixed.predict(level=[80])
     assert linear.columns.tolist() == found.columns.tolist()
     # By hand: the point below which a tenth of both normal distributions lies, on a fine grid.
@@ -196,7 +207,7 @@ def test_an_ensemble_averages_quantiles_or_mixes_distributions():
         expected = both[order][np.searchsorted(cdf, [0.1, 0.9])]
         got = linear[["lstm-lo-80", "lstm-hi-80"]].to_numpy()[row]
         np.testing.assert_allclose(got, expected, atol=0.03 * scale[:, row].max())
-    assert len(mixed.evaluate(TABLE, level=[80])) == len(members[0].evaluate(TABLE))
+    assert len(mixed.evaluate(TABLE, level=[80])) == len(normal[0].evaluate(TABLE))
 
 
 def mixture(members):
@@ -206,10 +217,9 @@ def mixture(members):
 
 
 @pytest.mark.parametrize("level", [80, 97, 99, 99.8])
-def test_a_mixture_of_one_is_that_one(quantile, level):
+def test_a_mixture_of_one_is_that_one(quantile, normal, level):
     """However far out: a mixture of normal distributions has tails too."""
-    normal = Forecaster(CONFIG.replace({"model.head": "normal"})).fit(TABLE)
-    for one in (quantile, normal):
+    for one in (quantile, normal[0]):
         expected, found = one.predict(level=[level]), mixture([one, one]).predict(level=[level])
         for name in (f"lstm-lo-{level}", f"lstm-hi-{level}"):
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
@@ -267,14 +277,13 @@ def test_errors_that_are_too_many_to_keep_are_kept_of_every_series(monkeypatch):
     assert "lstm-lo-95" in forecaster.predict()
 
 
-def test_paths_of_counts_are_counts():
-    counts = series().assign(y=np.random.default_rng(0).poisson(5, 260).astype(float))
-    for calibration in ("none", "conformal", "cqr"):
-        config = CONFIG.replace({"model.head": "negative_binomial", "outputs.calibration": calibration})
-        paths = Forecaster(config).fit(counts).predict(num_samples=50)["lstm"]
-        assert (paths % 1 == 0).all()
-        assert paths.min() >= 0
-        assert paths.nunique() > 3
+@pytest.mark.parametrize("calibration", ["none", "conformal", "cqr"])
+def test_paths_of_counts_are_counts(counting, calibration):
+    calibrated = counting.with_outputs(lstmjax.config.OutputsConfig(calibration=calibration))
+    paths = calibrated.predict(num_samples=50)["lstm"]
+    assert (paths % 1 == 0).all()
+    assert paths.min() >= 0
+    assert paths.nunique() > 3
 
 
 @pytest.mark.parametrize("calibration", ["none", "cqr"])

@@ -23,6 +23,7 @@ CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, consta
         "train.val_check_steps": 5,
         "train.batch_size": 16,
         "train.batch_shards": 1,
+        "outputs.plot_windows": 1,
     }
 )
 TABLE = pd.DataFrame({"ds": np.arange(90), "y": 10 + np.random.default_rng(0).normal(size=90)})

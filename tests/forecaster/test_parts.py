@@ -33,6 +33,7 @@ CONFIG = RunConfig().replace(
         "train.val_check_steps": 2,
         "train.batch_size": 8,
         "train.batch_shards": 1,
+        "outputs.plot_windows": 1,
     }
 )
 NONE_HELD_OUT = {"data.val_size": None, "data.calibration_size": 0, "data.test_size": None}

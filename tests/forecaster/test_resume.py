@@ -254,24 +254,6 @@ def test_other_versions_are_said(whole, table, tmp_path, monkeypatch):
         Forecaster().resume(tmp_path / "r", table)
 
 
-def test_another_implementation_of_the_lstm_is_said_and_agrees_within_rounding(
-    table, tmp_path, monkeypatch, stop_after
-):
-    monkeypatch.setenv("LSTMJAX_LSTM", "xla")
-    jax.clear_caches()
-    whole = Forecaster(CONFIG).fit(table)
-    stop_after(2, tmp_path / "r")
-    assert json.loads((tmp_path / "r" / RUN_FILE).read_text())["versions"]["lstm"] == "xla"
-    monkeypatch.setenv("LSTMJAX_LSTM", "scan")
-    jax.clear_caches()
-    with pytest.warns(CheckpointWarning, match=r"trained with lstm xla, now scan: from here on its numbers may differ"):
-        resumed = Forecaster().resume(tmp_path / "r", table)
-    jax.clear_caches()
-    leaves = [jax.tree.leaves(forecaster.fitted.selected.weights) for forecaster in (whole, resumed)]
-    for left, right in zip(*leaves, strict=True):
-        np.testing.assert_allclose(left, right, rtol=0, atol=1e-5)
-
-
 def test_what_is_no_run_is_refused(tmp_path, whole, table):
     with pytest.raises(CheckpointError, match="not a run directory"):
         Forecaster().resume(tmp_path / "nowhere", table)
@@ -386,3 +368,22 @@ class TestPopulation:
         assert checkpoint.steps(tmp_path / "r" / CHECKPOINTS)
         resume_seeds(tmp_path / "r", table, self.seeds)
         assert_same_end(tmp_path / "r", tmp_path / "whole")
+
+
+def test_another_implementation_of_the_lstm_is_said_and_agrees_within_rounding(
+    table, tmp_path, monkeypatch, stop_after
+):
+    """The last of this file: it forgets all compiled programs."""
+    monkeypatch.setenv("LSTMJAX_LSTM", "xla")
+    jax.clear_caches()
+    whole = Forecaster(CONFIG).fit(table)
+    stop_after(2, tmp_path / "r")
+    assert json.loads((tmp_path / "r" / RUN_FILE).read_text())["versions"]["lstm"] == "xla"
+    monkeypatch.setenv("LSTMJAX_LSTM", "scan")
+    jax.clear_caches()
+    with pytest.warns(CheckpointWarning, match=r"trained with lstm xla, now scan: from here on its numbers may differ"):
+        resumed = Forecaster().resume(tmp_path / "r", table)
+    jax.clear_caches()
+    leaves = [jax.tree.leaves(forecaster.fitted.selected.weights) for forecaster in (whole, resumed)]
+    for left, right in zip(*leaves, strict=True):
+        np.testing.assert_allclose(left, right, rtol=0, atol=1e-5)

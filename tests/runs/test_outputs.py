@@ -17,11 +17,13 @@ CONFIG = RunConfig().replace(
         "data.val_size": 8,
         "data.test_size": 12,
         "data.season_length": 4,
+        "model.name": "direct",
         "model.hidden_size": 3,
         "model.head_size": 0,
         "train.max_steps": 2,
         "train.batch_size": 8,
         "train.batch_shards": 1,
+        "outputs.plot_windows": 1,
     }
 )
 

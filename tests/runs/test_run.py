@@ -52,6 +52,7 @@ def config(data):
             "data.h": 6,
             "data.input_size": 24,
             "data.test_size": TEST,
+            "model.name": "direct",
             "model.hidden_size": 8,
             "model.head_size": 0,
             "optimizer.learning_rate": 1e-2,
@@ -60,6 +61,7 @@ def config(data):
             "train.batch_size": 16,
             "train.refit_all": True,
             "optimizer.schedule": "plateau",
+            "outputs.plot_windows": 1,
         }
     )
 
@@ -251,9 +253,9 @@ def test_a_folder_of_another_kind_is_neither_emptied_nor_trained_in(kind, files,
     assert {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()} == before
 
 
-def test_overwriting_deletes_what_a_run_wrote_and_nothing_else(config, tmp_path):
-    quick = config.replace({"train.max_steps": 2, "train.refit_all": False, "optimizer.schedule": "constant"})
-    train_run(config.replace({"train.max_steps": 2}), tmp_path / "r", say=lambda _: None)
+def test_overwriting_deletes_what_a_run_wrote_and_nothing_else(run, config, tmp_path):
+    quick = config.replace({"train.max_steps": 2, "train.refit_all": False})
+    shutil.copytree(run[0].directory, tmp_path / "r")
     (tmp_path / "r" / "notes.txt").write_text("mine")
     (tmp_path / "r" / "seed-plots").mkdir()
     train_run(quick, tmp_path / "r", overwrite=True, say=lambda _: None)
@@ -315,7 +317,7 @@ def test_a_run_that_goes_on_with_fewer_devices_tells_how_it_is_split(tmp_path):
 def test_a_resume_that_is_refused_leaves_every_checkpoint(seconds, config, tmp_path, data):
     """Also of a run whose last check a longer one would not make, and of one that was saved at its end only."""
     config = config.replace({"train.save_every_seconds": seconds})
-    odd = config.replace({"train.max_steps": 30, "train.refit_all": False, "optimizer.schedule": "constant"})
+    odd = config.replace({"train.max_steps": 30, "train.refit_all": False})
     train_run(odd, tmp_path / "r", say=lambda _: None)
     before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
     longer = RunConfig.from_json((tmp_path / "r" / "config.json").read_text()).replace({"train.max_steps": 50})
@@ -363,7 +365,7 @@ def test_a_refit_of_an_earlier_end_is_not_that_of_a_longer_run(run, config, tmp_
 
 
 @pytest.mark.parametrize("method", ["write_metrics", "write_test_forecasts", "write_forecast", "write_plot"])
-def test_a_full_disk_after_training_is_one_line_and_costs_nothing(method, config, tmp_path, monkeypatch):
+def test_a_full_disk_after_training_is_one_line_and_costs_nothing(method, run, config, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -371,14 +373,13 @@ def test_a_full_disk_after_training_is_one_line_and_costs_nothing(method, config
         patched.setattr(RunDirectory, method, full)
         with pytest.raises(CheckpointError, match=r"No space left on device\): make room, and resume the run"):
             train_run(config, tmp_path / "r", say=lambda _: None)
-    whole = train_run(config, tmp_path / "whole", say=lambda _: None)
     resume_run(tmp_path / "r", say=lambda _: None)
     for name in ("forecast.csv", "test_forecasts.csv.gz"):
-        assert (tmp_path / "r" / name).read_bytes() == (whole.directory / name).read_bytes()
+        assert (tmp_path / "r" / name).read_bytes() == (run[0].directory / name).read_bytes()
 
 
 def test_overwriting_follows_no_link(config, tmp_path):
-    quick = config.replace({"train.max_steps": 2, "train.refit_all": False, "optimizer.schedule": "constant"})
+    quick = config.replace({"train.max_steps": 2, "train.refit_all": False})
     train_run(quick, tmp_path / "r", say=lambda _: None)
     (tmp_path / "elsewhere").mkdir()
     shutil.move(tmp_path / "r" / "checkpoints", tmp_path / "elsewhere" / "checkpoints")

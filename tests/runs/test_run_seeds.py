@@ -27,6 +27,7 @@ OPTIONS = {
     "train.max_steps": 20,
     "train.val_check_steps": 5,
     "train.seed": 3,
+    "outputs.plot_windows": 1,
 }
 
 

@@ -14,6 +14,7 @@ SMALL = [
     *("--data.h=6", "--data.input-size=24", "--data.test-size=30", "--data.hist-exog", "price"),
     *("--model.name=direct", "--model.hidden-size=8", "--model.head-size=0"),
     *("--train.max-steps=20", "--train.val-check-steps=10", "--train.batch-size=16"),
+    "--outputs.plot-windows=1",
 ]
 OUTPUTS = ("metrics.jsonl", "metrics.json", "test_forecasts.csv.gz", "forecast.csv", "metrics_by_series.csv")
 

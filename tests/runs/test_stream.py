@@ -192,8 +192,14 @@ BAD = {
 }
 
 
+@pytest.fixture(scope="module")
+def kept():
+    """What one test has computed for those after it."""
+    return {}
+
+
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_line_is_reported_with_its_number_skipped_and_counted(name, stream):
+def test_a_bad_line_is_reported_with_its_number_skipped_and_counted(name, stream, kept):
     bad, message = BAD[name]
     bad = bad if isinstance(bad, bytes) else bad.encode()
     before, after = csv_of(NEW.iloc[:2]).encode(), csv_of(NEW.iloc[2:10]).encode()
@@ -204,8 +210,9 @@ def test_a_bad_line_is_reported_with_its_number_skipped_and_counted(name, stream
     assert message in said[0]
     assert len(said[0]) < 500
     assert said[1] == "lstmjax: the input has ended: 10 observed, 1 malformed"
-    good, _, _ = stream(before + after)
-    assert [line | {"offset": 0} for line in lines] == [line | {"offset": 0} for line in good]
+    if "good" not in kept:
+        kept["good"] = stream(before + after)[0]
+    assert [line | {"offset": 0} for line in lines] == [line | {"offset": 0} for line in kept["good"]]
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -279,11 +286,14 @@ def test_a_state_continues(stream, tmp_path):
     assert sorted(path.name for path in (tmp_path / "S").iterdir()) == ["held_out.npz", "stream.npz"]
 
 
-def test_a_state_of_standard_input_serves_a_file_and_the_other_way_round(stream, run, tmp_path):
+def test_a_state_of_standard_input_serves_a_file_and_the_other_way_round_one_process_at_a_time(stream, run, tmp_path):
     first = stream(csv_of(NEW.iloc[:20], header=True), "--state", tmp_path / "S")[0]
     (tmp_path / "rows.csv").write_text(csv_of(NEW.iloc[:60], header=True))
     process = command(run, tmp_path)
     wait_for(tmp_path, 40, process)
+    _, said, status = stream(csv_of(NEW.iloc[60:70]), "--state", tmp_path / "S")
+    assert status == 2
+    assert "is in use by another process" in said[0]
     ended(tmp_path, process)
     second = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     third, said, _ = stream(csv_of(NEW.iloc[60:70]), "--state", tmp_path / "S")
@@ -383,7 +393,8 @@ def ended(folder, process):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_kills_at_random_moments_leave_the_bytes_of_a_run_without(run, tmp_path):
+@pytest.mark.parametrize("kills", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_leave_the_bytes_of_a_run_without(kills, run, tmp_path):
     rows = csv_of(NEW, header=True)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -405,9 +416,9 @@ def test_kills_at_random_moments_leave_the_bytes_of_a_run_without(run, tmp_path)
     growing = threading.Thread(target=grow)
     growing.start()
     random.seed(1)
-    for kill in range(4):
+    for kill in range(kills):
         process = command(run, tmp_path / "two")
-        wait_for(tmp_path / "two", 30 * kill, process)
+        wait_for(tmp_path / "two", (kill + 1) * 120 // kills, process)
         time.sleep(random.random())
         process.kill()
         process.wait()
@@ -453,73 +464,86 @@ def test_an_output_that_the_state_did_not_write_is_never_cut(stream, tmp_path):
     assert len(out.read_bytes().splitlines()) == 8
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-@pytest.mark.parametrize(
-    ("redirected", "message"),
-    [
-        ("<&-", "standard input is closed"),
-        (">&- <rows", "standard output is closed"),
-        (">/dev/full <rows", "standard output: cannot be written (No space left on device)"),
-    ],
-)
-def test_input_and_output_that_are_closed_or_full_end_it_in_one_line(redirected, message, run, tmp_path, stream):
+def test_output_that_is_closed_ends_it_in_one_line(run, tmp_path, stream):
     (tmp_path / "rows").write_text(csv_of(NEW.iloc[:4]))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     asked = [sys.executable, "-m", "lstmjax.cli", "stream", str(run), "--state", "S"]
     ended = subprocess.run(
-        f"{shlex.join(asked)} {redirected}",
-        shell=True,
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
+        f"{shlex.join(asked)} >&- <rows", shell=True, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
     assert ended.returncode == 2
     (said,) = ended.stderr.splitlines()
-    assert message in said
+    assert "standard output is closed" in said
     assert len(stream(csv_of(NEW.iloc[:4]), "--state", tmp_path / "S")[0]) == 4  # no line was lost
 
 
-@pytest.mark.parametrize("how", ["replaced", "removed", "shorter"])
-def test_a_followed_file_that_becomes_another_ends_the_command(how, run, tmp_path):
-    rows = csv_of(NEW.iloc[:40], header=True)
-    (tmp_path / "rows.csv").write_text(rows)
-    process = command(run, tmp_path)
-    wait_for(tmp_path, 40, process)
-    if how == "replaced":
-        (tmp_path / "new.csv").write_text(csv_of(NEW.iloc[:80], header=True))
-        (tmp_path / "new.csv").rename(tmp_path / "rows.csv")
-    elif how == "removed":
-        (tmp_path / "rows.csv").unlink()
-    else:
-        (tmp_path / "rows.csv").write_text(rows[:300])
-    assert process.wait(60) == 2
-    said = process.stderr.read().splitlines()
-    process.stderr.close()
-    message = {"replaced": "replaced by another file", "removed": "cannot be read", "shorter": "became shorter"}[how]
-    assert message in said[-1]
-    assert said[-1].startswith("lstmjax: error: ")
-    assert "Traceback" not in "".join(said)
-    if how == "replaced":  # with the rows of before and more
-        process = command(run, tmp_path)
-        wait_for(tmp_path, 80, process)
-        ended(tmp_path, process)
-        (tmp_path / "rows.csv").write_text("x" * 99_999)  # with others
-        process = command(run, tmp_path)
-        assert process.wait(60) == 2
-        assert "is not the file that the state has read" in process.stderr.read()
-        process.stderr.close()
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_output_that_is_full_ends_it_in_one_line(run, tmp_path, stream, capfd, monkeypatch):
+    (tmp_path / "rows").write_text(csv_of(NEW.iloc[:4]))
+    with (
+        (tmp_path / "rows").open() as rows,
+        open("/dev/full", "w", buffering=1) as full,
+        monkeypatch.context() as patched,
+    ):
+        patched.setattr(sys, "stdin", rows)
+        patched.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as stopped:
+            main(["stream", str(run), "--state", str(tmp_path / "S")])
+    assert stopped.value.code == 2
+    (said,) = capfd.readouterr().err.splitlines()
+    assert "standard output: cannot be written (No space left on device)" in said
+    assert len(stream(csv_of(NEW.iloc[:4]), "--state", tmp_path / "S")[0]) == 4  # no line was lost
 
 
-def test_a_directory_is_used_by_one_process_at_a_time(run, tmp_path):
-    (tmp_path / "rows.csv").write_text(csv_of(NEW, header=True))
-    process = command(run, tmp_path)
-    wait_for(tmp_path, 1, process)
-    other = command(run, tmp_path, "--out", tmp_path / "other.jsonl")
-    assert other.wait(60) == 2
-    assert "is in use by another process" in other.stderr.read()
-    other.stderr.close()
-    ended(tmp_path, process)
+def test_input_that_is_closed_ends_it_in_one_line(run, capfd, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)  # as Python begins where descriptor 0 is closed
+    with pytest.raises(SystemExit) as stopped:
+        main(["stream", str(run)])
+    assert stopped.value.code == 2
+    (said,) = capfd.readouterr().err.splitlines()
+    assert "standard input is closed" in said
+
+
+def test_a_followed_file_that_becomes_another_ends_the_command(run, stream, tmp_path):
+    rows, out = tmp_path / "rows.csv", tmp_path / "out.jsonl"
+
+    def text(number):
+        return csv_of(NEW.iloc[:number], header=True)
+
+    def ended_by(change, lines, *, more=None):
+        """What the command says when the file is changed after it has written some lines."""
+
+        def wait_and_change():
+            limit = time.monotonic() + 60
+            while (not out.exists() or out.read_bytes().count(b"\n") < lines) and time.monotonic() < limit:
+                time.sleep(0.02)
+            change()
+            if not done.wait(60):
+                os.kill(os.getpid(), signal.SIGTERM)  # it did not end by itself: then not with status 2
+
+        if more is not None:
+            rows.write_text(more)
+        done = threading.Event()
+        changing = threading.Thread(target=wait_and_change)
+        changing.start()
+        _, said, status = stream("", "--follow", rows, "--out", out, "--state", tmp_path / "S", "--level", 80)
+        done.set()
+        changing.join()
+        assert status == 2
+        assert out.read_bytes().count(b"\n") == lines
+        assert said[-1].startswith("lstmjax: error: ")
+        assert "Traceback" not in "".join(said)
+        return said[-1]
+
+    def replace():
+        (tmp_path / "new.csv").write_text(text(80))
+        (tmp_path / "new.csv").rename(rows)
+
+    assert "replaced by another file" in ended_by(replace, 40, more=text(40))
+    assert "cannot be read" in ended_by(rows.unlink, 80)  # with the rows of before and more
+    assert "became shorter" in ended_by(lambda: rows.write_text(text(40)[:300]), 100, more=text(100))
+    others = "x" * 99_999
+    assert "is not the file that the state has read" in ended_by(lambda: None, 100, more=others)
 
 
 def test_the_live_view(run, tmp_path):

@@ -192,8 +192,8 @@ def test_folds_that_are_interrupted_resume_to_the_same_table(folder, folded, mon
     saves = []
     save = BlockCheckpoints.save
 
-    def killed(self, decisions):
-        save(self, decisions)
+    def killed(self):
+        save(self)
         saves.append(len(saves))
         if len(saves) in (1, 3):
             raise KeyboardInterrupt

@@ -23,7 +23,6 @@ from lstmjax.cli.app import main
 from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.sweep.study import heartbeat, proxy
 from lstmjax.sweep.study import storage as storages
-from lstmjax.sweep.study.block_directory import BlockDirectory
 from lstmjax.sweep.study.heartbeat import WorkerMonitor, host
 from lstmjax.sweep.study.storage import Storage, StorageError
 from lstmjax.sweep.study.study import Block, Plan, Study
@@ -186,21 +185,16 @@ def test_a_worker_of_short_blocks_is_not_taken_for_dead(tmp_path, monkeypatch):
         clock[0] += 50.0
 
 
-def test_a_lost_block_s_outcomes_are_filed_and_those_of_other_parameters_are_not(study, tmp_path):
+def test_a_lost_block_s_outcomes_are_filed_and_those_of_other_parameters_are_not(study):
     mine = study.claim("a", lambda *_: False, PLAN)
     theirs = study.claim("b", lambda worker, _: worker == "a", PLAN)
     assert theirs == mine
     assert not study.beat(mine, "a", 1)
     assert study.beat(mine, "b", 1)
-    folder = BlockDirectory(tmp_path, 0)
-    folder.path.mkdir(parents=True)
     outcomes = cheap.outcomes(mine)
-    folder.save(outcomes, study.identity(mine))
-    assert folder.load(study.identity(theirs)) == outcomes
-    # Other draws have another identity, and are not filed.
+    # Outcomes of other draws are not filed.
     trials = tuple(trial._replace(params=trial.params | {"optimizer.learning_rate": 0.5}) for trial in mine.trials)
     other = type(mine)(mine.number, mine.first, mine.size, trials)
-    assert folder.load(study.identity(other)) is None
     assert not study.finish(other, cheap.outcomes(other))
     assert not any(trial.state.is_finished() for trial in study.trials())
     assert study.finish(mine, outcomes)  # of the worker that lost the block: nothing is lost

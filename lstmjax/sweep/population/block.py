@@ -1,12 +1,12 @@
 """Trains a block of trials together, prunes them at rungs, and gives the outcome of each."""
 
 import dataclasses
+import functools
 import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -99,57 +99,47 @@ def train_block(
         DataError: there is no training window.
         CheckpointError: ``state_dir`` holds another block.
     """
-    asked: dict[str, Any] = {"seeds": seeds, "metric": metric, "folds": folds, "network": network}
-    populations, refused = make_populations(base, panel, space, trials, **asked)
-    checkpoints = None
-    if state_dir is not None:
-        description = {
-            "base": without_free(base).to_json(),
-            "space": space.to_json(),
-            "trials": [[trial.number, json.dumps(trial.params)] for trial in trials],
-            "halving": None if halving is None else dataclasses.asdict(halving),
-            "seeds": seeds,
-            "metric": metric,
-            "panel": panel_digest(panel),
-            **folds.described,
-        } | ({} if network is None else {"network": own_name(network)})
-        checkpoints = BlockCheckpoints(state_dir, description, populations)
-    ranking = Ranking(trials, populations, refused, halving)
-    training = _BlockTraining(
-        ranking, population, mapping or slots.default_mapping(), checkpoints, base.train, should_stop, on_report
+    populations, refused = make_populations(
+        base, panel, space, trials, seeds=seeds, metric=metric, folds=folds, network=network
     )
-    training.run()
-    return [ranking.outcome(position) for position in range(len(trials))]
+    ranking, checkpoints = Ranking(trials, populations, refused, halving), None
+    if state_dir is not None:
+        described = [without_free(base), space, json.dumps(trials), panel_digest(panel)]
+        described += [halving, seeds, metric, folds, None if network is None else own_name(network)]
+        checkpoints = BlockCheckpoints(state_dir, repr(described), ranking)
+    mapping = mapping or slots.default_mapping()
+    _BlockTraining(ranking, population, mapping, checkpoints, base.train, should_stop, on_report).run()
+    return [ranking.outcome(trial.number) for trial in trials]
 
 
 @dataclasses.dataclass
-class _BlockTraining:
+class _BlockTraining(Callback):
+    """The training of a block; also what the training of some of its members calls."""
+
     ranking: Ranking
     at_once: int | None
     mapping: parallel.MappingName
     checkpoints: BlockCheckpoints | None
     train: TrainConfig
-    should_stop: Callable[[], bool]
+    stop: Callable[[], bool]
     on_report: Callable[[Report], None]
 
     def __post_init__(self) -> None:
-        if self.checkpoints is not None:
-            self.ranking.restore(self.checkpoints.decisions)
         self.began = self.last_saved = time.monotonic()
-        self.step, self.rate, self.ahead = 0, 0.0, 0
+        self.step, self.rate = 0, 0.0
 
     def run(self) -> None:
         """Trains all trials, from rung to rung."""
         max_steps = self.train.max_steps
         brackets = self.ranking.brackets(max_steps, self.train.val_check_steps)
-        done = self.ranking.rungs_done
         for stop in sorted({step for bracket, _ in brackets for step in bracket.steps} | {max_steps}):
             for population in self.ranking.populations:
                 self._advance(population, stop)
-            for number, (bracket, part) in enumerate(brackets):
-                if stop in bracket.steps[:-1] and [number, stop] not in done:
-                    done.append([number, stop])
-                    self._report(self.ranking.prune(part, stop))
+            if stop > self.ranking.rung:
+                for bracket, part in brackets:
+                    if stop in bracket.steps[:-1]:
+                        self._report(self.ranking.prune(part, stop))
+                self.ranking.rung = stop
             self._save()
 
     def _advance(self, population: Population, stop: int) -> None:
@@ -163,12 +153,12 @@ class _BlockTraining:
             ]
             if not rows:
                 return
-            if self.should_stop():
+            if self.stop():
                 self._interrupt()
-            most = population.slots or slots.most_slots(len(population.members), self.at_once, self.mapping)
             try:
                 if population.slots is None:
-                    population.slots = slots.slots_in_memory(population, most, self.mapping, self._report)
+                    population.slots = slots.most_slots(len(population.members), self.at_once, self.mapping)
+                    population.slots = slots.slots_in_memory(population, population.slots, self.mapping, self._report)
                 if population.state is None:
                     self._begin(population, population.slots)
                     continue
@@ -179,76 +169,73 @@ class _BlockTraining:
             except Exception as error:
                 if not slots.is_out_of_memory(error):
                     raise
-                self._make_room(population, population.slots or most, str(error))
+                self._make_room(population, str(error))
 
     def _begin(self, population: Population, count: int) -> None:
         """Draws the first weights of all members."""
         everyone = list(range(len(population.members)))
-        try:
-            for first in range(0, len(everyone), count):
-                rows = everyone[first : first + count]
-                result = self._call(population, rows, count, until=0, begun=False)
-                population.put(rows, result.state, slots.places(len(rows), count))
-        except Exception:
-            population.state = None  # all members or none
-            raise
+        parts = [everyone[first : first + count] for first in range(0, len(everyone), count)]
+        results = [self._call(population, rows, count, until=0) for rows in parts]  # all members or none
+        for rows, result in zip(parts, results, strict=True):
+            population.put(rows, result.state, slots.places(len(rows), count))
 
     def _train(self, population: Population, rows: list[int], stop: int, count: int) -> None:
         rows = rows[:count]
         places = slots.places(len(rows), count)
-        before, began = population.steps[rows].copy(), time.monotonic()
-
-        watch = _Watch(self, population, rows, places)
-        result = self._call(population, rows, count, until=stop, callbacks=[watch])
+        before, began = population.steps[rows], time.monotonic()
+        self.trained = population, rows, places
+        result = self._call(population, rows, count, until=stop, callbacks=[self])
         population.put(rows, result.state, places)
-        self.ahead = 0
         done = (population.steps[rows] - before).astype(float)
         population.seconds[rows] += (time.monotonic() - began) * done / max(1.0, done.sum())
         for row in rows:
             failure = population.failure(row)
             if failure is not None:
-                self._report(f"trial {self.ranking.trials[population.members[row].trial].number}: {failure}")
+                self._report(f"trial {population.members[row].trial}: {failure}")
         if result.interrupted:
             self._interrupt()
 
     def _call(
-        self, population: Population, rows: Sequence[int], count: int, *, begun: bool = True, **options: object
+        self, population: Population, rows: list[int], count: int, *, until: int, callbacks: Sequence[Callback] = ()
     ) -> TrainResult:
-        """Runs the compiled program of a population for some members."""
-        config = population.config
-        data = population.data(slots.members_in_slots(rows, count))
+        """Runs the compiled program of a population for some members, up to a step; 0: draws their first weights."""
+        config, in_slots = population.config, slots.members_in_slots(rows, count)
+        data = population.data(in_slots)
         train = make_train(population.network, data, config.optimizer, config.train, mapping=self.mapping)
-        inputs = slots.training_inputs(population, rows, count, begun=begun)
-        return train(**inputs, **options)  # type: ignore[arg-type]
+        return train(
+            hyperparameters=[population.members[row].numbers for row in in_slots],
+            state=functools.partial(population.take, in_slots, slots.places(len(rows), count)) if until else None,
+            until=until,
+            callbacks=callbacks,
+        )
 
-    def note(self, population: Population, rows: list[int], places: Sequence[int], check: Check) -> None:
+    def on_check(self, check: Check) -> None:
         """Keeps the values of a validation check, and saves now and then."""
+        population, rows, places = self.trained
+        seconds = round(time.monotonic() - self.began, 3)
         for row, place in zip(rows, places, strict=True):
             objective = float(check.objective[place])
-            if math.isnan(float(check.val_loss[place])) and math.isnan(objective):
-                continue  # stopped
-            seconds = {"seconds": round(time.monotonic() - self.began, 3)}
-            population.checks[row][check.step] = check.metrics(place) | seconds | {"objective": objective}
-            if check.best_step[place] == check.step:
-                population.kept[row] = math.inf if math.isnan(objective) else objective
-        self.step = check.step
-        self.rate = check.steps_per_second * int(np.sum(check.active[list(places)]))
-        self.ahead = int(np.sum(np.asarray(check.state.step)[list(places)] - population.steps[list(rows)]))
+            if not (math.isnan(float(check.val_loss[place])) and math.isnan(objective)):  # it has not stopped
+                line = check.metrics(place) | {"seconds": seconds, "objective": objective}
+                population.checks[row][check.step] = line
+        self.step, self.rate = check.step, check.steps_per_second * int(np.sum(check.active[places]))
         self._report(None)
         if self.checkpoints is not None and time.monotonic() - self.last_saved >= self.train.save_every_seconds:
             population.put(rows, check.state, places)
-            self.ahead = 0
             self._save()
 
+    def should_stop(self) -> bool:
+        """Whether the sweep is to be interrupted."""
+        return self.stop()
+
     def _report(self, message: str | None) -> None:
-        ranking = self.ranking
-        steps = sum(int(population.steps.sum()) for population in ranking.populations) + self.ahead
-        seconds = time.monotonic() - self.began
-        running = len(ranking.running())
+        ranking, seconds = self.ranking, time.monotonic() - self.began
+        running, steps = len(ranking.running()), sum(population.member_steps for population in ranking.populations)
         self.on_report(Report(self.step, ranking.values(), running, steps, seconds, self.rate, message))
 
-    def _make_room(self, population: Population, count: int, error: str) -> None:
+    def _make_room(self, population: Population, error: str) -> None:
         """Halves the slots after an out-of-memory error; where that is impossible, the population's trials fail."""
+        count = population.slots or 0
         population.slots = slots.halved(count, self.mapping)
         if population.slots is not None:
             self._report(f"out of memory with {count} members at a time: continuing with {population.slots}")
@@ -263,21 +250,5 @@ class _BlockTraining:
 
     def _save(self) -> None:
         if self.checkpoints is not None:
-            self.checkpoints.save(self.ranking.decisions())
+            self.checkpoints.save()
             self.last_saved = time.monotonic()
-
-
-@dataclasses.dataclass
-class _Watch(Callback):
-    """What the training of some members of a block is called with."""
-
-    training: _BlockTraining
-    population: Population
-    rows: list[int]
-    places: Sequence[int]
-
-    def on_check(self, check: Check) -> None:
-        self.training.note(self.population, self.rows, self.places, check)
-
-    def should_stop(self) -> bool:
-        return self.training.should_stop()

@@ -8,11 +8,10 @@ import contextlib
 import dataclasses
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from lstmjax.config import DataConfig
+from lstmjax.config import DataConfig, RunConfig
 from lstmjax.data.cutoffs import before
 from lstmjax.data.grid import Grid
 from lstmjax.data.origins import train_windows
@@ -23,7 +22,8 @@ from lstmjax.data.split import Split
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.sweep.population.objective import make_objective
-from lstmjax.training import TrainingData, evenly_spaced
+from lstmjax.sweep.space.space import Space
+from lstmjax.training import TrainingData, evenly_spaced, val_windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +34,6 @@ class Folds:
     """Members of each setting and seed."""
     step: int | None = None
     """Rows between the ends of two folds. Default: the validation rows, so that no row is validated on twice."""
-
-    @property
-    def described(self) -> dict[str, Any]:
-        """What tells a search with folds from others; nothing without folds."""
-        return {} if self.count == 1 else {"folds": dataclasses.asdict(self)}
 
     def rows(self, prepared: Prepared) -> int:
         """Rows between the ends of two folds.
@@ -88,7 +83,7 @@ def prepare_folds(panel: Panel, config: DataConfig, folds: Folds) -> list[Prepar
 
 
 def training_data(
-    panel: Panel, config: DataConfig, folds: Folds, *, metric: str, longest: int, val_windows: int
+    panel: Panel, config: DataConfig, folds: Folds, *, metric: str, space: Space, base: RunConfig
 ) -> tuple[Prepared, tuple[TrainingData, ...]]:
     """Prepares what the members of each fold are trained and ranked on.
 
@@ -97,8 +92,8 @@ def training_data(
         config: how it is prepared.
         folds: how many, and how far apart.
         metric: what trials are ranked by.
-        longest: the longest lookback of any trial, in rows.
-        val_windows: windows that a validation check looks at, at most; 0: all.
+        space: what is searched; of it the longest lookback.
+        base: the options that trials share; of them how many windows a validation check looks at.
 
     Returns:
         The data of fold 0 as `prepare` gives them; and for each fold the windows, with the panel in common. The
@@ -109,14 +104,15 @@ def training_data(
         DataError: as in `prepare_folds`.
     """
     prepared = prepare_folds(panel, config, folds)
-    base = prepared[-1]
+    fewest, longest = prepared[-1], space.longest_lookback(base)
     data = []
     for number, one in enumerate(prepared):
-        held = evenly_spaced(common_windows(one.validation, longest), val_windows)
-        with _named(number, folds.rows(prepared[0])):
+        held = evenly_spaced(common_windows(one.validation, longest), val_windows(base.train))
+        # The first is the split of a run, which every sweep has.
+        with _named(number, folds.rows(prepared[0])) if number else contextlib.nullcontext():
             objective = make_objective(metric, one._replace(validation=held))
-        own = None if folds.count == 1 else rescaling(base.scaling, one.scaling, base.arrays)
-        data.append(TrainingData(base.arrays, one.train, held, one.spec, objective, own))
+        own = None if folds.count == 1 else rescaling(fewest.scaling, one.scaling, fewest.arrays)
+        data.append(TrainingData(fewest.arrays, one.train, held, one.spec, objective, own))
     return prepared[0], tuple(data)
 
 
@@ -139,7 +135,9 @@ def _splits(whole: Prepared, folds: Folds) -> list[Split]:
     grid = Grid.of(whole.panel, config)
     splits = [whole.split]
     for number in range(1, folds.count):
-        split = _earlier(whole.split, number * rows)
+        train_end = np.maximum(0, whole.split.train_end - number * rows)
+        val_end = np.where(train_end > 0, whole.split.val_end - number * rows, 0)
+        split = Split(train_end, val_end, val_end, val_end)  # without calibration and test rows
         windows = train_windows(
             whole.panel, split, grid, input_size=config.input_size, h=config.h, step_size=config.step_size
         )
@@ -153,19 +151,9 @@ def _splits(whole: Prepared, folds: Folds) -> list[Split]:
     return splits
 
 
-def _earlier(split: Split, rows: int) -> Split:
-    """The split in which training and validation end some rows earlier; without calibration and test rows."""
-    train_end = np.maximum(0, split.train_end - rows)
-    val_end = np.where(train_end > 0, split.val_end - rows, 0)
-    return Split(train_end, val_end, val_end, val_end)
-
-
 @contextlib.contextmanager
 def _named(number: int, rows: int) -> Iterator[None]:
-    """Names the fold in errors and warnings, of all folds but the first, which every sweep has."""
-    if not number:
-        yield
-        return
+    """Names the fold in errors and warnings."""
     name = f"fold {number} (validated up to {number * rows} rows earlier)"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

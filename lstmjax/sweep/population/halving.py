@@ -8,6 +8,8 @@ References:
 import dataclasses
 from typing import NamedTuple
 
+import numpy as np
+
 from lstmjax.errors import ConfigError
 
 
@@ -65,9 +67,10 @@ class Halving:
         if not self.hyperband:
             return [Bracket(trials, self._steps(min(deepest, self._depth(trials)), max_steps, every))]
         shares = [-(-(deepest + 1) * self.eta**depth // (depth + 1)) for depth in range(deepest, -1, -1)]
+        ends = np.rint(np.cumsum([0, *shares]) * trials / sum(shares)).astype(int)
         return [
             Bracket(count, self._steps(depth, max_steps, every))
-            for count, depth in zip(_divide(trials, shares), range(deepest, -1, -1), strict=True)
+            for count, depth in zip(np.diff(ends).tolist(), range(deepest, -1, -1), strict=True)
             if count
         ]
 
@@ -82,13 +85,3 @@ class Halving:
         exact = (max_steps / self.eta**k for k in range(depth, 0, -1))
         on_checks = {max(1, round(step / every)) * every for step in exact}
         return (*sorted(step for step in on_checks if step < max_steps), max_steps)
-
-
-def _divide(total: int, shares: list[int]) -> list[int]:
-    """Divides a whole number in proportion to shares: the largest remainders are rounded up."""
-    exact = [total * share / sum(shares) for share in shares]
-    parts = [int(part) for part in exact]
-    by_remainder = sorted(range(len(shares)), key=lambda part: parts[part] - exact[part])
-    for part in by_remainder[: total - sum(parts)]:
-        parts[part] += 1
-    return parts

@@ -27,7 +27,8 @@ def make_objective(metric: str, data: Prepared) -> Objective:
     Raises:
         ConfigError: the metric is unknown, or cannot be computed for this data.
     """
-    check_metric(metric)
+    if metric not in metric_names():
+        raise ConfigError(f"metric is {metric!r}: expected one of {', '.join(metric_names())}")
     shape = (len(data.panel.ids), data.spec.targets)
     scaling = data.scaling
     center, spread = (np.broadcast_to(a, shape).astype(np.float32) for a in (scaling.y_center, scaling.y_scale))
@@ -36,12 +37,6 @@ def make_objective(metric: str, data: Prepared) -> Objective:
         raise ConfigError("there is no validation window to rank trials by: set data.val_size to at least data.h rows")
     measure = Measure(metric, scaling.transform, scaling.clip_min)
     return Objective(measure, Units(center, spread, _weights(metric, data, counts).astype(np.float32)))
-
-
-def check_metric(metric: str) -> None:
-    """Raises `ConfigError` for a metric that does not exist."""
-    if metric not in metric_names():
-        raise ConfigError(f"metric is {metric!r}: expected one of {', '.join(metric_names())}")
 
 
 def metric_names() -> list[str]:
@@ -88,9 +83,7 @@ def _by_season(metric: str, data: Prepared, counts: Weights) -> Weights:
 
 def _observed_targets(data: Prepared) -> Weights:
     """(N, C) how often an observed value is a target of the validation windows."""
-    panel, windows = data.panel, data.validation
-    before = np.concatenate([np.zeros((1, panel.y.shape[1])), np.cumsum(~np.isnan(panel.y), axis=0)])
-    begin = panel.offsets[windows.series] + windows.origin
-    counts = np.zeros((len(panel.ids), panel.y.shape[1]))
-    np.add.at(counts, windows.series, before[begin + data.spec.h] - before[begin])
+    observed = ~np.isnan(truth(data.panel, data.validation, data.spec.h))  # (W, H, C)
+    counts = np.zeros((len(data.panel.ids), data.spec.targets))
+    np.add.at(counts, np.asarray(data.validation.series), observed.sum(axis=1))
     return counts

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,30 +11,20 @@ import jax
 import numpy as np
 from flax import nnx
 
-from lstmjax import models
 from lstmjax.config import DataConfig, RunConfig
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
-from lstmjax.data.scaling_checks import require_counts
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.forecaster.checkpoints import state_template, training_summary
+from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.fitted import Fitted, Trained
-from lstmjax.forecaster.network import head_of
-from lstmjax.models.sizes import with_sizes
-from lstmjax.models.user_network import NetworkMaker, OwnBuilder, check_own_network, own_name
+from lstmjax.forecaster.network import network_for, network_name
+from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
 from lstmjax.sweep.population.folds import ONE_FOLD, Folds, training_data
 from lstmjax.sweep.population.trial import Trial
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.space.traced import numbers, static_part
-from lstmjax.training import (
-    Assigned,
-    Hyperparameters,
-    TrainingData,
-    TrainResult,
-    TrainState,
-    functional,
-    val_windows,
-)
+from lstmjax.training import Assigned, Hyperparameters, Network, TrainingData, TrainResult, TrainState, functional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +32,7 @@ class Member:
     """One model: a trial trained on one fold from one seed."""
 
     trial: int
-    """Position of its trial in the block."""
+    """Number of its trial."""
     config: RunConfig
     """All options of its trial, with its own seed."""
     numbers: Hyperparameters
@@ -64,11 +55,9 @@ class Population:
         config: the options that are compiled in.
         prepared: the data, prepared as these options say, with the split of fold 0.
         folds: what the members of each fold are trained on.
-        network: draws the networks.
-        network_name: what their checkpoints call them.
+        own: makes the networks; None for that of ``config.model``.
         members: M members.
         state: of all members, NumPy arrays with a leading axis of M; None before they are begun.
-        kept: (M,) the objective of each member's kept weights; infinite before any check.
         checks: for each member what each validation check found, by step: a line of ``metrics.jsonl``, and the
             ``objective``.
         seconds: (M,) each member's share of the time.
@@ -78,33 +67,44 @@ class Population:
     config: RunConfig
     prepared: Prepared
     folds: tuple[TrainingData, ...]
-    network: models.Builder | OwnBuilder
-    network_name: str
+    own: NetworkMaker | None
     members: list[Member]
     state: TrainState | None = None
     slots: int | None = None
 
     def __post_init__(self) -> None:
-        self.kept = np.full(len(self.members), np.inf)
         self.checks: list[dict[int, dict[str, Any]]] = [{} for _ in self.members]
         self.seconds = np.zeros(len(self.members))
+
+    @property
+    def network(self) -> Network:
+        """Draws the networks."""
+        return network_for(self.own, self.config, self.prepared.spec)
 
     @property
     def steps(self) -> np.ndarray:
         """(M,) updates of each member."""
         return np.zeros(len(self.members), np.int32) if self.state is None else np.asarray(self.state.step)
 
+    @property
+    def member_steps(self) -> int:
+        """Updates of all members; of those that are trained just now, up to their last check."""
+        return sum(max([int(step), *checks]) for step, checks in zip(self.steps, self.checks, strict=True))
+
     def data(self, rows: Sequence[int]) -> Assigned:
         """What some members are trained on."""
         return Assigned(self.folds, [self.members[row].fold for row in rows])
 
-    def history(self, row: int) -> dict[int, float]:
-        """The objective of a member at each check, by step."""
-        return {step: line["objective"] for step, line in self.checks[row].items()}
-
     def log(self, row: int) -> list[dict[str, Any]]:
         """What each validation check of a member found: the lines of its ``metrics.jsonl``."""
         return [{k: v for k, v in line.items() if k != "objective"} for _, line in sorted(self.checks[row].items())]
+
+    def kept(self, row: int) -> float:
+        """The objective of a member's kept weights; infinite before any check."""
+        lines = self.checks[row]
+        best = lines[max(lines)]["best_step"] if lines else None
+        objective = lines[best]["objective"] if best in lines else math.nan
+        return math.inf if math.isnan(objective) else objective
 
     def is_active(self, row: int) -> bool:
         """Whether a member would be trained further: it neither stopped early nor failed."""
@@ -114,10 +114,17 @@ class Population:
         """One line on why a member failed; None if it did not."""
         return None if self.state is None else self._result().failure(row)
 
-    def take(self, rows: Sequence[int]) -> TrainState:
-        """The state of some members."""
-        assert self.state is not None
-        return jax.tree.map(lambda leaf: leaf[list(rows)], self.state)
+    def take(self, rows: Sequence[int], slots: Sequence[int]) -> TrainState:
+        """The state of some members.
+
+        Args:
+            rows: the member in each slot.
+            slots: those that are trained; members in others are stopped.
+        """
+        taken: TrainState = jax.tree.map(lambda leaf: leaf[list(rows)], self.state)
+        stopped: Any = np.ones(len(rows), bool)
+        stopped[list(slots)] = taken.stopped[list(slots)]
+        return taken._replace(stopped=stopped)
 
     def put(self, rows: Sequence[int], state: TrainState, slots: Sequence[int]) -> None:
         """Stores the new state of some members.
@@ -128,9 +135,7 @@ class Population:
             slots: for each of ``rows`` its place in that state.
         """
         if self.state is None:
-            self.state = jax.tree.map(
-                lambda leaf: np.zeros((len(self.members), *np.shape(leaf)[1:]), np.asarray(leaf).dtype), state
-            )
+            self.state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self.template())
         for whole, part in zip(jax.tree.leaves(self.state), jax.tree.leaves(jax.device_get(state)), strict=True):
             whole[list(rows)] = np.asarray(part)[list(slots)]
 
@@ -142,17 +147,14 @@ class Population:
         """The trained forecaster of a member of fold 0."""
         member, result = self.members[row], self._result()
         assert member.fold == 0
-        model, data = member.config.model, self.prepared
-        if isinstance(self.network, models.Builder):
-            model = with_sizes(model, data.spec, len(data.train.series))
-        resolved = dataclasses.replace(member.config, data=data.config, model=model)
+        resolved = resolved_config(member.config, self.prepared, self.own, len(self.members))
         trained = Trained.of(
             self.prepared,
             # A copy, as a view of one member's weights would keep those of all in memory.
             jax.tree.map(np.array, result.weights(row)),
             training_summary(result, row, seconds=float(self.seconds[row])),
         )
-        return Fitted.of(resolved, self.network_name, self.prepared, trained)
+        return Fitted.of(resolved, network_name(self.own, resolved), self.prepared, trained)
 
     def _result(self) -> TrainResult:
         assert self.state is not None
@@ -184,7 +186,7 @@ def make_populations(
         network: see `train_block`.
 
     Returns:
-        The populations, in the order of their first trials; and for each trial that cannot be trained, by its position,
+        The populations, in the order of their first trials; and for each trial that cannot be trained, by its number,
         why: its options contradict each other, or its data cannot be prepared.
 
     Raises:
@@ -192,41 +194,34 @@ def make_populations(
         DataError: the base config's data cannot be used.
     """
     check_network(network, space)
-    longest = space.longest_lookback(base)
 
     @functools.cache
     def prepared_as(config: DataConfig) -> tuple[Prepared, tuple[TrainingData, ...]]:
-        options: dict[str, Any] = {"longest": longest, "val_windows": val_windows(base.train)}
-        return training_data(panel, config, folds, metric=metric, **options)
+        return training_data(panel, config, folds, metric=metric, space=space, base=base)
 
     spec = prepared_as(base.data)[0].spec  # an error here is an error of every trial
     if network is not None:
         check_own_network(network, spec)
     refused: dict[int, str] = {}
     members_of: dict[RunConfig, list[Member]] = {}
-    for position, trial in enumerate(trials):
+    for trial in trials:
         try:
             config = base.replace({**trial.params, "train.batch_shards": 1}).chosen
         except ConfigError as error:
-            refused[position] = str(error)
+            refused[trial.number] = str(error)
             continue
         members = members_of.setdefault(static_part(config, space.names), [])
         for fold, seed in itertools.product(range(folds.count), range(seeds)):
             own = config.replace({"train.seed": config.train.seed + seed})
-            members.append(Member(position, own, numbers(own, space.names, seed=own.train.seed), fold))
+            members.append(Member(trial.number, own, numbers(own, space.names, seed=own.train.seed), fold))
     populations = []
     for config, members in members_of.items():
         try:
             prepared, data = prepared_as(config.data)
-            if head_of(network, config, prepared.spec).counts:
-                require_counts(panel, prepared.scaling.scaler, prepared.scaling.transform)
-            spec, model = prepared.spec, with_sizes(config.model, prepared.spec, len(prepared.train.series))
-            builder = models.Builder(spec, model) if network is None else OwnBuilder(network, spec)
-            functional(builder)  # raises where options contradict each other
-            name = model.name if network is None else own_name(network)
+            config = resolved_config(config, prepared, network, seeds * folds.count)
             fewest = min(len(fold.train.series) for fold in data)  # one size of batches for all folds
             config = config.replace({"train.batch_size": min(config.train.batch_size, fewest)})
-            populations.append(Population(config, prepared, data, builder, name, members))
+            populations.append(Population(config, prepared, data, network, members))
         except (ConfigError, DataError) as error:
             refused |= {member.trial: str(error) for member in members}
     return populations, refused

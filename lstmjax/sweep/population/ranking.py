@@ -3,8 +3,7 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,41 +14,29 @@ from lstmjax.sweep.population.trial import Outcome, Trial
 
 @dataclasses.dataclass
 class Ranking:
-    """The trials of a block, by position.
+    """The trials of a block, by number.
 
     Attributes:
         trials: all of them.
         populations: those that hold their members.
         refused: why, for each trial that cannot be trained.
         halving: how they are pruned; None: not at all.
-        pruned: why, for each trial that was pruned.
-        lost: trials that had failed by their last rung.
-        rungs_done: the rungs that are finished, as pairs of a bracket's number and a step.
+        left: why, for each trial that left at a rung: it was pruned, or had failed.
+        rung: the step of the last rung that is finished.
     """
 
     trials: Sequence[Trial]
     populations: Sequence[Population]
     refused: dict[int, str]
     halving: Halving | None
-    pruned: dict[int, str] = dataclasses.field(default_factory=dict)
-    lost: set[int] = dataclasses.field(default_factory=set)
-    rungs_done: list[list[int]] = dataclasses.field(default_factory=list)
+    left: dict[int, str] = dataclasses.field(default_factory=dict)
+    rung: int = 0
 
     def __post_init__(self) -> None:
-        self.members: list[list[tuple[Population, int]]] = [[] for _ in self.trials]
+        self.members: dict[int, list[tuple[Population, int]]] = {trial.number: [] for trial in self.trials}
         for population in self.populations:
             for row, member in enumerate(population.members):
                 self.members[member.trial].append((population, row))
-
-    def decisions(self) -> dict[str, Any]:
-        """What was pruned so far, as JSON can hold it."""
-        return {"pruned": self.pruned, "lost": sorted(self.lost), "rungs_done": self.rungs_done}
-
-    def restore(self, decisions: Mapping[str, Any]) -> None:
-        """Restores what `decisions` gave."""
-        self.pruned = {int(trial): why for trial, why in decisions.get("pruned", {}).items()}
-        self.lost = set(decisions.get("lost", []))
-        self.rungs_done = decisions.get("rungs_done", [])
 
     def brackets(self, max_steps: int, every: int) -> list[tuple[Bracket, list[int]]]:
         """The brackets and the trials of each; arguments as in `Halving.brackets`."""
@@ -60,7 +47,7 @@ class Ranking:
         # In random order, as neighbours are alike in a grid; the same order each time.
         order = np.random.default_rng(count).permutation(count) if len(brackets) > 1 else np.arange(count)
         parts = np.split(order, np.cumsum([bracket.trials for bracket in brackets])[:-1])
-        return [(bracket, part.tolist()) for bracket, part in zip(brackets, parts, strict=True)]
+        return [(bracket, [self.trials[n].number for n in part]) for bracket, part in zip(brackets, parts, strict=True)]
 
     def failure(self, trial: int) -> str | None:
         """Why a trial failed; None if it did not."""
@@ -75,16 +62,16 @@ class Ranking:
 
     def running(self) -> set[int]:
         """Trials that are neither pruned nor failed."""
-        return {trial for trial in range(len(self.trials)) if trial not in self.pruned and self.failure(trial) is None}
+        return {trial for trial in self.members if trial not in self.left and self.failure(trial) is None}
 
-    def value(self, trial: int) -> float:
-        """The objective of a trial's kept weights, mean over its members; infinite before any check."""
-        return float(np.mean([population.kept[row] for population, row in self.members[trial]]))
+    def kept(self, trial: int) -> list[float]:
+        """The objectives of the kept weights of a trial's members; infinite before any check."""
+        return [population.kept(row) for population, row in self.members[trial]]
 
     def values(self) -> dict[int, float]:
-        """The values of all trials that have a finite one, by number."""
-        known = [position for position in range(len(self.trials)) if position not in self.refused]
-        return {self.trials[t].number: value for t in known if math.isfinite(value := self.value(t))}
+        """The values of all trials that have a finite one."""
+        known = self.members.keys() - self.refused.keys()
+        return {trial: value for trial in known if math.isfinite(value := statistics.fmean(self.kept(trial)))}
 
     def prune(self, part: Sequence[int], stop: int) -> str:
         """Keeps the best of a bracket's trials at a rung.
@@ -97,39 +84,36 @@ class Ranking:
             A line that says what was kept.
         """
         assert self.halving is not None
-        entered = [trial for trial in part if trial not in self.pruned and trial not in self.lost]
-        failed = {trial for trial in entered if self.failure(trial) is not None}
-        ranked = sorted(set(entered) - failed, key=lambda trial: (self.value(trial), trial))
-        self.lost |= failed
+        entered = [trial for trial in part if trial not in self.left]
+        self.left |= {trial: failure for trial in entered if (failure := self.failure(trial)) is not None}
+        ranked = sorted(set(entered) - self.left.keys(), key=lambda trial: (statistics.fmean(self.kept(trial)), trial))
         keep = self.halving.survivors(len(entered))
         for rank, trial in enumerate(ranked[keep:], keep + 1):
-            self.pruned[trial] = f"pruned at step {stop}: rank {rank} of {len(entered)}, the best {keep} continue"
+            self.left[trial] = f"pruned at step {stop}: rank {rank} of {len(entered)}, the best {keep} continue"
         return f"step {stop}: the best {min(keep, len(ranked))} of {len(entered)} trials continue"
 
     def outcome(self, trial: int) -> Outcome:
         """The outcome of a trial."""
-        number, members, failure = self.trials[trial].number, self.members[trial], self.failure(trial)
+        members, failure = self.members[trial], self.failure(trial)
         if not members:
-            return Outcome(number, "FAIL", None, None, {}, 0, 0.0, failure, None)
-        histories = [population.history(row) for population, row in members]
-        common = sorted(set.intersection(*map(set, histories)))
-        means = {step: statistics.fmean(history[step] for history in histories) for step in common}
-        kept = [float(population.kept[row]) for population, row in members]
+            return Outcome(trial, "FAIL", None, None, {}, 0, 0.0, failure, None)
+        checks = [population.checks[row] for population, row in members]
+        common = sorted(set.intersection(*map(set, checks)))
+        means = {step: statistics.fmean(lines[step]["objective"] for lines in checks) for step in common}
+        kept = self.kept(trial)
         whole = [(population, row) for population, row in members if population.members[row].fold == 0]
         if failure is None and not all(map(math.isfinite, kept)):
             failure = "its objective is not finite: its forecasts are beyond all numbers"
-        state, reason = ("PRUNED", self.pruned[trial]) if trial in self.pruned else ("COMPLETE", None)
-        if failure is not None:
-            state, reason = "FAIL", failure
+        state = "FAIL" if failure is not None else "PRUNED" if trial in self.left else "COMPLETE"
         return Outcome(
-            number=number,
+            number=trial,
             state=state,  # type: ignore[arg-type]
             value=None if failure else statistics.fmean(kept),
             value_std=None if failure or len(kept) == 1 else statistics.stdev(kept),
             intermediate={step: mean for step, mean in means.items() if math.isfinite(mean)},
             steps=int(sum(population.steps[row] for population, row in members)),
             seconds=round(float(sum(population.seconds[row] for population, row in members)), 3),
-            reason=reason,
+            reason=failure or self.left.get(trial),
             fitted=tuple(p.fitted(row) for p, row in whole) if state == "COMPLETE" else None,
             logs=tuple(p.log(row) for p, row in whole) if state == "COMPLETE" else (),
         )

@@ -7,7 +7,6 @@ bytes).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -62,38 +61,15 @@ def slots_for(slots: int, members: int, mapping: parallel.MappingName) -> int:
 
 def places(members: int, slots: int) -> list[int]:
     """The slots of some members: each device has its slots side by side, and the devices get members in turn."""
-    devices = jax.device_count()
-    each = slots // devices
-    return [number % devices * each + number // devices for number in range(members)]
+    by_device = np.arange(slots).reshape(jax.device_count(), -1)
+    return by_device.T.ravel()[:members].tolist()
 
 
 def members_in_slots(rows: Sequence[int], slots: int) -> list[int]:
     """The member in each slot; the first member also in all idle slots."""
-    in_slots = [rows[0]] * slots
-    for row, place in zip(rows, places(len(rows), slots), strict=True):
-        in_slots[place] = row
-    return in_slots
-
-
-def training_inputs(population: Population, rows: Sequence[int], slots: int, *, begun: bool = True) -> dict[str, Any]:
-    """The inputs of training for some members: traced options, and a function that makes their state if they are begun.
-
-    Args:
-        population: theirs.
-        rows: the members.
-        slots: number of slots; those left over are stopped.
-        begun: whether they have a state.
-    """
-    in_slots = members_in_slots(rows, slots)
-
-    def state() -> Any:
-        taken = population.take(in_slots)
-        stopped: Any = np.ones(slots, bool)
-        busy = places(len(rows), slots)
-        stopped[busy] = np.asarray(taken.stopped)[busy]
-        return taken._replace(stopped=stopped)
-
-    return {"hyperparameters": [population.members[row].numbers for row in in_slots], "state": state if begun else None}
+    in_slots = np.full(slots, rows[0])
+    in_slots[places(len(rows), slots)] = rows
+    return in_slots.tolist()
 
 
 def slots_in_memory(

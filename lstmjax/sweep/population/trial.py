@@ -1,6 +1,6 @@
 """A trial of a sweep, one setting of the searched options, and its outcome."""
 
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 from lstmjax.forecaster.fitted import Fitted
 
@@ -42,13 +42,3 @@ class Outcome(NamedTuple):
     ``fitted[0].config`` is the trial's whole config, with the member's seed."""
     logs: tuple[list[dict[str, Any]], ...] = ()
     """The validation checks of each of these, as the lines of ``metrics.jsonl`` have them."""
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields but the weights and the logs, for JSON."""
-        return {name: value for name, value in self._replace(fitted=None)._asdict().items() if name != "logs"}
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Self:
-        """The outcome that `to_json` gave; in JSON the steps have become text."""
-        steps = {int(step): value for step, value in fields["intermediate"].items()}
-        return cls(**fields | {"intermediate": steps})

@@ -13,9 +13,8 @@ from lstmjax.storage.lock import file_lock
 from lstmjax.sweep.report import plots
 from lstmjax.sweep.report.table import best_trial, trials_table
 from lstmjax.sweep.report.winner import write_winner
+from lstmjax.sweep.setup import LOCK_FILE, Sweep
 from lstmjax.sweep.study.block_directory import BlockDirectory
-from lstmjax.sweep.study.study import Study
-from lstmjax.sweep.study.sweep import LOCK_FILE, Sweep
 
 TABLE_FILE = "trials.csv"
 
@@ -27,20 +26,19 @@ class NoWinnerError(LstmjaxError):
     """Of a command that ends with it: the command was right, and the training failed."""
 
 
-def write_trials(sweep: Sweep, study: Study) -> pd.DataFrame:
+def write_trials(sweep: Sweep) -> pd.DataFrame:
     """Writes trials.csv, and returns what it holds."""
     names = [name for name, _ in sweep.space.parameters]
-    table = trials_table(study.trials(), names, sweep.settings.seeds, sweep.settings.folds)
+    table = trials_table(sweep.study.trials(), names, sweep.settings.seeds, sweep.settings.folds)
     replace_file(sweep.directory / TABLE_FILE, table.to_csv(index=False))
     return table
 
 
-def write_report(sweep: Sweep, study: Study, say: Callable[[str], None]) -> pd.DataFrame:
+def write_report(sweep: Sweep, say: Callable[[str], None]) -> pd.DataFrame:
     """Writes all outputs; of several workers that end at the same time one writes, and the others find it written.
 
     Args:
-        sweep: what was searched.
-        study: its trials, all finished.
+        sweep: its trials are all finished.
         say: called with each line that says what happens.
 
     Returns:
@@ -51,7 +49,7 @@ def write_report(sweep: Sweep, study: Study, say: Callable[[str], None]) -> pd.D
     """
     directory, metric, say = sweep.directory, sweep.settings.metric, heard(say)
     with file_lock(directory / LOCK_FILE):
-        table, trials = write_trials(sweep, study), study.trials()
+        table, trials = write_trials(sweep), sweep.study.trials()
         with decoration("a picture of the sweep"):
             for name, figure in plots.draw(trials, metric).items():
                 RunDirectory(directory).write_plot(name, figure)

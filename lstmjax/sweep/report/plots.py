@@ -1,15 +1,14 @@
 """Plots of a sweep: its history, which settings were good, which options mattered, how its members learned."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
-import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from optuna.distributions import CategoricalDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
@@ -51,16 +50,14 @@ def history(trials: Sequence[FrozenTrial], metric: str) -> Figure:
         metric: what they are ranked by.
     """
     figure, (axis,) = blank_figure(1, height=3.6)
-    for state, color in ((TrialState.PRUNED, _PALE), (TrialState.COMPLETE, INK)):
-        shown = [trial for trial in trials if trial.state == state]
-        numbers, values = [trial.number for trial in shown], [trial.value for trial in shown]
-        axis.plot(numbers, values, "o", color=color, markersize=4, label=state.name.lower())  # type: ignore[arg-type]
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    states = (TrialState.PRUNED, TrialState.COMPLETE)
+    pruned, complete = ({t.number: _value(t) for t in trials if t.state == state} for state in states)
+    for shown, color, label in ((pruned, _PALE, "pruned"), (complete, INK, "complete")):
+        axis.plot(list(shown), list(shown.values()), "o", color=color, markersize=4, label=label)
     if complete:
-        best = np.minimum.accumulate([_value(trial) for trial in complete])
-        numbers = [*(trial.number for trial in complete), trials[-1].number]
-        axis.step(numbers, [*best, best[-1]], where="post", color=ACCENT, label="best so far")
-    _finish(figure, axis, [trial.value for trial in trials], "trial", metric)
+        best = np.minimum.accumulate(list(complete.values()))
+        axis.step([*complete, trials[-1].number], [*best, best[-1]], where="post", color=ACCENT, label="best so far")
+    _finish(figure, axis, [_value(trial) for trial in trials], "trial", metric)
     return figure
 
 
@@ -137,23 +134,21 @@ def learning_curves(trials: Sequence[FrozenTrial], metric: str) -> Figure | None
         trials: finished ones.
         metric: what they are ranked by.
     """
-    curves = [(trial, pd.Series(trial.intermediate_values, dtype=float).sort_index()) for trial in trials]
-    curves = [(trial, curve) for trial, curve in curves if len(curve)]
-    if all(len(curve) < 2 for _, curve in curves):
+    curves = {trial.number: sorted(trial.intermediate_values.items()) for trial in trials}
+    if all(len(curve) < 2 for curve in curves.values()):
         return None
-    best = best_trial([trial for trial, _ in curves])
+    shown = [trial for trial in trials if curves[trial.number]]
+    best = best_trial(shown)
     figure, (axis,) = blank_figure(1, height=3.8)
-    labels: set[str] = set()
-    for trial, curve in sorted(curves, key=lambda pair: pair[0] is best):
+    for trial in sorted(shown, key=lambda trial: trial is best):
         label = "best" if trial is best else trial.state.name.lower()
         color = {"best": ACCENT, "complete": INK, "pruned": _PALE, "fail": "#c2a14d"}[label]
-        width = 2.2 if label == "best" else 0.9
-        shown = None if label in labels else label
-        point = "o" if len(curve) == 1 else ""
-        axis.plot(curve.index, curve.to_numpy(), point + "-", color=color, linewidth=width, label=shown, markersize=3)
-        labels.add(label)
-    _finish(figure, axis, [value for _, curve in curves for value in curve], "step", metric)
-    ticks_at(axis, sorted({int(step) for _, curve in curves for step in curve.index}))
+        steps, values = zip(*curves[trial.number], strict=True)
+        marker, width = "o" if len(steps) == 1 else "", 2.2 if trial is best else 0.9
+        axis.plot(steps, values, marker=marker, color=color, linewidth=width, label=label, markersize=3)
+    points = [point for curve in curves.values() for point in curve]
+    _finish(figure, axis, [value for _, value in points], "step", metric)
+    ticks_at(axis, sorted({step for step, _ in points}))
     return figure
 
 
@@ -161,12 +156,12 @@ def _value(trial: FrozenTrial) -> float:
     return np.nan if trial.value is None else trial.value
 
 
-def _finish(figure: Figure, axis: Axes, values: Sequence[float | None], across: str, metric: str) -> None:
+def _finish(figure: Figure, axis: Axes, values: Sequence[float], across: str, metric: str) -> None:
     """Labels the axes, and ends them where values are far worse than most: one bad setting would flatten all others.
 
     How many values lie above the end is written beside it.
     """
-    known = np.array([value for value in values if value is not None and np.isfinite(value)])
+    known = np.array(values)[np.isfinite(values)]
     low, median = known.min(), np.median(known)
     top = min(known.max(), median + 3 * (median - low) + 1e-12)
     margin = 0.05 * (top - low) or 0.05 * abs(low) or 1.0
@@ -181,20 +176,13 @@ def _finish(figure: Figure, axis: Axes, values: Sequence[float | None], across: 
 
 def _scale(name: str, trials: Sequence[FrozenTrial]) -> tuple[Callable[[Any], float], list[tuple[float, str]], str]:
     """The height of a parameter's values, between 0 and 1, its labels, and what to add to its name."""
-    distribution = next(trial.distributions[name] for trial in trials if name in trial.distributions)
+    distribution: Any = next(trial.distributions[name] for trial in trials if name in trial.distributions)
     if isinstance(distribution, CategoricalDistribution):
         last = max(1, len(distribution.choices) - 1)
         heights = {choice: number / last for number, choice in enumerate(distribution.choices)}
         return heights.__getitem__, [(height, plain(choice, limit=16)) for choice, height in heights.items()], ""
-    scale: Any = distribution
-    low, high = float(scale.low), float(scale.high)
-    of = np.log if scale.log else np.asarray
-    span = of(high) - of(low) or 1.0
-
-    def height(value: Any) -> float:
-        return float((of(value) - of(low)) / span)
-
-    powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1) if scale.log else ()
-    between = [value for value in (10.0**power for power in powers) if 0.05 < height(value) < 0.95]
-    labels = [(height(value), f"{value:g}") for value in (low, *between, high)]
-    return height, labels, "\n(log)" if scale.log else ""
+    low, high = distribution.low, distribution.high
+    height = LogNorm(low, high) if distribution.log else Normalize(low, high)
+    powers = LogLocator().tick_values(low, high) if distribution.log else ()
+    labelled = [low, *(power for power in powers if 0.05 < height(power) < 0.95), high]
+    return height, [(height(value), f"{value:g}") for value in labelled], "\n(log)" if distribution.log else ""

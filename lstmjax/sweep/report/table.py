@@ -34,28 +34,21 @@ def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str], seeds: int
     for trial in trials:
         params, attributes = params_of(trial), trial.user_attrs
         row = {"number": trial.number, "state": trial.state.name, "value": trial.value}
-        row |= {"value_std": attributes.get("value_std")}
-        if seeds > 1 and folds == 1:
-            row |= _interval(trial.value, attributes.get("value_std"), seeds)
         row |= {f"{PARAMS}{name}": params.get(name) for name in names}
-        rows.append(row | {name: attributes.get(name) for name in ("steps", "seconds", "reason")})
-    spread = ["value_std"] if seeds * folds > 1 else []
-    spread += ["value_low", "value_high"] if seeds > 1 and folds == 1 else []
-    columns = ["number", "state", "value", *spread, *(f"{PARAMS}{name}" for name in names)]
+        rows.append(row | {name: attributes.get(name) for name in ("value_std", "steps", "seconds", "reason")})
+    columns = ["number", "state", "value", "value_std", *(f"{PARAMS}{name}" for name in names)]
     table = pd.DataFrame(rows, columns=[*columns, "steps", "seconds", "reason"])
-    return table.astype({"steps": "Int64"})
+    table = table.astype({"value": float, "value_std": float, "steps": "Int64"})
+    if seeds > 1 and folds == 1:
+        from scipy.stats import t  # half a second
+
+        reach = float(t.ppf((1 + _CONFIDENCE) / 2, seeds - 1)) * table["value_std"] / math.sqrt(seeds)
+        table.insert(4, "value_low", table["value"] - reach)
+        table.insert(5, "value_high", table["value"] + reach)
+    return table if seeds * folds > 1 else table.drop(columns="value_std")
 
 
 def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """The complete trial with the least value, the first among equals; None if none is complete."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
     return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
-
-
-def _interval(value: float | None, deviation: float | None, seeds: int) -> dict[str, float | None]:
-    from scipy.stats import t  # half a second
-
-    if value is None or deviation is None:
-        return {"value_low": None, "value_high": None}
-    reach = float(t.ppf((1 + _CONFIDENCE) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
-    return {"value_low": value - reach, "value_high": value + reach}

@@ -2,26 +2,24 @@
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from lstmjax.config import check_name
+from lstmjax.config import TYPE_NAMES, check_name, option_names, option_type
 from lstmjax.errors import ConfigError
 
 Kind = Literal["choice", "uniform", "loguniform", "int", "logint", "fixed"]
 
-KINDS: dict[str, tuple[str, ...]] = {
-    "choice": ("values",),
-    "uniform": ("low", "high"),
-    "loguniform": ("low", "high"),
-    "int": ("low", "high"),
-    "logint": ("low", "high"),
-    "fixed": ("value",),
-}
+_RANGES = ("uniform", "loguniform", "int", "logint")
+KINDS = {"choice": ("values",), **dict.fromkeys(_RANGES, ("low", "high")), "fixed": ("value",)}
 """The keys of each kind of distribution."""
 
-_LOGARITHMIC = ("loguniform", "logint")
-_WHOLE = ("int", "logint")
+LOGARITHMIC = ("loguniform", "logint")
+WHOLE = ("int", "logint")
+
+_OF_TYPE: dict[Any, tuple[str, ...]] = {int: (*WHOLE, "choice"), float: ("uniform", "loguniform", "choice")}
+"""The kinds that an option of each type may have besides fixed; those of other types are chosen."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +51,13 @@ class Distribution:
         """A distribution as it is written in a file: a table with its ``type``, or a fixed value.
 
         Args:
-            value: see `Space.from_dict`.
-            name: the option's name, for messages.
+            value: see `Space.from_dict`; "none" is None where the option may be None, as TOML has no None.
+            name: the option's name.
 
         Raises:
-            ConfigError: it is not a distribution; the message says what is wrong.
+            ConfigError: it is not a distribution, or there is no such option; the message says what is wrong.
         """
+        check_name(name, option_names())
         given = dict(value) if isinstance(value, Mapping) else {"value": value}
         when = given.pop("when", {})
         if not isinstance(when, Mapping) or not all(isinstance(parent, str) for parent in when):
@@ -80,12 +79,11 @@ class Distribution:
         for key in KINDS[kind]:
             if key not in given:
                 raise ConfigError(f"{name}: {kind} needs {key}")
-        if kind == "fixed":
-            return cls(kind, values=(_hashable(given["value"]),), when=conditions)
-        if kind == "choice":
-            return cls(kind, values=_choices(given["values"], name), when=conditions)
-        _check_range(kind, given["low"], given["high"], name)
-        return cls(kind, given["low"], given["high"], when=conditions)
+        if kind in _RANGES:
+            _check_range(kind, given["low"], given["high"], name)
+            return cls(kind, given["low"], given["high"], when=conditions)
+        values = [given["value"]] if kind == "fixed" else given["values"]
+        return cls(kind, values=_choices(values, name), when=conditions)
 
     def to_value(self) -> dict[str, Any]:
         """The table that `from_value` reads."""
@@ -93,12 +91,27 @@ class Distribution:
         table = {"type": self.kind} | {key: known[key] for key in KINDS[self.kind]}
         return table | ({"when": {name: list(allowed) for name, allowed in self.when}} if self.when else {})
 
+    def check_type(self, name: str) -> None:
+        """Validates the kind against the declared type of an option.
+
+        Raises:
+            ConfigError: the option cannot have such values, e.g. a range for an option that is one of some names.
+        """
+        hint, _ = option_type(name)
+        allowed = _OF_TYPE.get(hint, ("choice",))
+        if self.kind not in (*allowed, "fixed"):
+            named = f"one of {', '.join(typing.get_args(hint))}" if typing.get_origin(hint) is Literal else "text"
+            raise ConfigError(
+                f"{name}: {self.kind} does not fit an option that is {TYPE_NAMES.get(hint, named)}: "
+                f"use {' or '.join(allowed)}"
+            )
+
     @property
     def points(self) -> tuple[Any, ...] | None:
         """All its values; None if they cannot be counted."""
         if self.low is None or self.high is None:
             return self.values
-        return tuple(range(int(self.low), int(self.high) + 1)) if self.kind in _WHOLE else None
+        return tuple(range(int(self.low), int(self.high) + 1)) if self.kind in WHOLE else None
 
     @property
     def edges(self) -> tuple[Any, ...]:
@@ -115,22 +128,23 @@ class Distribution:
         if self.low is None or self.high is None:
             return self.values[min(int(quantile * len(self.values)), len(self.values) - 1)]
         low, high = self.low, self.high
-        past = high + 1 if self.kind in _WHOLE else high
-        if self.kind in _LOGARITHMIC:
+        past = high + 1 if self.kind in WHOLE else high
+        if self.kind in LOGARITHMIC:
             value = math.exp(math.log(low) + quantile * (math.log(past) - math.log(low)))
         else:
             value = low + quantile * (past - low)
-        if self.kind in _WHOLE:
-            # The quantile of a whole number is that number, however the logarithm was rounded.
-            return min(max(math.floor(value + 1e-9), int(low)), int(high))
-        # Twelve digits, so that a table shows 0.001 where rounding would have 0.0010000000000000002.
-        return min(max(float(f"{value:.12g}"), low), high)
+        # The quantile of a whole number is that number, however the logarithm was rounded. Of others twelve digits are
+        # kept, so that a table shows 0.001 where rounding would have 0.0010000000000000002.
+        rounded = math.floor(value + 1e-9) if self.kind in WHOLE else float(f"{value:.12g}")
+        return min(max(rounded, low), high)
 
 
 def _choices(values: Any, name: str) -> tuple[Any, ...]:
     if not isinstance(values, (list, tuple)) or not values:
         raise ConfigError(f"{name}: values is {values!r}, expected a list of at least one value")
-    chosen = tuple(_hashable(value) for value in values)
+    hint, optional = option_type(name)
+    none = "none" if optional and hint is not str else None
+    chosen = tuple(None if v == none else tuple(v) if isinstance(v, list) else v for v in values)
     for value in chosen:
         if sum(type(other) is type(value) and other == value for other in chosen) > 1:
             raise ConfigError(f"{name}: values has {value!r} more than once")
@@ -141,15 +155,11 @@ def _check_range(kind: str, low: Any, high: Any, name: str) -> None:
     for key, bound in (("low", low), ("high", high)):
         if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not math.isfinite(bound):
             raise ConfigError(f"{name}: {key} is {bound!r}, expected a finite number")
-        if kind in _WHOLE and not isinstance(bound, int):
+        if kind in WHOLE and not isinstance(bound, int):
             raise ConfigError(f"{name}: {key} is {bound!r}, and {kind} needs whole numbers: remove the decimal point")
     if low > high:
         raise ConfigError(f"{name}: low ({low}) is above high ({high}): swap them")
     if low == high:
         raise ConfigError(f"{name}: low and high are both {low}: give a fixed value, or widen the range")
-    if kind in _LOGARITHMIC and low <= 0:
+    if kind in LOGARITHMIC and low <= 0:
         raise ConfigError(f"{name}: {kind} cannot start at {low} on a logarithmic scale: give a low above 0")
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -1,7 +1,6 @@
 """Points of a space, each a function of (seed, trial number) alone, so that a restart draws them again."""
 
 import functools
-from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -47,7 +46,7 @@ def draw(space: Space, sampler: SamplerName, seed: int, number: int, *, block: i
     """
     if sampler == "grid":
         return dict(_grid(space)[number])
-    quantiles = QUANTILES[sampler]
+    quantiles = _sobol if sampler == "sobol" else _random
     values: dict[str, Any] = {}
     for names, stream, index in ((space.shape_names, _SHAPE, number // block), (space.traced_names, _TRACED, number)):
         for name, quantile in zip(names, quantiles(seed, stream, index, len(names)), strict=True):
@@ -74,10 +73,3 @@ def _sobol(seed: int, stream: int, index: int, dimensions: int) -> Float[np.ndar
     if index:  # fast_forward(0) is an OverflowError in SciPy 1.17
         sequence.fast_forward(index)
     return sequence.random(1)[0]
-
-
-QUANTILES: dict[str, Callable[[int, int, int, int], Sequence[float] | np.ndarray]] = {
-    "random": _random,
-    "sobol": _sobol,
-}
-"""``(seed, stream, index, dimensions) -> (dimensions,) numbers in [0, 1)``, by the sampler's name."""

@@ -13,7 +13,6 @@ from typing import Any, Self
 from lstmjax.config import RunConfig, check_name, controllers, option_names, rules
 from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.sweep.space.distribution import Distribution as Distribution
-from lstmjax.sweep.space.option_type import check_kind, with_none
 from lstmjax.sweep.space.traced import is_traced
 
 Point = dict[str, Any]
@@ -47,8 +46,7 @@ class Space:
             check_name(name, option_names())
             if (why := rules(name).unsearchable) is not None:
                 raise ConfigError(f"{name} cannot be part of a space, as {why}: give it among the run's options")
-            check_kind(name, distribution)
-        for name, distribution in self.parameters:
+            distribution.check_type(name)
             for parent, allowed in distribution.when:
                 if parent not in given:
                     raise ConfigError(f"{name}: when names {parent!r}, which is not in the space: add or correct it")
@@ -85,8 +83,7 @@ class Space:
             ConfigError: the mapping is not a space; the message says what is wrong.
         """
         try:
-            distributions = {name: Distribution.from_value(value, name) for name, value in _flat(mapping).items()}
-            return cls(tuple((name, with_none(name, values)) for name, values in distributions.items()))
+            return cls(tuple((name, Distribution.from_value(value, name)) for name, value in _flat(mapping).items()))
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
 
@@ -149,16 +146,6 @@ class Space:
         """The values of one option."""
         return dict(self.parameters)[name]
 
-    def active(self, name: str, point: Mapping[str, Any]) -> bool:
-        """Whether an option belongs to a trial, given the values of its parents.
-
-        Args:
-            name: the option's name.
-            point: values by name of at least the options before it, without those that are not active.
-        """
-        conditions = self.distribution(name).when
-        return all(parent in point and point[parent] in allowed for parent, allowed in conditions)
-
     def point(self, value: Callable[[str], Any]) -> Point:
         """A trial's parameters: those of the active options, fixed ones included.
 
@@ -167,7 +154,7 @@ class Space:
         """
         point: Point = {}
         for name, distribution in self.parameters:
-            if self.active(name, point):
+            if all(parent in point and point[parent] in allowed for parent, allowed in distribution.when):
                 point[name] = value(name) if distribution.searched else distribution.edges[0]
         return point
 

@@ -5,10 +5,11 @@ new value compiles nothing. All other options are compiled in: trials that diffe
 populations.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
-from lstmjax.config import RunConfig, option_names, rules
+from lstmjax.config import RunConfig, option_fields, option_names, rules
+from lstmjax.forecaster.resumed_options import flat
 from lstmjax.sweep.space.distribution import Distribution
 from lstmjax.training import Hyperparameters
 
@@ -18,9 +19,9 @@ TRACED = frozenset(name for name in option_names() if rules(name).sweep == "trac
 NETWORK_OPTIONS = {name: name.removeprefix("model.") for name in sorted(TRACED) if name.startswith("model.")}
 """Those that the networks hold as `nn.Hyperparameter` variables, and these variables' paths."""
 
-_STAND_IN = dict.fromkeys(NETWORK_OPTIONS, 0.5)
-"""The values that a network is built with where they are traced: with 0.5 the network holds a variable, while a dropout
-of 0 would be compiled in as no dropout at all, and a forget bias of 1 as nothing to set."""
+_STAND_IN = 0.5
+"""What a network is built with in place of a traced option: with 0.5 it holds a variable, while a dropout of 0 would be
+compiled in as no dropout at all, and a forget bias of 1 as nothing to set."""
 
 
 def is_traced(name: str, distribution: Distribution) -> bool:
@@ -40,15 +41,10 @@ def static_part(config: RunConfig, searched: Collection[str]) -> RunConfig:
         config: a trial's config.
         searched: names of the sweep's searched options. An option of the network is compiled in if it is not searched.
     """
-    defaults = RunConfig()
-    values: dict[str, Any] = {}
-    for name in TRACED:
-        section, option = name.split(".")
-        if name in NETWORK_OPTIONS:
-            if name in searched:
-                values[name] = _STAND_IN[name]
-        elif getattr(getattr(config, section), option) is not None:
-            default = getattr(getattr(defaults, section), option)
+    values: dict[str, Any] = {name: _STAND_IN for name in NETWORK_OPTIONS if name in searched}
+    for name, value in flat(config).items():
+        if name in TRACED and name not in NETWORK_OPTIONS and value is not None:
+            default = option_fields()[name].default
             values[name] = 1.0 if default is None else default
     return config.replace(values)
 
@@ -61,9 +57,6 @@ def numbers(config: RunConfig, searched: Collection[str], *, seed: int) -> Hyper
         searched: as for `static_part`.
         seed: the member's seed.
     """
-    network: Mapping[str, float] = {
-        variable: getattr(config.model, name.split(".")[1])
-        for name, variable in NETWORK_OPTIONS.items()
-        if name in searched
-    }
+    values = flat(config)
+    network = {variable: values[name] for name, variable in NETWORK_OPTIONS.items() if name in searched}
     return Hyperparameters.from_config(config.optimizer, config.train, seed=seed, network=network)

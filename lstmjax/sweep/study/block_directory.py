@@ -1,8 +1,7 @@
-"""What a block of trials leaves in the sweep's directory: checkpoints, outcomes, and its best trial's weights."""
+"""What a block of trials leaves in the sweep's directory: checkpoints, and its best trial's weights."""
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,43 +26,31 @@ class BlockDirectory:
 
     Attributes:
         path: the folder.
-        state: folder of the checkpoints, while the block is trained.
+        state: folder of the checkpoints, until the block is recorded: from the last one its outcomes are found again.
         best: folder of the best trial's weights.
     """
 
     def __init__(self, sweep: Path, number: int) -> None:
         self.path = sweep / "blocks" / f"{number:04d}"
         self.state, self.best = self.path / "state", self.path / "best"
-        self._outcomes = self.path / "outcomes.jsonl"
 
     def weights(self, trial: int) -> Path:
         """Folder of the members of a trial, if it is the block's best."""
         return self.best / f"trial-{trial:04d}"
 
-    def save(self, outcomes: Sequence[Outcome], identity: str) -> None:
-        """Writes the best trial's weights, and then the outcomes, for the case that this process dies before recording.
+    def save_best(self, outcomes: Sequence[Outcome]) -> None:
+        """Writes the best trial's weights, if any trial is complete.
 
         Args:
             outcomes: of all trials of the block.
-            identity: `Study.identity` of the block.
         """
-        complete = [outcome for outcome in outcomes if outcome.state == "COMPLETE" and outcome.fitted]
+        complete = [outcome for outcome in outcomes if outcome.fitted]
         if complete:
-            best = min(complete, key=lambda o: (math.inf if o.value is None else o.value, o.number))
-            for number, fitted in enumerate(best.fitted or ()):
+            best = min(complete, key=lambda outcome: (outcome.value, outcome.number))
+            for fitted, log in zip(best.fitted or (), best.logs, strict=True):
                 folder = self.weights(best.number) / f"seed-{fitted.config.train.seed}"
                 Forecaster.of(fitted).save(folder, overwrite=True)
-                for log in best.logs[number : number + 1]:
-                    replace_file(folder / LOG_FILE, "".join(json.dumps(line) + "\n" for line in log))
-        lines = [identity, *(outcome.to_json() for outcome in outcomes)]
-        replace_file(self._outcomes, "".join(json.dumps(line) + "\n" for line in lines))
-
-    def load(self, identity: str) -> list[Outcome] | None:
-        """The outcomes that `save` wrote; None if there are none of this identity: the block is to be trained."""
-        if not self._outcomes.exists():
-            return None
-        stored, *lines = (json.loads(line) for line in self._outcomes.read_text().splitlines())
-        return [Outcome.from_json(line) for line in lines] if stored == identity else None
+                replace_file(folder / LOG_FILE, "".join(json.dumps(line) + "\n" for line in log))
 
     @contextlib.contextmanager
     def attempt(self, block: Block, worker: str) -> Iterator[None]:

@@ -1,12 +1,12 @@
-"""Which workers are alive: each shows it by a locked file and by a counter that it raises in the storage.
+"""Which workers are alive: each shows it by a locked folder and by a counter that it raises in the storage.
 
 POSIX only: file locks are those of `fcntl.flock`.
 """
 
 import contextlib
-import fcntl
 import math
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -14,39 +14,36 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lstmjax.storage.lock import file_lock
+from lstmjax.errors import CheckpointError
+from lstmjax.storage.lock import DirectoryLock
 
 
 @contextlib.contextmanager
 def worker_lock(folder: Path) -> Iterator[str]:
-    """Shows the workers on this host that this one is alive, by a locked file: the kernel unlocks it at its death.
+    """Shows the workers on this host that this one is alive, by a locked folder: the kernel unlocks it at its death.
 
     Args:
-        folder: where all workers of a sweep keep their files.
+        folder: where all workers of a sweep keep their folders.
 
     Yields:
         The worker's name, different for every process.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     name = f"{host()}_{uuid.uuid4().hex[:12]}"
-    path = folder / f"{name}.lock"
-    with file_lock(path) as file:
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")  # for people
-        file.flush()
+    with DirectoryLock(folder / name):
         try:
             yield name
         finally:
-            path.unlink(missing_ok=True)
+            shutil.rmtree(folder / name, ignore_errors=True)
 
 
 class WorkerMonitor:
     """Tells which workers are dead.
 
-    A worker on this host is dead when its file is unlocked, which is known at once. A worker on another host is dead
+    A worker on this host is dead when its folder is unlocked, which is known at once. A worker on another host is dead
     when its count of heartbeats does not change for a while, by the clock of this host: clocks are never compared.
 
     Args:
-        folder: where the workers keep their files.
+        folder: where the workers keep their folders.
         grace: seconds without a heartbeat after which a worker counts as dead.
         recovered: when the last outage of the storage ended, in which no worker could show that it is alive.
     """
@@ -62,7 +59,7 @@ class WorkerMonitor:
             worker: its name.
             beats: its latest heartbeat, different from those before.
         """
-        if worker.split("_")[0] == host() and _unlocked(self.folder / f"{worker}.lock"):
+        if worker.split("_")[0] == host() and _unlocked(self.folder / worker):
             return True
         now = time.monotonic()
         last, since = self._seen.get(worker, (None, now))
@@ -72,19 +69,15 @@ class WorkerMonitor:
 
 def host() -> str:
     """Name of this machine since it was started: after a restart, or in another container, it is another name."""
-    try:
+    started = ""
+    with contextlib.suppress(OSError):
         started = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    except OSError:
-        started = ""
     return f"{socket.gethostname().replace('_', '-')}-{os.getuid()}-{started}"
 
 
 def _unlocked(path: Path) -> bool:
-    try:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:
-        pass
-    return True
+    with contextlib.suppress(CheckpointError):
+        if path.exists():
+            DirectoryLock(path).close()
+        return True
+    return False

@@ -8,7 +8,7 @@ from optuna.storages import run_grpc_proxy_server
 
 from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.sweep.study.quiet_optuna import quiet_optuna
-from lstmjax.sweep.study.storage import Storage
+from lstmjax.sweep.study.storage import NEEDS_GRPC, Storage
 
 
 def serve(address: str, host: str, port: int) -> None:
@@ -38,7 +38,7 @@ def serve(address: str, host: str, port: int) -> None:
         with quiet_optuna():
             run_grpc_proxy_server(storage.backend, host=host, port=port)
     except ImportError:
-        raise ConfigError("a proxy needs grpcio: pip install 'lstmjax[grpc]'") from None
+        raise ConfigError(f"a proxy needs {NEEDS_GRPC}") from None
     finally:
         storage.close()
 

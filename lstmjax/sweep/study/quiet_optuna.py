@@ -11,14 +11,13 @@ from optuna.exceptions import ExperimentalWarning
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
     """Hides Optuna's notes and its warnings of experimental parts; afterwards all levels and filters are as before."""
-    loggers = [logging.getLogger(name) for name in ("optuna", "alembic")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("optuna", "alembic"))}
+    for logger in levels:
         logger.setLevel(max(logging.WARNING, logger.getEffectiveLevel()))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)

@@ -7,12 +7,12 @@ storage but SQLite: there each transaction is begun as a writing one.
 import functools
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import sqlalchemy
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
@@ -32,11 +32,13 @@ PATIENCE = 300.0
 LOCK_GRACE = 10
 """Seconds after which the lock of a journal is taken from its holder, which was killed."""
 
+NEEDS_GRPC = "grpcio: pip install 'lstmjax[grpc]'"
+
 _WAIT = 60.0  # seconds to wait for a server, and for another process that writes to SQLite
 _PROXY_WAIT = 20.0  # seconds to wait for a proxy at the beginning
 _SLOW = 1.0  # seconds of one call, from which on it was an outage for others too
 _PAUSE, _LONGEST_PAUSE = 0.25, 10.0  # seconds between attempts to reach the storage
-_ATTEMPTS = 5  # to make the tables of a database, while other workers make them too
+_MAKING = (0.2, 0.4, 0.8, 1.6)  # seconds between attempts to make tables of a database that other workers make too
 _JOURNAL = b'{"op_code":'  # how every line of a journal begins
 
 
@@ -56,6 +58,7 @@ class Storage:
         backend: Optuna's storage, without patience.
         shared_by_hosts: whether workers on several hosts may use it.
         recovered: when the last outage ended, by `time.monotonic`.
+        outages: the errors of a storage that may be back in a moment.
 
     Raises:
         ConfigError: it does not exist, cannot be reached, or is of a kind that is not supported.
@@ -63,23 +66,24 @@ class Storage:
 
     def __init__(self, address: str) -> None:
         self.name, self.shared_by_hosts, self.recovered = address, True, -math.inf
+        self.outages: tuple[type[Exception], ...] = (SQLAlchemyError, StorageInternalError, OSError, RuntimeError)
         kind = address[: address.find(":") + 1]
         open_backend = {"journal:": self._journal, "grpc:": self._proxy}.get(kind, self._database)
         try:
             with quiet_optuna():
                 self.backend, self.close = open_backend(address)
         except ImportError as error:
-            missing = error.name or (error.__cause__.name if isinstance(error.__cause__, ImportError) else None)
-            raise StorageError(
-                f"--storage is {self.name!r}, which needs the driver {missing or 'of that database'}: install it"
-            ) from None
+            missing = error.name or getattr(error.__cause__, "name", None) or "of that database"
+            driver = f"the driver {missing}: install it" if missing != "grpc" else NEEDS_GRPC
+            raise StorageError(f"--storage is {self.name!r}, which needs {driver}") from None
         except (SQLAlchemyError, StorageInternalError, OSError) as error:
             raise self._failure(error) from None
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         """A method of Optuna's `BaseStorage`.
 
-        The method raises `StorageError` if the storage cannot be reached for `PATIENCE`, or lacks the study.
+        The method raises `StorageError` if the storage cannot be reached for `PATIENCE`, or lacks the study. Where it
+        would change a trial that is finished, as by another worker that had it too, it changes nothing and gives False.
         """
         return functools.partial(self._patiently, getattr(self.backend, method))
 
@@ -89,12 +93,14 @@ class Storage:
         while True:
             try:
                 found = method(*arguments, **named)
-            except (DuplicatedStudyError, UpdateFinishedTrialError):
+            except DuplicatedStudyError:
                 raise
+            except UpdateFinishedTrialError:
+                return False
             except (KeyError, ValueError) as error:
                 what = "its study is not there anymore" if isinstance(error, KeyError) else error
                 raise self._failure(what) from None
-            except _outages() as error:
+            except self.outages as error:
                 if time.monotonic() + pause > began + PATIENCE:
                     raise self._failure(error) from None
                 if not waited:
@@ -131,20 +137,19 @@ class Storage:
             raise ConfigError(f"--storage is {self.name!r}: name a file, as a database in memory ends with the process")
         arguments = {"connect_timeout": round(_WAIT)} if self.shared_by_hosts else {"timeout": _WAIT}
         _probe(address, arguments)
-        for left in reversed(range(_ATTEMPTS)):
+        engine = {"connect_args": arguments, "pool_pre_ping": self.shared_by_hosts}
+        for pause in (*_MAKING, None):
             try:
-                rdb = RDBStorage(
-                    address, engine_kwargs={"connect_args": arguments, "pool_pre_ping": self.shared_by_hosts}
-                )
+                rdb = RDBStorage(address, engine_kwargs=engine)
                 break
             except (IntegrityError, ProgrammingError, OperationalError) as error:
                 # Of several workers that make the tables at once all but one fail, and find them made.
-                if not left or (isinstance(error, OperationalError) and "already exists" not in str(error)):
+                if pause is None or (isinstance(error, OperationalError) and "already exists" not in str(error)):
                     raise
-                time.sleep(0.1 * 2 ** (_ATTEMPTS - left))
+                time.sleep(pause)
             except RuntimeError as error:  # made by another version of Optuna, whose message says what to do
                 raise ConfigError(f"--storage is {self.name!r}: {error}") from None
-        if not self.shared_by_hosts:
+        if kind == "sqlite":
             # SQLite has no row locks. By default two workers read that a trial waits, and both take it.
             sqlalchemy.event.listen(rdb.engine, "begin", lambda link: link.exec_driver_sql("BEGIN IMMEDIATE"))
         return get_storage(rdb), rdb.engine.dispose
@@ -164,18 +169,13 @@ class Storage:
             raise self._failure(f"the journal is damaged ({type(error).__name__}: {error})") from None
 
     def _proxy(self, address: str) -> tuple[Any, Callable[[], None]]:
-        parts = urlsplit(address)
-        try:
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host, port = None, None
-        if host is None or port is None or parts.path.strip("/"):
+        found = re.fullmatch(r"grpc://([^/]+):(\d{1,5})/?", address)
+        if found is None:
             raise ConfigError(f"--storage is {self.name!r}: expected grpc://HOST:PORT, such as grpc://localhost:13000")
-        try:
-            import grpc as grpc
-        except ImportError:
-            raise StorageError(f"--storage is {self.name!r}, which needs grpcio: pip install 'lstmjax[grpc]'") from None
-        proxy = GrpcStorageProxy(host=f"[{host}]" if ":" in host else host, port=port)
+        import grpc
+
+        self.outages += (grpc.RpcError,)
+        proxy = GrpcStorageProxy(host=found[1], port=int(found[2]))
         try:
             proxy.wait_server_ready(timeout=_PROXY_WAIT)
         except ConnectionError:
@@ -215,10 +215,3 @@ def _probe(url: str, arguments: dict) -> None:
         sqlalchemy.inspect(engine).get_table_names()
     finally:
         engine.dispose()
-
-
-def _outages() -> tuple[type[Exception], ...]:
-    """The errors of a storage that may be back in a moment."""
-    grpc: Any = sys.modules.get("grpc")
-    proxy = () if grpc is None else (grpc.RpcError,)
-    return (SQLAlchemyError, StorageInternalError, OSError, RuntimeError, *proxy)

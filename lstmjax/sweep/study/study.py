@@ -10,20 +10,17 @@ Outcomes are recorded whoever owns the block by then, if they are of this study 
 """
 
 import dataclasses
-import hashlib
+import functools
 import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.exceptions import DuplicatedStudyError
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.population.trial import Outcome, Trial
 from lstmjax.sweep.space.space import Space
@@ -35,11 +32,8 @@ from lstmjax.sweep.study.storage import Storage
 DESCRIPTION = "lstmjax"
 """Name of the study's attribute that says what it searches, and how."""
 
-_OPTIONAL = {"network", "folds"}
-"""Parts of a description that only some sweeps have."""
-
 # Attributes of trials that only this file reads.
-_BLOCK, _PARAMS, _OWNER, _BEATS = "lstmjax:block", "lstmjax:params", "lstmjax:owner", "lstmjax:pulse"
+_SIZE, _PARAMS, _OWNER, _BEATS = "lstmjax:size", "lstmjax:params", "lstmjax:owner", "lstmjax:pulse"
 
 _SETTLING = 1.0  # seconds in which another worker may take the same dead worker's block, or make the next leader
 _MANY = 100  # running trials
@@ -75,9 +69,9 @@ class Block:
     """The trials, in the order of their numbers."""
 
     @property
-    def place(self) -> list[int]:
-        """Its number, first trial and size."""
-        return [self.number, self.first, self.size]
+    def end(self) -> int:
+        """Number of the first trial after it."""
+        return self.first + self.size
 
 
 class Study:
@@ -94,25 +88,28 @@ class Study:
     """
 
     def __init__(self, storage: Storage, name: str, description: Mapping[str, Any], space: Space) -> None:
-        self.storage, self.name, self.space = storage, name, space
+        self.storage, self.name = storage, name
         self._distributions = distributions(space)
         self._first_beats: dict[str, Any] = {}  # the first counts seen of workers on other hosts
-        self._ids: dict[int, int] = {}
+        self._trial_id = functools.cache(
+            lambda number: storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        )
         self._ahead: Block | None = None  # the one after the block that was claimed last
         self._next_look = 0.0
         self._last_seen: tuple[int, bool] | None = None
+        where: Any = {"study_name": name, "storage": storage}
         with quiet_optuna():
             try:
-                self._id, self._is_new = storage.create_new_study([StudyDirection.MINIMIZE], name), True
-                storage.set_study_user_attr(self._id, DESCRIPTION, dict(description))
+                self.optuna, self._is_new = optuna.create_study(**where), True
+                self.optuna.set_user_attr(DESCRIPTION, dict(description))
             except DuplicatedStudyError:
-                self._id, self._is_new = storage.get_study_id_from_name(name), False
-            self.optuna = optuna.load_study(study_name=name, storage=storage)  # type: ignore[arg-type]
+                self.optuna, self._is_new = optuna.load_study(**where), False
+            self._id = storage.get_study_id_from_name(name)
             self._description = self._check(description)
 
     def trials(self) -> list[FrozenTrial]:
         """All trials whose parameters are drawn, in the order of their numbers."""
-        return [trial for trial in self._all() if _PARAMS in trial.system_attrs]
+        return [trial for trial in self.optuna.get_trials(deepcopy=False) if _PARAMS in trial.system_attrs]
 
     def finished(self, total: int) -> bool:
         """Whether there are at least ``total`` trials, and all are finished."""
@@ -134,22 +131,20 @@ class Study:
             ConfigError: a worker on another host uses the study, and the storage does not serve several hosts.
         """
         ahead = self._ahead if time.monotonic() < self._next_look else None
-        with suppress(UpdateFinishedTrialError):
-            if ahead is not None and (leader := self._take(ahead, self._trial(ahead.first), worker, is_dead)):
-                return self._draw(ahead, leader, ahead.first + 1, plan)
+        if ahead is not None and (leader := self._take(ahead, self._trial(ahead.first), worker, is_dead)):
+            return self._draw(ahead, leader, ahead.first + 1, plan)
         end = time.monotonic() + 2 * _SETTLING
         while True:
             trials, block = self._look(), Block(-1, 0, 0)
             if self._may_be_used_elsewhere(trials, is_dead):
                 return None
             for block in _blocks(trials, plan):
-                with suppress(UpdateFinishedTrialError):  # recorded meanwhile by a worker that had lost it
-                    if leader := self._take(block, trials[block.first], worker, is_dead):
-                        return self._draw(block, leader, len(trials), plan)
-            if block.first + block.size >= plan.total or time.monotonic() > end:
+                if leader := self._take(block, trials[block.first], worker, is_dead):
+                    return self._draw(block, leader, len(trials), plan)
+            if block.end >= plan.total or time.monotonic() > end:
                 return None
             if self._next_leader_is_late(trials, block):
-                self._add_trial(_after(block, plan))
+                self._add_trial(block.number + 1)
             time.sleep(random.uniform(0, 0.03))
 
     def beat(self, block: Block, worker: str, beats: int) -> bool:
@@ -163,19 +158,17 @@ class Study:
         Returns:
             False if the block has another owner now, or is finished.
         """
-        with suppress(UpdateFinishedTrialError):
-            if self._owns(block, worker):
-                self._set(block.first, _BEATS, beats)
-                return True
-        return False
+        owns = self._owns(block, worker)
+        if owns:
+            self._set(block.first, _BEATS, beats)
+        return owns
 
     def release(self, block: Block, worker: str) -> None:
         """Gives a block back unfinished, if the worker still owns it."""
         if self._owns(block, worker):
             self._set(block.first, _OWNER, None)
-            for number in reversed(range(block.first, block.first + block.size)):
-                with suppress(UpdateFinishedTrialError):
-                    self._set_state(number, TrialState.WAITING)
+            for number in reversed(range(block.first, block.end)):
+                self._set_state(number, TrialState.WAITING)
 
     def finish(self, block: Block, outcomes: Sequence[Outcome]) -> bool:
         """Records the outcomes of a block, also if the worker lost it meanwhile.
@@ -189,44 +182,31 @@ class Study:
         """
         if sorted(outcome.number for outcome in outcomes) != [trial.number for trial in block.trials]:
             raise ValueError("outcomes must hold one outcome for each trial of the block")
-        trials = self._all()[block.first : block.first + block.size]
-        stored = [trial.system_attrs.get(_PARAMS) for trial in trials]
-        if self._described() != self._description or stored != [json.dumps(trial.params) for trial in block.trials]:
+        trials = self.optuna.get_trials(deepcopy=False)[block.first : block.end]
+        same = [json.dumps(mine.params) for mine in block.trials] == [t.system_attrs.get(_PARAMS) for t in trials]
+        if not same or self.optuna.user_attrs.get(DESCRIPTION) != self._description:
             return False
         # The leader last: while it is not finished, the next owner knows that outcomes may be missing.
         for outcome in sorted(outcomes, key=lambda outcome: outcome.number, reverse=True):
-            with suppress(UpdateFinishedTrialError):  # by another worker, that had the block too
-                self._record(trials[outcome.number - block.first], outcome)
+            self._record(trials[outcome.number - block.first], outcome)
         return True
 
-    def identity(self, block: Block) -> str:
-        """What tells a block's outcomes from those of every other block, study or draw of its parameters."""
-        text = json.dumps([self.name, self._description, block.number, block.trials], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def _described(self) -> Any:
-        return self.storage.get_study_user_attrs(self._id).get(DESCRIPTION)
-
     def _check(self, description: Mapping[str, Any]) -> dict[str, Any]:
-        """The study's description, which must be equal to this one, up to the form that its version gave it."""
+        """The study's description, which must be equal to this one."""
         end = time.monotonic() + _SETTLING
-        while (stored := self._described()) is None and not self._all():
+        while (stored := self.optuna.user_attrs.get(DESCRIPTION)) is None and not self.optuna.trials:
             if time.monotonic() > end:  # who made the study did not live to describe it
-                self.storage.set_study_user_attr(self._id, DESCRIPTION, dict(description))
+                self.optuna.set_user_attr(DESCRIPTION, dict(description))
             time.sleep(0.02)
         where = f"{self.storage.name} holds a study {self.name!r}"
         if stored is None:
             raise ConfigError(f"{where} that is not of lstmjax: name another --storage or --run-dir")
-        ours, theirs = json.loads(json.dumps(description)), dict(stored)
-        if "options" in theirs:  # in the form of this version, if an earlier one wrote them
-            theirs["options"] = json.loads(RunConfig.from_json(json.dumps(theirs["options"]), where).to_json())
+        ours = json.loads(json.dumps(description))
         elsewhere = "or name another --run-dir (and --study, if there is a --storage)"
-        if ours.keys() - _OPTIONAL != theirs.keys() - _OPTIONAL:  # each version compares in its own way
-            raise ConfigError(
-                f"{where} that another version of lstmjax began: continue it with that version, {elsewhere}"
-            )
-        for part in sorted(ours | theirs):
-            if ours.get(part) != theirs.get(part):
+        if ours.keys() != stored.keys():  # each version compares in its own way
+            raise ConfigError(f"{where} that another version of lstmjax began: continue with that version, {elsewhere}")
+        for part in sorted(ours):
+            if ours[part] != stored[part]:
                 kind = "other" if part.endswith("s") else "another"  # options, folds
                 raise ConfigError(f"{where} of {kind} {part}: continue it with the command that began it, {elsewhere}")
         return stored
@@ -235,7 +215,6 @@ class Study:
         """Whether a worker on another host may use a study that hosts cannot share."""
         if self.storage.shared_by_hosts:
             return False
-        maybe = False
         for leader in trials:
             owner, beats = leader.system_attrs.get(_OWNER), _heartbeat(leader)
             if owner is None or leader.state.is_finished() or owner.split("_")[0] == host():
@@ -246,8 +225,9 @@ class Study:
                     "several hosts: use a server, such as --storage postgresql://user@host/name, a journal on a shared "
                     "file system (--storage journal:PATH), or a proxy (lstmjax sweep-proxy)"
                 )
-            maybe = maybe or not is_dead(owner, beats)
-        return maybe
+            if not is_dead(owner, beats):
+                return True
+        return False
 
     def _next_leader_is_late(self, trials: Sequence[FrozenTrial], last: Block) -> bool:
         """Whether a worker other than the last block's owner may make the next leader.
@@ -268,7 +248,7 @@ class Study:
             return None
         dead = leader.state == TrialState.RUNNING
         if dead:
-            # Who has just claimed it, or released it with an earlier version, has left no name.
+            # Who has just claimed it has left no name.
             if owner != worker and not is_dead(owner or f"owner of block {block.number}", _heartbeat(leader)):
                 return None
             leader = self._trial(block.first)
@@ -285,34 +265,34 @@ class Study:
     def _look(self) -> list[FrozenTrial]:
         """All trials. Where this takes long, because very many are running, it is not to be done for each claim."""
         began = time.monotonic()
-        trials = self._all()
+        trials = self.optuna.get_trials(deepcopy=False)
         if sum(not trial.state.is_finished() for trial in trials) > _MANY:
             self._next_look = time.monotonic() + 20 * (time.monotonic() - began)
         return trials
 
     def _draw(self, block: Block, leader: FrozenTrial, count: int, plan: Plan) -> Block:
         """The block with its trials; those that are missing are made, and the next leader too."""
-        end = block.first + block.size
-        after = _after(block, plan)
-        self._ahead = after if end < plan.total else None
-        for number in range(count, end + (end < plan.total)):
-            self._add_trial(block if number < end else after)
+        follows = block.end < plan.total
+        self._ahead = _after(block, plan) if follows else None
+        for number in range(count, block.end + follows):
+            self._add_trial(block.number + (number >= block.end))
+        if block.size < plan.size:
+            self._set(block.first, _SIZE, block.size)
         drawn: list[Trial] = []
-        for trial in [leader] if block.size == 1 else self._all()[block.first : end]:
+        for trial in [leader] if block.size == 1 else self.optuna.get_trials(deepcopy=False)[block.first : block.end]:
             known = trial.system_attrs.get(_PARAMS)
             params = plan.suggest(self.optuna, trial.number, drawn) if known is None else json.loads(known)
             drawn.append(Trial(trial.number, params))
             if trial.state.is_finished():
                 continue
+            if trial.user_attrs.get("block") != block.number:  # several workers made trials at once
+                self.storage.set_trial_user_attr(self._trial_id(trial.number), "block", block.number)
             if known is None:
                 self._set(trial.number, _PARAMS, json.dumps(params))
             for name in (params.keys() & self._distributions.keys()) - trial.params.keys():
                 values = self._distributions[name]
                 internal = values.to_internal_repr(stored_value(params[name]))
                 self.storage.set_trial_param(self._trial_id(trial.number), name, internal, values)
-            if trial.system_attrs.get(_BLOCK) != block.place:  # several workers made trials at once, or get others
-                self._set(trial.number, _BLOCK, block.place)
-                self.storage.set_trial_user_attr(self._trial_id(trial.number), "block", block.number)
             if trial.state == TrialState.WAITING and trial.number != block.first:
                 self._set_state(trial.number, TrialState.RUNNING)
         return dataclasses.replace(block, trials=tuple(drawn))
@@ -327,19 +307,8 @@ class Study:
                 self.storage.set_trial_user_attr(number, name, known)
         self._set_state(trial.number, TrialState[outcome.state], None if outcome.value is None else [outcome.value])
 
-    def _all(self) -> list[FrozenTrial]:
-        return self.storage.get_all_trials(self._id, deepcopy=False)
-
-    def _add_trial(self, block: Block) -> None:
-        trial = optuna.trial.create_trial(
-            state=TrialState.WAITING, user_attrs={"block": block.number}, system_attrs={_BLOCK: block.place}
-        )
-        self.storage.create_new_trial(self._id, trial)
-
-    def _trial_id(self, number: int) -> int:
-        if number not in self._ids:
-            self._ids[number] = self.storage.get_trial_id_from_study_id_trial_number(self._id, number)
-        return self._ids[number]
+    def _add_trial(self, block: int) -> None:
+        self.optuna.add_trial(create_trial(state=TrialState.WAITING, user_attrs={"block": block}))
 
     def _trial(self, number: int) -> FrozenTrial:
         return self.storage.get_trial(self._trial_id(number))
@@ -368,16 +337,15 @@ def _heartbeat(leader: FrozenTrial) -> tuple[int, int]:
 def _blocks(trials: Sequence[FrozenTrial], plan: Plan) -> Iterator[Block]:
     """The blocks that have a leader; the last may not be drawn yet, and gets as many trials as the plan has for it."""
     block = Block(-1, 0, 0)
-    while (first := block.first + block.size) < len(trials):
-        attributes = trials[first].system_attrs
-        if _PARAMS not in attributes and first >= plan.total:
+    while block.end < len(trials):
+        attributes = trials[block.end].system_attrs
+        if _PARAMS not in attributes and block.end >= plan.total:
             return
         block = _after(block, plan)
-        if _PARAMS in attributes:
-            block = dataclasses.replace(block, size=attributes[_BLOCK][2])
+        planned = plan.size if _PARAMS in attributes else block.size
+        block = dataclasses.replace(block, size=attributes.get(_SIZE, planned))
         yield block
 
 
 def _after(block: Block, plan: Plan) -> Block:
-    first = block.first + block.size
-    return Block(block.number + 1, first, min(plan.size, plan.total - first))
+    return Block(block.number + 1, block.end, min(plan.size, plan.total - block.end))

@@ -1,6 +1,5 @@
 """The parameters of the next trial: drawn by number, or by Optuna's TPE, which learns from finished trials."""
 
-import functools
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -33,9 +32,29 @@ def make_suggest(space: Space, sampler: SearchName, seed: int, block: int) -> Su
         seed: the sweep's seed.
         block: trials per block; options that change the compiled program are drawn once per block.
     """
-    if sampler == "tpe":
-        return functools.partial(_suggest_tpe, space, seed, block)
-    return lambda study, number, before: draw(space, sampler, seed, number, block=block)
+    if sampler != "tpe":
+        return lambda study, number, before: draw(space, sampler, seed, number, block=block)
+    in_optuna = distributions(space)
+
+    def suggest(study: optuna.Study, number: int, before: Sequence[Trial]) -> dict[str, Any]:
+        """TPE, one option after the other, each seeded by the trial's number: so a restart suggests the same again."""
+        finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        if len(finished) < STARTUP:
+            return draw(space, "random", seed, number, block=block)
+        frozen = optuna.trial.create_trial(state=TrialState.RUNNING)
+        frozen.number = number
+        shared = {name: before[0].params[name] for name in space.shape_names if before and name in before[0].params}
+
+        def value(name: str) -> Any:
+            if name in shared:
+                return shared[name]
+            sampler = TPESampler(seed=zlib.crc32(f"{seed} {number} {name}".encode()), n_startup_trials=STARTUP)
+            stored = sampler.sample_independent(study, frozen, name, in_optuna[name])
+            return original_value(space.distribution(name), stored)
+
+        return space.point(value)
+
+    return suggest
 
 
 def number_of_trials(settings: SweepConfig, space: Space) -> int:
@@ -55,25 +74,3 @@ def number_of_trials(settings: SweepConfig, space: Space) -> int:
             "search a part of it with --sampler random"
         )
     return points
-
-
-def _suggest_tpe(
-    space: Space, seed: int, block: int, study: optuna.Study, number: int, before: Sequence[Trial]
-) -> dict[str, Any]:
-    """TPE, one option after the other, each seeded by the trial's number: so a restart suggests the same again."""
-    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    if len(finished) < STARTUP:
-        return draw(space, "random", seed, number, block=block)
-    in_optuna = distributions(space)
-    frozen = optuna.trial.create_trial(state=TrialState.RUNNING)
-    frozen.number = number
-    shared = {name: before[0].params[name] for name in space.shape_names if before and name in before[0].params}
-
-    def value(name: str) -> Any:
-        if name in shared:
-            return shared[name]
-        sampler = TPESampler(seed=zlib.crc32(f"{seed} {number} {name}".encode()), n_startup_trials=STARTUP)
-        stored = sampler.sample_independent(study, frozen, name, in_optuna[name])
-        return original_value(space.distribution(name), stored)
-
-    return space.point(value)

@@ -63,9 +63,19 @@ KINDS = {
     "covariates": {"data.hist_exog": ("past",), "data.futr_exog": ("ahead",), "data.calendar": ("hour", "weekday")},
     "two targets, text": {"data.target_cols": ("y", "z"), "data.hist_exog": ("kind",), "data.stat_exog": ("size",)},
     "log, segments": {"data.transform": "log", "model.name": "segment", "model.segment_size": 6},
-    "quantiles": {"model.head": "quantile", "data.scaler_scope": "global", "model.num_layers": 2},
-    "long season": {"data.season_length": 24, "model.series_embedding": 2},
+    "quantiles, long season": {
+        "model.head": "quantile",
+        "data.scaler_scope": "global",
+        "model.num_layers": 2,
+        "data.season_length": 24,
+        "model.series_embedding": 2,
+    },
 }
+
+
+def under(forecaster, options):
+    """The same weights in a network with other options, none of which adds or removes a weight."""
+    return Forecaster.of(forecaster.fitted.replace(config=forecaster.fitted.config.replace(options)))
 
 
 @pytest.fixture(scope="session")
@@ -74,10 +84,9 @@ def trained():
     made = {}
 
     def of(kind, stateful=False):
-        if (kind, stateful) not in made:
-            config = RunConfig().replace(BASE | KINDS[kind] | (STATEFUL if stateful else {}))
-            made[kind, stateful] = Forecaster(config).fit(early(table()))
-        return made[kind, stateful]
+        if kind not in made:
+            made[kind] = Forecaster(RunConfig().replace(BASE | KINDS[kind])).fit(early(table()))
+        return under(made[kind], STATEFUL) if stateful else made[kind]
 
     return of
 

@@ -14,7 +14,7 @@ from lstmjax.data.table import DataWarning
 from lstmjax.errors import CheckpointError, ConfigError, DataError
 from lstmjax.forecaster.stream import Stream
 
-from .conftest import BASE, KINDS, STATEFUL, early, holes, known_ahead, later, table
+from .conftest import BASE, KINDS, early, holes, known_ahead, later, table, under
 
 pytestmark = pytest.mark.filterwarnings("ignore::lstmjax.data.table.DataWarning")
 
@@ -84,16 +84,19 @@ def test_stateful_costs_and_keeps_no_lookback(trained):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"model.name": "segment", "model.segment_size": 6}, "model.name is 'segment'"),
         ({"model.instance_norm": "last"}, "instance_norm none"),
         ({"model.instance_scale": "std"}, "instance_scale none"),
         ({"model.residual": "naive"}, "model.residual 'naive'"),
     ],
 )
-def test_networks_that_read_whole_windows_are_refused(options, said):
-    forecaster = Forecaster(RunConfig().replace(BASE | STATEFUL | options)).fit(early(table()))
+def test_networks_that_read_whole_windows_are_refused(options, said, trained):
     with pytest.raises(ConfigError, match=said):
-        forecaster.stream(mode="stateful")
+        under(trained("plain", stateful=True), options).stream(mode="stateful")
+
+
+def test_segments_are_read_from_whole_windows_too(trained):
+    with pytest.raises(ConfigError, match="model.name is 'segment'"):
+        trained("log, segments", stateful=True).stream(mode="stateful")
 
 
 @pytest.mark.parametrize("mode", ["window", "stateful"])
@@ -363,7 +366,7 @@ def test_a_state_that_is_absent_damaged_or_of_another_forecaster(trained, tmp_pa
         Stream.load(tmp_path, trained("plain"))
     stream.save(tmp_path)
     with pytest.raises(CheckpointError, match="of another forecaster"):
-        Stream.load(tmp_path, trained("quantiles"))
+        Stream.load(tmp_path, trained("quantiles, long season"))
     file = tmp_path / "stream.npz"
     whole = file.read_bytes()
     for place in (10, len(whole) // 2, len(whole) - 40):
@@ -394,7 +397,7 @@ def test_frames_come_back_in_their_kind(trained):
     assert isinstance(stream.forecast(), polars.DataFrame)
 
 
-@pytest.mark.parametrize("kind", ["plain", "two targets, text", "log, segments", "long season"])
+@pytest.mark.parametrize("kind", ["plain", "two targets, text", "log, segments", "quantiles, long season"])
 def test_scores_are_those_of_an_evaluation_of_the_same_windows(kind, trained):
     forecaster, df = trained(kind), table()
     stream = forecaster.stream(early(df))
@@ -407,7 +410,7 @@ def test_scores_are_those_of_an_evaluation_of_the_same_windows(kind, trained):
     found = stream.metrics().set_index("model")
     for model in ("lstm", "naive", "seasonal_naive"):
         error = windows[model] - windows["y"]
-        if kind == "long season" and model == "seasonal_naive":
+        if "long season" in kind and model == "seasonal_naive":
             continue  # a stream of 60 rows has seen fewer seasons than the whole table
         assert found.loc[model, "n"] == len(windows)
         np.testing.assert_allclose(found.loc[model, "mae"], error.abs().mean(), rtol=1e-5)

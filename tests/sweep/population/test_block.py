@@ -209,6 +209,14 @@ def test_a_block_that_is_interrupted_resumes(halved, panel, small, tmp_path):
         small.train(panel, trials[:3], **options)
 
 
+def test_a_block_of_which_nothing_is_begun_has_nothing_to_save(panel, small, tmp_path):
+    with pytest.raises(Interrupted):
+        small.train(panel, small.trials_at(RATES), state_dir=tmp_path / "s", should_stop=lambda: True)
+    space = Space.from_dict({"model.hidden_size": {"type": "choice", "values": [3, 2]}})
+    (outcome,) = small.train(panel, [Trial(0, {"model.hidden_size": -1})], space=space, state_dir=tmp_path / "s")
+    assert (outcome.state, outcome.reason) == ("FAIL", "model.hidden_size is -1: expected at least 1")
+
+
 # --- memory
 
 
