@@ -57,6 +57,7 @@ def write_outputs(
     data_sha256: str,
     *,
     trained_here: bool = False,
+    began: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Outputs:
     """Evaluates a trained forecaster, forecasts, draws, and leaves all of it and the forecaster in a run directory.
@@ -67,6 +68,8 @@ def write_outputs(
         prepared: the data as it was trained on.
         data_sha256: digest of the data.
         trained_here: whether the directory has the checkpoints of its training; else the forecaster is saved in it.
+        began: the directory that keeps the weights which training was given to begin with, if it was; a refit begins
+            with them too. Default: that of the run.
         say: where to report, one line at a time.
 
     Returns:
@@ -101,7 +104,7 @@ def write_outputs(
     run.write_metrics(metrics)
     scaled = prepared.arrays
     if config.train.refit_all:
-        forecaster, scaled = _refit(run, forecaster, panel, data_sha256, say)
+        forecaster, scaled = _refit(run, began or run.path, forecaster, panel, data_sha256, say)
     elif run.writes:
         shutil.rmtree(run.path / REFIT, ignore_errors=True)  # of a run that is resumed without it
     future = _write_forecast(run, forecaster, panel, scaled, say)
@@ -158,7 +161,7 @@ def _write_forecast(
 
 
 def _refit(
-    run: RunDirectory, evaluated: Forecaster, panel: Panel, data_sha256: str, say: Callable[[str], None]
+    run: RunDirectory, began: Path, evaluated: Forecaster, panel: Panel, data_sha256: str, say: Callable[[str], None]
 ) -> tuple[Forecaster, ScaledPanel]:
     """Trains again on all rows, from the same first weights, for the steps that were best; resumes a killed refit.
 
@@ -178,7 +181,7 @@ def _refit(
     config = resolved_config(config, prepared, network)
     folder = run.path / REFIT
     with parallel.together():  # all have read before the first process writes
-        start = stored_start(run.path, network_for(network, config, prepared.spec))
+        start = stored_start(began, network_for(network, config, prepared.spec))
         found = checkpoint.load(folder / CHECKPOINTS, upto=steps) if checkpoint.steps(folder / CHECKPOINTS) else None
     if run.writes:
         folder.mkdir(exist_ok=True)

@@ -278,7 +278,11 @@ def _write_all(
     outputs: dict[int, Outputs] = {}
     for seed, member, trained in zip(job.seeds, members, fitted, strict=True):
         forecaster = Forecaster.of(trained, job.network, job.loss)
-        asked: dict[str, Any] = {"trained_here": job.alone, "say": say if job.alone else _only_remarks(say, seed)}
+        asked: dict[str, Any] = {
+            "trained_here": job.alone,
+            "began": run.path,
+            "say": say if job.alone else _only_remarks(say, seed),
+        }
         outputs[seed] = write_outputs(member, forecaster, job.prepared, job.data_sha256, **asked)
     forecasters = [written.forecaster for written in outputs.values()]
     metrics, table = outputs[job.seeds[0]].metrics, None
