@@ -28,6 +28,7 @@ def tiny(panel, data):
 
 def test_both_ways_of_training_stand_beside_the_published_forecasts(prices, tmp_path, monkeypatch):
     monkeypatch.setattr(prices, "DAYS", 14)
+    monkeypatch.setattr(prices, "CHOSEN", 10)
     monkeypatch.setattr(prices, "WEEKS", 1)
     monkeypatch.setattr(prices, "recipes", tiny)
     monkeypatch.setenv("LSTMJAX_DATA", str(tmp_path))
@@ -47,6 +48,8 @@ def test_both_ways_of_training_stand_beside_the_published_forecasts(prices, tmp_
     assert mae["DNN Ensemble"] == pytest.approx(2.0)
     week_before = table["price"].to_numpy()[-21 * 24 : -7 * 24]
     assert mae["the week before"] == pytest.approx(np.abs(week_before - last["price"].to_numpy()).mean())
+    errors = np.abs(week_before - last["price"].to_numpy())
+    assert found["mae_first_days"]["the week before"] == pytest.approx(errors[: 4 * 24].mean())
     assert 0.0 < mae["trained every 1 weeks"] < 60.0
     assert mae["trained every 1 weeks"] != mae["trained once"]
     assert len(found["config"]) == 1
