@@ -135,7 +135,7 @@ class Intake:
         """
         latest = self._latest
         if self._records is None or latest is None:
-            raise DataError("there is no table to pack: no frame was given")
+            raise DataError("nothing to pack: no frame was given")
         labels = as_labels(self.labels)
         for records in self._records.parts(ROWS):
             first, last = int(records["group"][0]), int(records["group"][-1])

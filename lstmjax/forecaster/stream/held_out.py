@@ -103,7 +103,7 @@ def held_out(fitted: Fitted, network: UserNetwork | None, panel: Panel) -> HeldO
             out are forecast, if there are so many besides a lookback.
 
     Returns:
-        None where there is no window.
+        None if there are no windows.
     """
     head, data = head_of(network, fitted.config, fitted.spec), fitted.config.data
     if fitted.errors is not None:
