@@ -6,7 +6,8 @@ the parameters, and raises a count of heartbeats on the leader; the others can c
 whose owner is dead waits again before it is claimed. Trials are made empty, and their parameters are drawn afterwards:
 so a trial has the parameters of its number, however many workers make trials at once.
 
-Outcomes are recorded even if another worker owns the block by then, if they are of this study and of the parameters in it.
+Outcomes are recorded even if another worker owns the block by then, if they are of this study and of the parameters in
+it.
 """
 
 import dataclasses
