@@ -17,12 +17,12 @@ from typing import Any
 import pandas as pd
 
 from lstmjax.config import RunConfig
+from lstmjax.data.folds import Folds
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.models.user_network import NetworkMaker
 from lstmjax.runs.outputs import outputs_written
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.sweep.population.block import train_block
-from lstmjax.sweep.population.folds import Folds
 from lstmjax.sweep.population.halving import Halving
 from lstmjax.sweep.population.trial import Outcome
 from lstmjax.sweep.report.outputs import write_report, write_trials

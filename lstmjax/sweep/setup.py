@@ -11,6 +11,7 @@ from typing import Any
 
 from lstmjax.config import RunConfig
 from lstmjax.data.digest import panel_digest
+from lstmjax.data.folds import Folds
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
 from lstmjax.data.scaling_checks import require_counts
@@ -25,7 +26,7 @@ from lstmjax.runs.job import absolute_paths
 from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import file_lock
 from lstmjax.sweep.config import SweepConfig
-from lstmjax.sweep.population.folds import Folds, training_data
+from lstmjax.sweep.population.folds import training_data
 from lstmjax.sweep.population.population import check_network
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study.storage import Storage

@@ -20,8 +20,8 @@ from lstmjax.forecaster.export import forecast_function
 from lstmjax.models import NETWORKS
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.run import train_run
-from lstmjax.sweep.population.objective import metric_names
 from lstmjax.training.losses import LOSSES
+from lstmjax.training.metric_objective import metric_names
 
 CONFIG = RunConfig.from_json('{"format_version": 1}').replace(  # direct, constant rate, squared error
     {

@@ -18,11 +18,11 @@ from lstmjax import parallel
 from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
 from lstmjax.data.digest import panel_digest
+from lstmjax.data.folds import Folds
 from lstmjax.data.source import load_source
 from lstmjax.errors import ConfigWarning, Interrupted
 from lstmjax.sweep import Distribution, NoWinnerError, Outcome, Space, SweepConfig, search
 from lstmjax.sweep import config as settings
-from lstmjax.sweep.population.folds import Folds
 from lstmjax.sweep.report import outputs
 from lstmjax.sweep.report.table import best_trial, trials_table
 from lstmjax.sweep.study import storage

@@ -13,13 +13,13 @@ import numpy as np
 from lstmjax import parallel
 from lstmjax.config import RunConfig, TrainConfig
 from lstmjax.data.digest import panel_digest
+from lstmjax.data.folds import ONE_FOLD, Folds
 from lstmjax.data.panel import Panel
 from lstmjax.errors import Interrupted
 from lstmjax.forecaster.resumed_options import without_free
 from lstmjax.models.user_network import NetworkMaker, own_name
 from lstmjax.sweep.population import slots
 from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
-from lstmjax.sweep.population.folds import ONE_FOLD, Folds
 from lstmjax.sweep.population.halving import Halving
 from lstmjax.sweep.population.population import Population, make_populations
 from lstmjax.sweep.population.ranking import Ranking
@@ -78,8 +78,8 @@ def train_block(
         population: members trained at once, at most; fewer where they do not fit the device's memory. Blocks of
             different sizes share compiled programs if this is the same. Default: all members of a population.
         halving: how trials are pruned. Default: not at all. Trials of all populations are ranked together.
-        metric: what trials are ranked by, lower is better: one of `lstmjax.sweep.population.objective.metric_names`.
-        folds: splits that each trial is trained on, see `lstmjax.sweep.population.folds`. Default: one.
+        metric: what trials are ranked by, lower is better: one of `lstmjax.training.metric_objective.metric_names`.
+        folds: splits that each trial is trained on, see `lstmjax.data.folds`. Default: one.
         mapping: see `parallel.over_members`. Default: by platform.
         network: a network of your own instead of that of ``config.model``: a class or function ``(spec: WindowSpec, *,
             rngs: nnx.Rngs)`` that makes an NNX module; called for every member.

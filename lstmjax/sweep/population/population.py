@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from lstmjax.config import DataConfig, RunConfig
+from lstmjax.data.folds import ONE_FOLD, Folds
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
 from lstmjax.errors import ConfigError, DataError
@@ -20,7 +21,7 @@ from lstmjax.forecaster.fit import resolved_config
 from lstmjax.forecaster.fitted import Fitted, Trained
 from lstmjax.forecaster.network import network_for, network_name
 from lstmjax.models.user_network import NetworkMaker, check_own_network, own_name
-from lstmjax.sweep.population.folds import ONE_FOLD, Folds, training_data
+from lstmjax.sweep.population.folds import training_data
 from lstmjax.sweep.population.trial import Trial
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.space.traced import numbers, static_part

@@ -10,10 +10,12 @@ import pytest
 
 from lstmjax import training
 from lstmjax.data.build import panel_from_table
+from lstmjax.data.folds import Folds, prepare_folds
 from lstmjax.data.prepare import prepare
+from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError
 from lstmjax.sweep import Halving, Interrupted, SweepConfig, Trial
-from lstmjax.sweep.population.folds import Folds, prepare_folds
+from lstmjax.sweep.population.folds import common_windows
 from lstmjax.sweep.population.population import make_populations
 
 THREE = Folds(3)
@@ -251,3 +253,9 @@ def test_a_step_without_folds_is_refused():
     with pytest.raises(ConfigError, match="sweep.fold_step is 5, and there is one fold"):
         SweepConfig(fold_step=5)
     assert SweepConfig(folds=2, fold_step=5).folds == 2
+
+
+def test_all_trials_are_validated_on_windows_that_the_longest_lookback_fits():
+    windows = Windows(np.array([0, 0, 1, 1], np.int32), np.array([5, 6, 3, 9], np.int32))
+    assert common_windows(windows, 6).origin.tolist() == [6, 9]
+    assert common_windows(windows, 100).origin.tolist() == [5, 6, 3, 9]

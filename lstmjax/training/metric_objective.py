@@ -1,4 +1,4 @@
-"""The objective that a sweep ranks its trials by: a metric of the validation windows, in the table's units.
+"""A metric of the validation windows, in the table's units, as an objective: what a sweep ranks its trials by.
 
 The default is the mean absolute error over the deviation of the training rows: it means the same for every series, and
 does not depend on a trial's scaler, loss or lookback.
@@ -12,7 +12,7 @@ from lstmjax.data.prepare import Prepared
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation.metrics import METRICS
 from lstmjax.evaluation.scales import seasonal_scales
-from lstmjax.training import PROBABILISTIC, SCALED_MAE, Measure, Objective, Units
+from lstmjax.training.objective import PROBABILISTIC, SCALED_MAE, Measure, Objective, Units
 
 Weights = Float[np.ndarray, "N C"]
 

@@ -4,6 +4,7 @@ import contextlib
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from lstmjax.config import DataConfig
@@ -13,20 +14,31 @@ from lstmjax.data.prepare import prepare
 from lstmjax.data.table import DataWarning
 from lstmjax.data.transform import TRANSFORMS
 from lstmjax.data.units import unscale
-from lstmjax.data.windows import Windows, gather
+from lstmjax.data.windows import gather
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation import metrics, probabilistic
 from lstmjax.nn import HEADS
-from lstmjax.sweep.population.folds import common_windows
-from lstmjax.sweep.population.objective import make_objective, metric_names
+from lstmjax.training.metric_objective import make_objective, metric_names
 from lstmjax.training.objective import LEVELS, PROBABILISTIC
 from lstmjax.window import Forecast, Point
 
+ROWS = 110
+
+
+def positive(series):
+    """Positive series that differ in level and size."""
+    frames = []
+    for number, name in enumerate(series):
+        noise = np.random.default_rng(number).normal(size=ROWS)
+        y = (number + 1) * (np.sin(np.arange(ROWS) * np.pi / 4) + 0.3 * noise) + 10.0 * (number + 1)
+        frames.append(pd.DataFrame({"unique_id": name, "ds": pd.date_range("2024", periods=ROWS, freq="h"), "y": y}))
+    return pd.concat(frames, ignore_index=True)
+
 
 @pytest.fixture(scope="module")
-def table(small):
+def table():
     """Two series of different size and length, with missing values; one is constant while it is trained on."""
-    found = small.table(series=("a", "b", "c")).drop(range(20))
+    found = positive(series=("a", "b", "c")).drop(range(20))
     found.loc[[60, 95, 100, 205], "y"] = np.nan
     constant = (found.unique_id == "c") & (found.groupby("unique_id").cumcount() < 78)
     return found.assign(y=found.y.where(~constant, 30.0))
@@ -95,8 +107,8 @@ def test_metrics_are_those_of_evaluation(table, metric, options):
 
 @pytest.mark.filterwarnings("ignore:.*empty cells")
 @pytest.mark.parametrize("metric", PROBABILISTIC)
-def test_metrics_of_distributions_are_means_over_the_targets(small, metric):
-    table = small.table(series=("a", "b"))
+def test_metrics_of_distributions_are_means_over_the_targets(metric):
+    table = positive(series=("a", "b"))
     config = DataConfig(h=3, input_size=6, val_size=20, test_size=12, season_length=8, target_cols=("y", "z"))
     table.loc[60:70, "y"] = np.nan
     data = prepare(panel_from_table(table.assign(z=1e3 + 9 * table["y"]), config), config, with_test=True)
@@ -111,9 +123,9 @@ def test_metrics_of_distributions_are_means_over_the_targets(small, metric):
 
 
 @pytest.mark.filterwarnings("ignore:.*constant over the training rows", "ignore:.*MASE leaves out")
-def test_targets_of_nothing_but_zeros_have_no_wql(small):
+def test_targets_of_nothing_but_zeros_have_no_wql():
     config = DataConfig(h=3, input_size=6, val_size=20, test_size=12)
-    data = prepare(panel_from_table(small.table(series=("a",)).assign(y=0.0), config), config, with_test=True)
+    data = prepare(panel_from_table(positive(series=("a",)).assign(y=0.0), config), config, with_test=True)
     with pytest.raises(ConfigError, match=r"metric is 'wql', .* and those of 'y' are all 0: choose crps"):
         make_objective("wql", data)
 
@@ -123,9 +135,3 @@ def test_the_metrics_are_those_of_evaluation_and_the_transforms_are_undone_by_ja
     values = np.array([0.5, 2.0])
     for transform in TRANSFORMS.values():
         np.testing.assert_allclose(transform.inverse(jnp.asarray(transform.forward(values))), values, rtol=1e-6)
-
-
-def test_all_trials_are_validated_on_windows_that_the_longest_lookback_fits():
-    windows = Windows(np.array([0, 0, 1, 1], np.int32), np.array([5, 6, 3, 9], np.int32))
-    assert common_windows(windows, 6).origin.tolist() == [6, 9]
-    assert common_windows(windows, 100).origin.tolist() == [5, 6, 3, 9]
