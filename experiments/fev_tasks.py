@@ -3,7 +3,7 @@
 Command:  python experiments/fev_tasks.py --data FILE --target A [B ...] --h 24 --season 24 [--windows 20]
           [--futr-exog ...] [--hist-exog ...] [--time-col ds] [--id-col unique_id] [--freq F] [--seeds 3] [--refit K]
           [--json OUT]
-Runtime:  four to eight minutes on two cores; the table in the README has each, measured while they were shared
+Runtime:  three to seven minutes on two cores; the table in the README has each
 Score:    see the table in the README. Results: `results/fev_tasks.json`
 Source:   Shchur et al., `fev-bench: A Realistic Benchmark for Time Series Forecasting
           <https://arxiv.org/abs/2509.26468>`_, 2025 (protocol and measures)
