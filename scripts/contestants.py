@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import lax
 from jax.sharding import PartitionSpec
 
 from lstmjax import parallel
@@ -263,7 +262,7 @@ def _compiled(module: nnx.Module, shape: Shape, *, shards: int = 1, **keywords: 
 
     def gradient(params: Any, x: jax.Array, factor: jax.Array) -> Any:
         gradients = jax.grad(lambda params: jnp.sum(forward(params, x) * factor))(params)
-        return lax.psum(gradients, "batch") if shards > 1 else gradients
+        return parallel.sum_over_batch(gradients) if shards > 1 else gradients
 
     def over_shards(function: Callable, in_specs: tuple, out_specs: PartitionSpec) -> Callable:
         if shards > 1:

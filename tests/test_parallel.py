@@ -1,4 +1,5 @@
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -57,12 +58,12 @@ def test_more_shards_than_devices_is_said_and_done_with_fewer():
 def test_every_process_takes_as_many_parts_of_a_batch(
     batch_size, configured, processes, devices, members, shards, monkeypatch
 ):
-    monkeypatch.setattr(parallel, "process_count", lambda: processes)
+    monkeypatch.setattr("lstmjax.parallel.mesh.process_count", lambda: processes)
     assert parallel.resolve_batch_shards(batch_size, configured, devices, members=members) == shards
 
 
 def test_a_batch_that_the_processes_cannot_share(monkeypatch):
-    monkeypatch.setattr(parallel, "process_count", lambda: 4)
+    monkeypatch.setattr("lstmjax.parallel.mesh.process_count", lambda: 4)
     with pytest.raises(ConfigError, match="train.batch_size is 30: expected a multiple of the 4 processes"):
         parallel.resolve_batch_shards(30, None, 8)
     with pytest.warns(RuntimeWarning, match="batch_shards is 2, but there are 4 processes: the batch is split over 4"):
@@ -121,6 +122,25 @@ def test_parts_of_a_batch_can_be_summed():
 
     sums = parallel.over_members(total, mesh, "map")(np.float32([2.0]), np.arange(6.0, dtype=np.float32))
     assert sums.tolist() == [30.0]
+
+
+@pytest.mark.parametrize("mapping", ["map", "vmap"])
+def test_arrays_are_summed_over_the_batch_as_one(mapping):
+    rng = np.random.default_rng(0)
+    shapes = {"a": (2, 3), "b": (), "c": (4,)}
+    member = {name: rng.normal(size=(2, 2, *shape)).astype(np.float32) for name, shape in shapes.items()}
+
+    def total(member, factor):
+        own = jax.tree.map(lambda parts: factor * parts[lax.axis_index("batch")], member)
+        return parallel.sum_over_batch(own)
+
+    sums = parallel.over_members(total, parallel.make_mesh(1, 2), mapping)
+    found = sums(member, np.float32(2.0))
+    jax.tree.map(
+        lambda sum, parts: np.testing.assert_array_equal(sum, 2 * parts[:, 0] + 2 * parts[:, 1]), found, member
+    )
+    (exchange,) = re.findall(r"= (.*) all-reduce\(", sums.lower(member, np.float32(2.0)).compile().as_text())
+    assert exchange.count("f32[") == 1
 
 
 def test_rows_are_split_and_come_back_in_order():

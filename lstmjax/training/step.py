@@ -14,6 +14,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from lstmjax import parallel
 from lstmjax.data.windows import PanelArrays, Rescaling, Windows, gather, shortened
 from lstmjax.training.batch_order import batch_positions
 from lstmjax.training.feed import PARTS, Fed, of_part
@@ -234,7 +235,7 @@ def _gradients(
             for name, new in model_state.items()
             if jnp.issubdtype(new.dtype, jnp.floating)
         }
-        total, observed, gradients, changes = lax.psum((total, observed, gradients, changes), "batch")
+        total, observed, gradients, changes = parallel.sum_over_batch((total, observed, gradients, changes))
         model_state = model_state | {name: state.model_state[name] + change for name, change in changes.items()}
     weight = jnp.where(observed > 0.0, 1.0 / jnp.where(observed > 0.0, observed, 1.0), 0.0)
     return total * weight, jax.tree.map(lambda g: g * weight, gradients), model_state
