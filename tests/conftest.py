@@ -1,5 +1,6 @@
 """What every test relies on: two CPU devices, shapes checked at run time, compiled programs shared, short searches."""
 
+import gc
 import importlib.metadata
 import os
 import shutil
@@ -62,6 +63,9 @@ def check_types(function: Callable) -> Callable:
     except beartype.roar.BeartypeDecorHintPep673Exception:  # ``Self``, which needs the whole class to be decorated
         return function
 
+
+# Tracing makes many small objects that live on: looking through them all every 700 takes a tenth of the tests' time.
+gc.set_threshold(50_000, 20, 100)
 
 # From here on importing lstmjax decorates every function: an argument or result whose dtype or shape is not the
 # annotated one fails the test that passed it. Only config is left alone, which checks its values in users' words.

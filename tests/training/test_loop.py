@@ -153,9 +153,10 @@ def test_the_plateau_schedule_is_optaxs(tiny, data, calls):
     train(tiny, data, optimizer, replace(max_steps=60, val_check_steps=2), callbacks=[calls(on_check=checks.append)])
     plateau = optax.contrib.reduce_on_plateau(factor=0.5, patience=2)
     state = plateau.init({"w": np.float32(0)})
+    update = jax.jit(plateau.update)
     scales = []
     for check in checks:
-        _, state = plateau.update({"w": np.float32(1)}, state, value=check.val_loss[0])
+        _, state = update({"w": np.float32(1)}, state, value=check.val_loss[0])
         scales.append(float(state.scale))
     assert [check.learning_rate[0] / np.float32(0.7) for check in checks] == pytest.approx(scales)
     assert scales[-1] <= 0.25
@@ -219,9 +220,8 @@ def test_under_vmap_it_agrees_within_rounding(whole, tiny, data, tools):
 
 @pytest.mark.parametrize("mapping", ["map", "vmap"])
 def test_a_wild_member_disturbs_no_neighbour(tiny, data, tools, mapping):
-    sgd = dataclasses.replace(OPTIMIZER, name="sgd", clip_norm=None)
-    tame = train(tiny, data, sgd, CONFIG, hyperparameters=hyperparameters([0.02, 0.03, 0.04]), mapping=mapping)
-    wild = train(tiny, data, sgd, CONFIG, hyperparameters=hyperparameters([0.02, 1e6, 0.04]), mapping=mapping)
+    tame = train(tiny, data, OPTIMIZER, CONFIG, hyperparameters=hyperparameters([0.02, 0.03, 0.04]), mapping=mapping)
+    wild = train(tiny, data, OPTIMIZER, CONFIG, hyperparameters=hyperparameters([0.02, 1e30, 0.04]), mapping=mapping)
     for number in (0, 2):
         assert tools.same_bytes(tools.member(tame.state, number), tools.member(wild.state, number))
         assert wild.failure(number) is None
@@ -232,13 +232,13 @@ def test_a_wild_member_disturbs_no_neighbour(tiny, data, tools, mapping):
 
 def test_members_stop_early_each_for_itself(tiny, data, tools):
     config = replace(early_stop_patience_steps=1, val_check_steps=2, max_steps=60)
-    chosen = hyperparameters([0.001, 1.5])
+    chosen = hyperparameters([0.001, 1.5, 0.002])
     chosen = [h._replace(early_stop_patience=np.int32(1)) for h in chosen]
-    both = train(tiny, data, OPTIMIZER, config, hyperparameters=chosen)
-    assert both.steps(1) < both.steps(0)
+    together = train(tiny, data, OPTIMIZER, config, hyperparameters=chosen)
+    assert together.steps(1) < together.steps(0)
     for number, single in enumerate(chosen):
         alone = train(tiny, data, OPTIMIZER, config, hyperparameters=[single])
-        assert tools.same_bytes(tools.member(both.state, number), tools.member(alone.state, 0))
+        assert tools.same_bytes(tools.member(together.state, number), tools.member(alone.state, 0))
 
 
 def test_a_population_resumes_with_members_that_stopped(tiny, data, tools):
@@ -303,10 +303,10 @@ def test_a_network_with_weights_begins_with_them(whole, tiny, data, tools, calls
     result, _ = whole
     trained = result.network.merge(jax.tree.map(jax.numpy.asarray, result.weights()))
     started = []
-    still = [Hyperparameters.from_config(OPTIMIZER, CONFIG)._replace(learning_rate=np.float32(0.0))] * 2
+    still = [Hyperparameters.from_config(OPTIMIZER, CONFIG)._replace(learning_rate=np.float32(0.0))] * 3
     further = train(
         trained, data, OPTIMIZER, CONFIG, hyperparameters=still, until=6, callbacks=[calls(on_check=started.append)]
     )
-    for number in (0, 1):
+    for number in range(3):
         assert tools.same_bytes(tools.member(further.state.params, number), result.weights().params)
     np.testing.assert_allclose(started[0].val_loss, result.state.best_loss[0], rtol=1e-6)

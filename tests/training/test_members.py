@@ -12,25 +12,29 @@ from lstmjax.data.prepare import prepare
 from lstmjax.data.scaling import rescaling, scale
 from lstmjax.data.windows import Rescaling
 from lstmjax.errors import DataError
-from lstmjax.training import Objective, TrainingData, Units, train
+from lstmjax.training import Objective, Units, train
 from lstmjax.training.objective import Measure
 
-OPTIMIZER = OptimizerConfig(learning_rate=0.02, schedule="step", decay_rate=0.5)  # a schedule that counts epochs
+# A schedule that counts epochs. Adam and clipping would double the time to compile: test_loop.py has them.
+OPTIMIZER = OptimizerConfig(name="sgd", clip_norm=None, learning_rate=0.02, schedule="step", decay_rate=0.5)
 CONFIG = TrainConfig(
     loss="mse",
     max_steps=24,
     batch_size=8,
     batch_shards=1,
-    val_check_steps=6,
-    chunk_steps=5,
+    val_check_steps=5,
+    chunk_steps=4,
     early_stop_patience_steps=-1,
 )
 
 
 @pytest.fixture(scope="module")
 def folds(data, tools):
-    """Three members: fewer windows, others, all; validated on different windows, as many each."""
-    cuts = ((6, 30, 30), (10, 43, 43), (6, 54, 54))
+    """Three members: fewer windows, others, all; validated on different windows, as many each.
+
+    Populations are of three or four members, which are compiled alike.
+    """
+    cuts = ((6, 30, 30), (10, 55, 43), (6, 54, 54))
     return [data._replace(train=tools.make_windows(a, b), validation=tools.make_windows(c, c + 20)) for a, b, c in cuts]
 
 
@@ -54,8 +58,9 @@ def test_the_mapping_the_chunks_and_the_neighbours_change_nothing(tiny, folds, t
         tiny, folds, OPTIMIZER, dataclasses.replace(CONFIG, chunk_steps=3), seeds=[0, 1, 2], state=part.state
     )
     assert tools.same_bytes(together.state, resumed.state)
-    two = train(tiny, folds[:2], OPTIMIZER, CONFIG, seeds=[0, 1])
-    assert tools.same_bytes(tools.member(together.state, 1), tools.member(two.state, 1))
+    four = train(tiny, [folds[0], folds[2], folds[1], folds[2]], OPTIMIZER, CONFIG, seeds=[5, 2, 1, 6])
+    assert tools.same_bytes(tools.member(together.state, 1), tools.member(four.state, 2))
+    assert tools.same_bytes(tools.member(together.state, 2), tools.member(four.state, 1))
     batched = train(tiny, folds, OPTIMIZER, CONFIG, seeds=[0, 1, 2], mapping="vmap")
     for name, leaf in together.state.params.items():
         np.testing.assert_allclose(batched.state.params[name], leaf, rtol=1e-4, atol=1e-6)
@@ -74,9 +79,8 @@ def test_statistics_of_its_own(tiny, folds, data, tools):
     empty = np.zeros(0, np.float32)
     own = Rescaling(np.full((1, 1), factor), np.full((1, 1), shift), *(empty,) * 6, series=np.zeros(1, np.int32))
     same = own._replace(y_factor=np.ones((1, 1), np.float32), y_shift=np.zeros((1, 1), np.float32))
-    together = train(
-        tiny, [folds[0]._replace(rescaling=own), folds[1]._replace(rescaling=same)], OPTIMIZER, CONFIG, seeds=[0, 1]
-    )
+    rescaled = [fold._replace(rescaling=one) for fold, one in zip(folds, (own, same, same), strict=True)]
+    together = train(tiny, rescaled, OPTIMIZER, CONFIG, seeds=[0, 1, 2])
     moved = folds[0]._replace(arrays=data.arrays._replace(y=data.arrays.y * factor + shift))
     alone = train(tiny, moved, OPTIMIZER, CONFIG, seeds=[0])
     for name, leaf in alone.state.params.items():
@@ -119,12 +123,12 @@ def test_a_rescaling_is_the_other_scaling(options):
 
 
 def test_a_sweep_s_objective_is_in_each_member_s_own_units(tiny, folds, calls):
-    units = [Units(*(np.full((1, 1), v, np.float32) for v in (0.0, spread, 1.0))) for spread in (1.0, 3.0)]
-    both = zip(folds[:2], units, strict=True)
-    measured = [fold._replace(objective=Objective(Measure("mae"), own)) for fold, own in both]
+    units = [Units(*(np.full((1, 1), v, np.float32) for v in (0.0, spread, 1.0))) for spread in (1.0, 3.0, 2.0)]
+    each = zip(folds, units, strict=True)
+    measured = [fold._replace(objective=Objective(Measure("mae"), own)) for fold, own in each]
     checks = []
-    train(tiny, measured, OPTIMIZER, CONFIG, seeds=[0, 1], callbacks=[calls(on_check=checks.append)])
-    np.testing.assert_allclose(checks[0].objective / checks[0].val_mae, [1.0, 3.0], rtol=1e-5)
+    train(tiny, measured, OPTIMIZER, CONFIG, seeds=[0, 1, 2], callbacks=[calls(on_check=checks.append)])
+    np.testing.assert_allclose(checks[0].objective / checks[0].val_mae, [1.0, 3.0, 2.0], rtol=1e-5)
 
 
 def test_members_that_cannot_be_trained_together_are_refused(tiny, folds, data, tools):
@@ -143,6 +147,9 @@ def test_members_that_cannot_be_trained_together_are_refused(tiny, folds, data, 
 
 
 def test_one_data_for_all_and_the_same_for_each_are_alike(tiny, data, tools):
-    one = train(tiny, data, OPTIMIZER, CONFIG, seeds=[0, 1])
-    each = train(tiny, [data, TrainingData(*data)], OPTIMIZER, CONFIG, seeds=[0, 1])
+    def own():  # three members have as many windows as all folds
+        return data._replace(train=tools.make_windows(6, 46), validation=tools.make_windows(54, 74))
+
+    one = train(tiny, own(), OPTIMIZER, CONFIG, seeds=[0, 1, 2])
+    each = train(tiny, [own() for _ in range(3)], OPTIMIZER, CONFIG, seeds=[0, 1, 2])
     assert tools.same_bytes(one.state, each.state)
