@@ -177,6 +177,15 @@ def _first_state(plan: Plan, first: Initializer | Weights) -> TrainState:
     return program(plan.hyper, parallel.place_shared(given, plan.mesh))
 
 
+# One program of all arrays each: an operation at a time, every shape of an array would be compiled.
+_is_active = jax.jit(is_active)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _first_members(state: TrainState, members: int) -> TrainState:
+    return jax.tree.map(lambda leaf: leaf[:members], state)
+
+
 def _stop_fillers(state: TrainState, members: int, mesh: Mesh) -> TrainState:
     """Members that only fill the mesh are stopped from the start."""
     filler = np.arange(len(state.stopped)) >= members
@@ -184,12 +193,12 @@ def _stop_fillers(state: TrainState, members: int, mesh: Mesh) -> TrainState:
 
 
 def _any_active(state: TrainState) -> bool:
-    return bool(np.any(parallel.fetch(is_active(state))))
+    return bool(np.any(parallel.fetch(_is_active(state))))
 
 
 def _common_step(state: TrainState) -> int:
     """The step at which all members that still train are."""
-    steps, active = parallel.fetch((state.step, is_active(state)))
+    steps, active = parallel.fetch((state.step, _is_active(state)))
     going = set(steps[active].tolist()) or {int(steps.max())}
     if len(going) > 1:
         raise ValueError(f"state must have its active members at one step, got {sorted(going)}")
@@ -208,10 +217,10 @@ def _status(state: TrainState, step: int, max_steps: int, rate: float, plan: Pla
 
 
 def _checked(state: TrainState, scores: Scores, step: int, seconds: float, rate: float, plan: Plan) -> Check:
-    found, best_step, best_loss, active = _fetch((scores, state.best_step, state.best_loss, is_active(state)), plan)
+    found, best_step, best_loss, active = _fetch((scores, state.best_step, state.best_loss, _is_active(state)), plan)
     state = parallel.whole(state)
     if len(state.step) > plan.members:
-        state = jax.tree.map(lambda leaf: leaf[: plan.members], state)
+        state = _first_members(state, plan.members)
     return Check(
         step=step,
         state=state,

@@ -11,7 +11,7 @@ from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.errors import DataError
 from lstmjax.training import Hyperparameters, Status, TrainState, train
 from lstmjax.training.functional import functional
-from lstmjax.training.loop import _first_state
+from lstmjax.training.loop import _first_members, _first_state
 from lstmjax.training.plan import make_plan, resolve_batch
 
 OPTIMIZER = OptimizerConfig(schedule="constant", learning_rate=0.02)
@@ -208,6 +208,22 @@ def test_a_member_has_the_same_bytes_alone_and_among_others(whole, tiny, data, t
     assert tools.same_bytes(tools.member(together.state, 2), tools.member(result.state, 0))
     alone = train(tiny, data, OPTIMIZER, CONFIG, seeds=[1])
     assert tools.same_bytes(tools.member(together.state, 1), tools.member(alone.state, 0))
+
+
+def test_a_check_of_members_that_do_not_fill_the_mesh_compiles_one_program_more(tiny, data, calls, caplog):
+    """Three members on two devices: their state is cut off a state of four in one program, not array by array."""
+    compiled = []
+    state = train(tiny, data, OPTIMIZER, CONFIG, seeds=[0, 1, 2], until=6).state
+    _first_members.clear_cache()
+    with jax.log_compiles():
+        train(
+            tiny, data, OPTIMIZER, CONFIG, seeds=[0, 1, 2], state=state, callbacks=[calls(on_check=compiled.append)]
+        )
+    assert len(compiled) == 4
+    assert all(len(check.state.step) == 3 for check in compiled)
+    lines = [record.getMessage() for record in caplog.records if "Finished XLA compilation" in record.getMessage()]
+    assert len(lines) == 1
+    assert "jit(_first_members)" in lines[0]
 
 
 def test_under_vmap_it_agrees_within_rounding(whole, tiny, data, tools):
