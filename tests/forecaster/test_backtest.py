@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from flax import nnx
 
 import lstmjax
 from lstmjax import Forecaster, RunConfig
@@ -16,6 +17,7 @@ from lstmjax.evaluation.metrics import METRICS
 from lstmjax.forecaster import backtest
 from lstmjax.forecaster.backtest_plan import make_plan
 from lstmjax.forecaster.fitted import Fitted
+from lstmjax.window import Forecast, lookback_features
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*have no whole training window")
 
@@ -40,6 +42,19 @@ CONFIG = RunConfig().replace(
 SMALL = CONFIG.replace({"data.hist_exog": (), "data.futr_exog": ()})
 
 
+class Linear(nnx.Module):
+    """A map from the lookback to the horizon, which is compiled in half the time of an LSTM."""
+
+    def __init__(self, spec, *, rngs):
+        self.spec = spec
+        self.layer = nnx.Linear(spec.input_size * spec.in_features, spec.h * spec.targets, rngs=rngs)
+
+    def __call__(self, window, *, rngs=None, deterministic=None):
+        center = window.y[:, -1:]
+        flat = lookback_features(window._replace(y=window.y - center)).reshape(len(center), -1)
+        return Forecast((self.layer(flat).reshape(-1, self.spec.h, self.spec.targets) + center)[..., None])
+
+
 def series(name, rows, seed):
     random = np.random.default_rng(seed)
     t = np.arange(rows)
@@ -59,8 +74,14 @@ BY_TIME = {"data.val_size": None, "data.train_end": "2024-01-02", "data.val_end"
 PLAIN = TABLE[["unique_id", "ds", "y"]]
 
 
-def validate(table=TABLE, config=CONFIG, **options):
-    return Forecaster(config).cross_validation(table, **{"n_windows": 3, "step_size": STEP} | options)
+def validate(table=TABLE, config=CONFIG, network=None, **options):
+    forecaster = Forecaster(config, network=network)
+    return forecaster.cross_validation(table, **{"n_windows": 3, "step_size": STEP} | options)
+
+
+def small(table=PLAIN, config=SMALL, **options):
+    """Of the network that is soon compiled."""
+    return validate(table, config, Linear, **options)
 
 
 def cutoffs(found, name="a"):
@@ -140,7 +161,7 @@ def test_a_population_of_refits_equals_each_alone(monkeypatch, unchanged, mappin
 
 def fitted_before(table, rows):
     """A forecaster that has not seen the last rows. They are in its table: then its shapes are those of a backtest."""
-    return Forecaster(SMALL.replace({"data.test_size": rows})).fit(table)
+    return Forecaster(SMALL.replace({"data.test_size": rows}), network=Linear).fit(table)
 
 
 def without_last(table, rows):
@@ -149,7 +170,7 @@ def without_last(table, rows):
 
 @pytest.fixture(scope="module")
 def plain():
-    return validate(PLAIN, SMALL)
+    return small()
 
 
 @pytest.fixture(scope="module")
@@ -166,20 +187,20 @@ def test_without_refits_it_is_the_forecaster_fitted_before_the_first_cutoff(plai
 
 def test_a_warm_start_is_a_finetune_of_the_model_before():
     table = PLAIN[PLAIN["unique_id"] == "a"]
-    found = validate(table, SMALL, n_windows=2, refit=True, warm_start=True)
+    found = small(table, n_windows=2, refit=True, warm_start=True)
     forecaster = fitted_before(table, STEP + H).finetune(table, options={"data.test_size": H})
     forecast = forecaster.predict(without_last(table, H))["lstm"].to_numpy()
     np.testing.assert_allclose(of_cutoff(found, 2)["lstm"], forecast, rtol=1e-6)
-    afresh = validate(table, SMALL, n_windows=1)
+    afresh = small(table, n_windows=1)
     assert not np.allclose(afresh["lstm"], forecast)
 
 
 def test_a_sliding_refit_is_that_of_the_last_rows():
     table = PLAIN[PLAIN["unique_id"] == "a"]
-    found = validate(table, SMALL, n_windows=1, train_size=30)
+    found = small(table, n_windows=1, train_size=30)
     cutoff = cutoffs(found)[0]
     last = table[table["ds"] <= cutoff].tail(30 + 20)
-    forecast = Forecaster(SMALL).fit(last).predict()
+    forecast = Forecaster(SMALL, network=Linear).fit(last).predict()
     np.testing.assert_array_equal(found["lstm"], forecast["lstm"])
 
 
@@ -220,7 +241,7 @@ def test_the_keys_are_those_of_neuralforecast():
 
     model = MLP(h=H, input_size=8, max_steps=1, enable_progress_bar=False, logger=False)
     theirs = neuralforecast.NeuralForecast([model], freq="h").cross_validation(PLAIN, n_windows=3, step_size=STEP)
-    ours = validate(PLAIN, SMALL)
+    ours = small()
     names = ["unique_id", "ds", "cutoff", "y"]
     assert set(ours.columns) - {"lstm", "naive", "seasonal_naive"} == set(theirs.columns) - {"MLP"}
     assert ours.columns.tolist()[:3] == theirs.columns.tolist()[:3]
@@ -250,18 +271,18 @@ def test_own_names_kinds_of_frames_and_several_targets():
         }
     )
     wanted = table[["shop", "when", "sold", "left"]]
-    found = validate(polars.from_pandas(wanted), config)
+    found = small(polars.from_pandas(wanted), config)
     assert isinstance(found, polars.DataFrame)
     names = ["shop", "target", "when", "cutoff", "y", "net", "naive", "seasonal_naive"]
     assert found.columns == names
-    of_pandas = validate(wanted, config)
+    of_pandas = small(wanted, config)
     assert of_pandas.columns.tolist() == names
     np.testing.assert_array_equal(found["net"].to_numpy(), of_pandas["net"].to_numpy())
 
 
 def test_a_series_has_the_windows_it_has_room_for():
     table = pd.concat([series("a", 120, 1), series("short", 14, 3), series("new", 5, 4)])[["unique_id", "ds", "y"]]
-    found = validate(table, SMALL, refit=2)
+    found = small(table, refit=2)
     assert found.groupby("unique_id")["cutoff"].nunique().to_dict() == {"a": 3, "new": 1, "short": 2}
     assert found["lstm"].notna().all()
     # Its first window is forecast by a model from before it began: its statistics are those of its own first rows.
@@ -279,14 +300,14 @@ def test_baselines_of_ones_own():
 
     table = PLAIN.copy()
     table.loc[table.index[100], "y"] = np.nan
-    found = validate(table, SMALL, baselines={"last": last, "zero": lambda history, h: [0] * h})
+    found = small(table, baselines={"last": last, "zero": lambda history, h: [0] * h})
     np.testing.assert_array_equal(found["last"], found["naive"])
     assert (found["zero"] == 0).all()
     assert found.columns.tolist()[-2:] == ["last", "zero"]
     assert all(one.dtype == np.float64 and one.ndim == 1 for one in seen)
     assert [len(one) for one in seen] == [104, 110, 116, 74, 80, 86]
     assert np.isnan(seen[0][100])
-    np.testing.assert_array_equal(found["lstm"], validate(table, SMALL)["lstm"])
+    np.testing.assert_array_equal(found["lstm"], small(table)["lstm"])
 
 
 @pytest.mark.parametrize(
@@ -301,7 +322,7 @@ def test_baselines_of_ones_own():
 )
 def test_a_baseline_that_cannot_be_used_is_named(baselines, message):
     with pytest.raises(ConfigError, match=message):
-        validate(PLAIN, SMALL, baselines=baselines)
+        small(baselines=baselines)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +348,7 @@ def test_what_cannot_be_is_refused_before_training(monkeypatch, options, config,
 
 def test_what_is_said_of_every_cutoff_is_said_once():
     with pytest.warns(DataWarning) as caught:
-        validate(PLAIN.assign(y=5.0), SMALL, refit=True)
+        small(PLAIN.assign(y=5.0), refit=True)
     assert len(caught) == len({str(warning.message) for warning in caught}) > 0
 
 
@@ -339,9 +360,9 @@ def test_the_forecaster_and_its_options_stay_as_they_are(forecaster):
 
 
 def test_test_rows_have_no_part_and_a_refit_on_all_rows_is_warned_of(plain):
-    pd.testing.assert_frame_equal(validate(PLAIN, SMALL.replace({"data.test_size": 30})), plain)
+    pd.testing.assert_frame_equal(small(config=SMALL.replace({"data.test_size": 30})), plain)
     with pytest.warns(ConfigWarning, match="train.refit_all has no effect in a backtest"):
-        again = validate(PLAIN, SMALL.replace({"train.refit_all": True}))
+        again = small(config=SMALL.replace({"train.refit_all": True}))
     pd.testing.assert_frame_equal(again, plain)
 
 
@@ -353,19 +374,19 @@ def test_members_that_are_compiled_apart_are_populations_of_their_own():
     sizes = [len(refit.data.train.series) for refit in plan.refits]
     assert sizes[0] < 130 < sizes[-1]
     assert len(plan.populations) == 2
-    found = validate(PLAIN, config, n_windows=2, step_size=2 * STEP, refit=True)
+    found = small(config=config, n_windows=2, step_size=2 * STEP, refit=True)
     rows = 2 * STEP + H
-    own = Forecaster(config.replace({"data.test_size": rows})).fit(PLAIN).predict(without_last(PLAIN, rows))
+    own = Forecaster(config.replace({"data.test_size": rows}), network=Linear).fit(PLAIN).predict(without_last(PLAIN, rows))
     pd.testing.assert_frame_equal(own, of_cutoff(found, 1), rtol=1e-5)
 
 
 def test_metrics_by_cutoff():
     panel = panel_from_table(PLAIN, SMALL.data)
     settings = BacktestConfig(3, STEP, 1)
-    plan = make_plan(SMALL, panel, settings)
-    fitted = backtest.train_refits(plan, None, None)
+    plan = make_plan(SMALL, panel, settings, network=Linear)
+    fitted = backtest.train_refits(plan, Linear, None)
     assert all(isinstance(one, Fitted) for one in fitted)
-    evaluation = backtest.evaluate_backtest(plan, fitted, None, baselines={"zero": lambda history, h: np.zeros(h)})
+    evaluation = backtest.evaluate_backtest(plan, fitted, Linear, baselines={"zero": lambda history, h: np.zeros(h)})
     by = evaluation.by("cutoff")
     table = evaluation.table
     for (cutoff, model), row in by.set_index(["key", "model"]).iterrows():
