@@ -1,10 +1,16 @@
-"""Small forecasters of many kinds, and tables that continue what they were trained on."""
+"""Small forecasters of many kinds, and tables that continue what they were made from."""
+
+import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lstmjax import Forecaster, RunConfig
+from lstmjax.data.build import panel_from_table
+from lstmjax.data.prepare import prepare
+from lstmjax.forecaster.fit import fit_members
+from lstmjax.forecaster.intervals import with_errors
 
 BASE = {
     "data.h": 4,
@@ -78,14 +84,27 @@ def under(forecaster, options):
     return Forecaster.of(forecaster.fitted.replace(config=forecaster.fitted.config.replace(options)))
 
 
+def drawn(config, df):
+    """What fitting to a table leaves, but with weights that are drawn: a stream takes any.
+
+    Of what a forecaster compiles, the training steps take the most time.
+    """
+    prepared = prepare(panel_from_table(df, config.data), config.data, with_test=False)
+    (fitted,) = fit_members(config, None, prepared, [0], until=0)
+    random, weights = np.random.default_rng(0), fitted.selected.weights
+    params = {name: (p + random.normal(size=p.shape) / 10).astype(p.dtype) for name, p in weights.params.items()}
+    selected = dataclasses.replace(fitted.selected, weights=weights._replace(params=params))
+    return Forecaster.of(with_errors(fitted.replace(selected=selected), None, prepared))
+
+
 @pytest.fixture(scope="session")
 def trained():
-    """A forecaster of a kind, trained on the first 60 rows of `table`; cached."""
+    """A forecaster of a kind, made from the first 60 rows of `table`; cached."""
     made = {}
 
     def of(kind, stateful=False):
         if kind not in made:
-            made[kind] = Forecaster(RunConfig().replace(BASE | KINDS[kind])).fit(early(table()))
+            made[kind] = drawn(RunConfig().replace(BASE | KINDS[kind]).chosen, early(table()))
         return under(made[kind], STATEFUL) if stateful else made[kind]
 
     return of

@@ -14,7 +14,7 @@ from lstmjax.data.table import DataWarning
 from lstmjax.errors import CheckpointError, ConfigError, DataError
 from lstmjax.forecaster.stream import Stream
 
-from .conftest import BASE, KINDS, early, holes, known_ahead, later, table, under
+from .conftest import BASE, KINDS, drawn, early, holes, known_ahead, later, table, under
 
 pytestmark = pytest.mark.filterwarnings("ignore::lstmjax.data.table.DataWarning")
 
@@ -311,7 +311,7 @@ def test_calendars_and_zones(freq, zone):
     ds = pd.date_range("2023-10-01", periods=100, freq=freq, tz=zone)
     df = pd.DataFrame({"ds": ds, "y": np.sin(np.arange(100) / 3)})
     calendar = ("month",) if freq != "h" else ("hour",)
-    forecaster = Forecaster(RunConfig().replace(BASE | {"data.calendar": calendar})).fit(df.iloc[:60])
+    forecaster = drawn(RunConfig().replace(BASE | {"data.calendar": calendar}).chosen, df.iloc[:60])
     stream = forecaster.stream().update(df.iloc[60:75])
     for row in range(75, 100):
         stream.update(df.iloc[[row]])
@@ -322,7 +322,7 @@ def test_intervals_of_counts_are_no_negative_numbers():
     counts = np.random.default_rng(0).poisson(0.7, size=100)
     df = pd.DataFrame({"ds": np.arange(100), "y": counts.astype(float)})
     config = RunConfig().replace(BASE | {"model.head": "negative_binomial", "outputs.calibration": "none"})
-    forecaster = Forecaster(config).fit(df.iloc[:60])
+    forecaster = drawn(config.chosen, df.iloc[:60])
     found = forecaster.stream().update(df.iloc[60:]).forecast([80])
     assert (found["lstm-lo-80"] >= 0).all()
     assert (found["lstm-hi-80"] >= found["lstm"]).all()
@@ -330,7 +330,7 @@ def test_intervals_of_counts_are_no_negative_numbers():
 
 def test_whole_numbers_as_times():
     df = pd.DataFrame({"ds": np.arange(100) * 2, "y": np.sin(np.arange(100) / 3)})
-    forecaster = Forecaster(RunConfig().replace(BASE)).fit(df.iloc[:60])
+    forecaster = drawn(RunConfig().replace(BASE).chosen, df.iloc[:60])
     stream = forecaster.stream().update(df.iloc[60:99])
     stream.update({"ds": "198", "y": str(df["y"].iloc[99])})
     pd.testing.assert_frame_equal(stream.forecast(), forecaster.predict(df), rtol=1e-6, atol=1e-6)
