@@ -134,7 +134,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         path = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
-        if path.startswith(EXACT):
+        if path.startswith(EXACT) and not item.get_closest_marker("least"):
             item.add_marker(pytest.mark.exact)
         if not path.startswith(APART):
             item.add_marker(pytest.mark.core)

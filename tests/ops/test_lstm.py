@@ -14,7 +14,8 @@ from jax.test_util import check_grads
 from lstmjax.ops import LSTMWeights, lstm
 from lstmjax.ops._backward import HOIST_FROM
 
-pytestmark = pytest.mark.usefixtures("x64")
+# test_native.py and test_lstm_transforms.py compare what users run, in float32 and with full optimisation.
+pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.least]
 
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "lengths": (False, True),
