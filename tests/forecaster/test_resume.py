@@ -370,6 +370,7 @@ class TestPopulation:
         assert_same_end(tmp_path / "r", tmp_path / "whole")
 
 
+@pytest.mark.least
 def test_another_implementation_of_the_lstm_is_said_and_agrees_within_rounding(
     table, tmp_path, monkeypatch, stop_after
 ):
