@@ -11,6 +11,8 @@ from lstmjax.data.build import panel_from_table
 from lstmjax.data.categories import encoded_names
 from lstmjax.data.prepare import prepare
 from lstmjax.errors import ConfigError, DataError
+from lstmjax.forecaster.fit import fit_members
+from lstmjax.runs import outputs
 from lstmjax.runs.run import resume_run, train_run
 
 CONFIG = lstmjax.RunConfig().replace(
@@ -19,7 +21,9 @@ CONFIG = lstmjax.RunConfig().replace(
         "data.input_size": 4,
         "data.val_size": 10,
         "train.max_steps": 2,
+        "train.batch_shards": 1,
         "model.hidden_size": 4,
+        "model.head_size": 0,
         "data.hist_exog": ("sky",),
         "data.futr_exog": ("promo", "price"),
         "data.stat_exog": ("region",),
@@ -40,6 +44,11 @@ def table(**columns):
             **columns,
         }
     )
+
+
+def untrained(config, df):
+    """A forecaster as it is before its first step, whose program takes most time to compile."""
+    return lstmjax.Forecaster.of(*fit_members(config, None, df, [0], until=0))
 
 
 FUTURE = pd.DataFrame({"ds": pd.date_range("2024-03-01", periods=4), "promo": [0, 1, 5, 0], "price": 3.0})
@@ -109,13 +118,15 @@ def test_a_wrong_cell_among_numbers_is_named_and_texts_without_end_are_no_catego
     long = pd.DataFrame({"ds": range(rows), "y": 1.0, "x": [f"remark {row}" for row in range(rows)]})
     with pytest.raises(DataError, match="column 'x' holds 1100 different texts"):
         panel_from_table(long, data)
-    forecaster = lstmjax.Forecaster(CONFIG).fit(table(sky=1.0))
+    forecaster = untrained(CONFIG, table(sky=1.0))
     with pytest.raises(DataError, match="column 'sky' is 'sun': expected a number"):
         forecaster.predict(table(), futr_df=FUTURE)
 
 
-def test_a_run_is_fine_tuned_and_resumed_with_the_categories_of_its_weights(tmp_path):
+def test_a_run_is_fine_tuned_and_resumed_with_the_categories_of_its_weights(tmp_path, monkeypatch):
     """By name, not by position: another table has other categories first."""
+    for picture in ("draw_forecasts", "draw_learning_curve"):  # which nobody looks at
+        monkeypatch.setattr(outputs, picture, lambda *_, **__: None)
     table().to_csv(tmp_path / "a.csv", index=False)
     table(sky="hail", region="SO").to_csv(tmp_path / "b.csv", index=False)
     base = CONFIG.replace({"data.val_size": 8, "data.test_size": 8, "data.path": str(tmp_path / "a.csv")})
@@ -151,7 +162,7 @@ def test_public_holidays_are_known_ahead():
     assert len(on) == 24
     assert prepared.panel.lengths.tolist() == [len(times) + 24]
     config = lstmjax.RunConfig(data=HOLIDAYS).replace({"train.max_steps": 2, "model.hidden_size": 4})
-    assert len(lstmjax.Forecaster(config).fit(frame).predict()) == 24
+    assert len(untrained(config, frame).predict()) == 24
 
 
 @pytest.mark.parametrize("place", ["XX", "AU-XX", "", "au vic", "DE-"])

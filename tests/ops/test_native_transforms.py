@@ -62,6 +62,7 @@ def test_it_runs_by_default_under_jit_and_without(make_problem: Any, monkeypatch
 
 
 @needs_kernel
+@pytest.mark.least
 def test_second_derivatives_run_through_the_jax_code(make_problem: Any) -> None:
     problem = make_problem(batch=3, steps=4, in_features=2)
     given = problem.weights, problem.x
