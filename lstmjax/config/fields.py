@@ -1,4 +1,4 @@
-"""What the field of an option says of it: its bounds, where it acts, what a resume and a sweep may do. And its checks."""
+"""What the field of an option says of it: its bounds, where it acts, what a resume and a sweep may do. And checks."""
 
 import dataclasses
 import difflib

@@ -166,7 +166,7 @@ def first_weights(first: Initializer | Weights) -> tuple[Initializer | None, Wei
 
 
 def _first_state(
-    plan: Plan, first: Initializer | Weights, given: TrainState | Callable[[], TrainState] | None
+    plan: Plan, first: Initializer | Weights, given: TrainState | Callable[[], TrainState] | None = None
 ) -> TrainState:
     """The state to begin with: the given one, or that of new weights."""
     if given is not None:
