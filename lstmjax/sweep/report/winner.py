@@ -19,7 +19,7 @@ from lstmjax.runs.table_file import write_table
 from lstmjax.storage.files import replace_file, replace_folder
 from lstmjax.sweep.setup import Sweep
 from lstmjax.sweep.study.block_directory import BlockDirectory
-from lstmjax.sweep.study.study import params_of
+from lstmjax.sweep.study.blocks import params_of
 
 BEST = "best"
 """The winner's folder, in the sweep's directory."""
