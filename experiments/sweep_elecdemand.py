@@ -27,7 +27,7 @@ import tyro
 
 from lstmjax import RunConfig, configure_devices
 from lstmjax.cli import check_typed, one_line_messages
-from lstmjax.runs.directory import default_path
+from lstmjax.runs.files import default_path
 from lstmjax.sweep import Halving, SweepConfig, run
 
 CONFIG = RunConfig().replace(

@@ -69,7 +69,7 @@ def train(command: Train) -> None:
 
     with until_a_signal(farewell, command.distributed) as signals:
         from lstmjax import parallel
-        from lstmjax.runs.directory import default_path
+        from lstmjax.runs.files import default_path
         from lstmjax.runs.run import resume_run, train_run
 
         directory = directory or Path(parallel.text_from_first(str(default_path())))
@@ -95,7 +95,7 @@ def backtest(command: Backtest) -> None:
 
     with until_a_signal(lambda: _how_to_resume("backtest", directory)) as signals:
         from lstmjax.runs.backtest import backtest_run, resume_backtest
-        from lstmjax.runs.directory import default_path
+        from lstmjax.runs.files import default_path
 
         directory = directory or default_path()
         if command.resume is not None:
@@ -120,7 +120,7 @@ def sweep(command: Sweep) -> None:
 
     directory = command.run_dir
     with until_a_signal(farewell) as signals:
-        from lstmjax.runs.directory import default_path
+        from lstmjax.runs.files import default_path
         from lstmjax.sweep.search import run
         from lstmjax.sweep.space import Space
 

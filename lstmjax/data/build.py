@@ -10,11 +10,8 @@ from lstmjax.config import DataConfig
 from lstmjax.data.calendar import check_calendar
 from lstmjax.data.empty_cells import EmptyCells
 from lstmjax.data.frame_kinds import as_pandas, kind_of_frame
-from lstmjax.data.frequency import (
-    Frequency,
-    Steps,
-    parse_frequency,
-)
+from lstmjax.data.frequency import Frequency, parse_frequency
+from lstmjax.data.frequency_inference import Steps
 from lstmjax.data.future import join_future, read_future
 from lstmjax.data.gaps import Gaps, check_future
 from lstmjax.data.lay_out import Built, check_observed, lay_out

@@ -14,7 +14,8 @@ from lstmjax.data.grid import Grid
 from lstmjax.data.host_panel import ScaledPanel, scaled_panel
 from lstmjax.data.origins import calibration_windows, counting, test_windows, train_windows, validation_windows
 from lstmjax.data.panel import Panel
-from lstmjax.data.scaling import Scaling, fit_scaling
+from lstmjax.data.scaling import Scaling
+from lstmjax.data.scaling_fit import fit_scaling
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.table import DataWarning, first_few
 from lstmjax.data.windows import Windows

@@ -16,7 +16,7 @@ from lstmjax.config import BacktestConfig, RunConfig
 from lstmjax.data.cutoffs import before, windows_at
 from lstmjax.data.host_panel import ScaledPanel, scaled_panel
 from lstmjax.data.panel import Panel
-from lstmjax.data.scaling import align
+from lstmjax.data.scaling_fit import align
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, ConfigWarning, TrainingWarning
 from lstmjax.evaluation.baselines import BASELINES, OwnBaseline
