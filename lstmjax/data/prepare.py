@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,8 @@ from lstmjax.errors import ConfigError, DataError
 from lstmjax.window import WindowSpec
 
 
-class Prepared(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Prepared:
     """Data ready to train on."""
 
     config: DataConfig

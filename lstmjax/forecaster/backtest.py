@@ -117,7 +117,7 @@ def evaluate_backtest(
         own = Windows(np.asarray(windows.series)[at], np.asarray(windows.origin)[at])
         trained, arrays = _on_whole_panel(plan, refit, one, own)
         used.append(trained)
-        one = with_errors(one, network, refit.prepared._replace(arrays=arrays))
+        one = with_errors(one, network, dataclasses.replace(refit.prepared, arrays=arrays))
         values[at], bounds[at] = forecast_values(one, network, plan.panel, own, trained, arrays, asked.probabilities)
     return evaluate(
         plan.panel,

@@ -1,5 +1,6 @@
 """The state of a stream: the last rows of every series, in a ring, with the statistics that scale them."""
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -14,7 +15,8 @@ from lstmjax.data.transform import TRANSFORMS
 _TOGETHER = 4096  # new series whose statistics are computed together
 
 
-class Sizes(NamedTuple):
+@dataclass(frozen=True)
+class Sizes:
     """What the shapes of a state depend on."""
 
     past: int
