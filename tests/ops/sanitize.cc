@@ -48,13 +48,14 @@ bool run(const Kernel& kernel, const Layer& s, bool lengths, bool mask, bool seq
   a.dc_last = dc.data, a.dh_last = dh.data, a.dy = sequence ? dy.data : nullptr;
   a.dkernel = dw.data, a.drecurrent = du.data, a.dbias = db.data, a.dc0 = dc0.data, a.dh0 = dh0.data;
   a.dmask = mask ? dfactor.data : nullptr, a.dx = dx ? dxs.data : nullptr;
-  const Floats transposed(kernel.transposed_floats(s, dx), false), back(kernel.backward_scratch(s, B), false);
+  const Floats transposed(kernel.transposed_floats(s, dx), false);
+  const Floats back[] = {{kernel.backward_scratch(s, B / 2), false}, {kernel.backward_scratch(s, B - B / 2), false}};
   const int64_t size = kernel.packed_floats(s);
   const Floats sums(2 * size, false);
   for (int64_t i = 0; i < 2 * size; ++i) sums.data[i] = 0.0f;
   kernel.transpose(s, a, transposed.data);
-  kernel.backward(s, a, transposed.data, sums.data, back.data, 0, B / 2);
-  kernel.backward(s, a, transposed.data, sums.data + size, back.data, B / 2, B);
+  kernel.backward(s, a, transposed.data, sums.data, back[0].data, 0, B / 2);
+  kernel.backward(s, a, transposed.data, sums.data + size, back[1].data, B / 2, B);
   kernel.unpack(s, a, sums.data, 2);
   float total = 0;  // NaN where something was not written, or was read before it was
   auto add = [&](const Floats& array, int64_t n) {

@@ -18,14 +18,13 @@
 //   kept     what the backward pass needs of a step, [step][group][row][i f g o c], W floats each. Steps are counted in
 //            the order of computation: step s is t = s, or t = T - 1 - s in reverse.
 #include "kernel.h"
-
 #include "vectors.h"
 
 namespace {
 constexpr int P = 4 * W, KEPT = 5 * W;
 constexpr int ROWS = W == 16 ? 6 : 3;  // of a tile, at most: 4 R sums, R inputs and a weight in 32 (16) registers
 constexpr int64_t BLOCK = 64;
-constexpr int64_t DEPTH = 256;            // rows, of batch and time, over which one product of weight gradients sums
+constexpr int64_t DEPTH = 128;            // rows, of batch and time, over which one product of weight gradients sums
 constexpr int64_t STREAM_FROM = 4 << 20;  // floats to keep, from which on they go past the caches
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -88,11 +87,12 @@ INLINE void add_product(vec (&sums)[R][N], const float* a, int64_t stride, const
   }
 }
 
-// sums += a (R rows, `stride` apart, K long) times w (K, N W).
+// sums += a (R rows, `stride` apart, K long) times w (K, N W). Meanwhile K cache lines of `ahead`, which are weights of
+// later tiles, are fetched: those of a large layer do not fit into the cache.
 template <int R, int N>
-INLINE void multiply(vec (&sums)[R][N], const float* a, int64_t stride, int64_t K, const float* w) {
+INLINE void multiply(vec (&sums)[R][N], const float* a, int64_t stride, int64_t K, const float* w, const float* ahead) {
 #pragma GCC unroll 2
-  for (int64_t k = 0; k < K; ++k) add_product(sums, a + k, stride, w + k * N * W);
+  for (int64_t k = 0; k < K; ++k) add_product(sums, a + k, stride, w + k * N * W), fetch(ahead + k * W);
 }
 
 int64_t packed_floats(const Layer& s) { return groups(s.H) * features(s) * P; }
@@ -199,7 +199,7 @@ void forward(Layer s, Arrays a, const float* packed, float* scratch, int64_t fir
     }
     for (int64_t step = 0; step < s.T; ++step) {
       for (int64_t g = 0; g < G; ++g) {
-        const float* w = packed + g * K * P;
+        const float *w = packed + g * K * P, *following = g + 1 < G ? w + K * P : packed;
         tiles(n, [&](auto rows, int64_t at) {
           constexpr int R = decltype(rows)::count;
           bool any = false;
@@ -208,7 +208,7 @@ void forward(Layer s, Arrays a, const float* packed, float* scratch, int64_t fir
           vec z[R][4];
           for (int v = 0; v < 4; ++v)
             for (int r = 0; r < R; ++r) z[r][v] = load(w + (K - 1) * P + v * W);  // the bias
-          multiply(z, now + at * stride, stride, K - 1, w);
+          multiply(z, now + at * stride, stride, K - 1, w, following + at / ROWS * K * W);
           for (int r = 0; r < R; ++r) {
             const int64_t row = at + r;
             float *c_row = c + row * G * W, *h_row = next + row * stride;
@@ -265,7 +265,8 @@ void multiply_transposed(int64_t G, int64_t n, const float* dz, int64_t apart, c
       tiles(n, [&](auto rows, int64_t at) {
         constexpr int R = decltype(rows)::count;
         vec sums[R][N] = {};
-        for (int64_t g = 0; g < G; ++g) multiply(sums, dz + g * apart + at * P, P, P, w + g * P * N * W);
+        for (int64_t g = 0; g < G; ++g)
+          multiply(sums, dz + g * apart + at * P, P, P, w + g * P * N * W, w + (G * N + g + at / ROWS * G) * P * W);
         for (int r = 0; r < R; ++r)
           for (int v = 0; v < N; ++v) f(at + r, j + v * W, sums[r][v]);
       });
@@ -279,8 +280,9 @@ void add_weight_gradients(const float* inputs, int64_t stride, const float* dz, 
   tiles(K, [&](auto rows, int64_t at) {
     constexpr int R = decltype(rows)::count;
     vec part[R][4] = {};
-    for (int64_t b = 0; b < n; ++b) add_product(part, inputs + b * stride + at, 1, dz + b * P);
     float* to = sums + at * P;
+    for (int v = 0; v < 4 * R; ++v) fetch(to + v * W);
+    for (int64_t b = 0; b < n; ++b) add_product(part, inputs + b * stride + at, 1, dz + b * P);
     for (int r = 0; r < R; ++r)
       for (int v = 0; v < 4; ++v, to += W) store(to, load(to) + part[r][v]);
   });
@@ -288,8 +290,7 @@ void add_weight_gradients(const float* inputs, int64_t stride, const float* dz, 
 
 // From the last step to the first. The gradients of the gates and the inputs of some steps (`slots`) are collected, so
 // that the product of the weight gradients has DEPTH rows to sum over; dz is in memory for no longer than that.
-void backward(Layer s, Arrays a, const float* transposed, float* sums, float* scratch, int64_t first,
-              int64_t end) {
+void backward(Layer s, Arrays a, const float* transposed, float* sums, float* scratch, int64_t first, int64_t end) {
   const int64_t G = groups(s.H), K = features(s), stride = row_floats(s);
   const int64_t most_slots = slots(least(BLOCK, end - first));
   for (int64_t b0 = first; b0 < end; b0 += BLOCK) {

@@ -31,8 +31,7 @@ struct Kernel {
   // Rows [first, end) of the batch, through all of time. (By value: local copies stay in registers.)
   void (*forward)(Layer, Arrays, const float* packed, float* scratch, int64_t first, int64_t end);
   // Adds to `sums`, which the caller has zeroed.
-  void (*backward)(Layer, Arrays, const float* transposed, float* sums, float* scratch, int64_t first,
-                   int64_t end);
+  void (*backward)(Layer, Arrays, const float* transposed, float* sums, float* scratch, int64_t first, int64_t end);
   // The gradients of the weights: the total of the sums of some parts of the batch.
   void (*unpack)(const Layer&, const Arrays&, const float* sums, int64_t parts);
 };

@@ -23,6 +23,7 @@ typedef __m256 vec;
 inline vec load(const float* p) { return MM(loadu_ps)(p); }
 inline void store(float* p, vec v) { MM(storeu_ps)(p, v); }
 inline void stream(float* p, vec v) { MM(stream_ps)(p, v); }  // past the caches
+inline void fetch(const float* p) { __builtin_prefetch(p, 0, 2); }  // into the second cache; any address is allowed
 inline vec all(float a) { return MM(set1_ps)(a); }
 inline vec fma(vec a, vec b, vec c) { return MM(fmadd_ps)(a, b, c); }
 inline vec minus_fma(vec a, vec b, vec c) { return MM(fnmadd_ps)(a, b, c); }  // c - a b
