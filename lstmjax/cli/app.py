@@ -4,6 +4,8 @@ A user's mistake ends with one line on standard error, and exit status 2 (see `l
 """
 
 import dataclasses
+import functools
+import operator
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             check_typed(arguments, inert=command.options.inert())
         if isinstance(command, Backtest):
             check_typed(arguments, inert=command.options.inert() | _NOT_IN_BACKTESTS)
-        _COMMANDS[type(command)](command)
+        dict(_COMMANDS.values())[type(command)](command)
 
 
 def train(command: Train) -> None:
@@ -241,35 +243,30 @@ def export(command: Export) -> None:
         print(path)
 
 
-_COMMANDS: dict[type, Callable[[Any], None]] = {
-    Train: train,
-    Backtest: backtest,
-    Sweep: sweep,
-    SweepProxy: sweep_proxy,
-    Evaluate: evaluate,
-    Predict: predict,
-    Stream: stream,
-    Export: export,
-    Check: check,
-    Pack: pack,
+_COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
+    "train": (Train, train),
+    "backtest": (Backtest, backtest),
+    "sweep": (Sweep, sweep),
+    "sweep-proxy": (SweepProxy, sweep_proxy),
+    "evaluate": (Evaluate, evaluate),
+    "predict": (Predict, predict),
+    "stream": (Stream, stream),
+    "export": (Export, export),
+    "pack": (Pack, pack),
+    "check": (Check, check),
 }
+"""The flags and the function of each command, in the order of the help text."""
 
 
 def _parse(arguments: list[str]) -> Any:
     options = defaults(arguments)
-    searching = Sweep(SweepConfig(), options)
-    commands = (
-        Annotated[Train, tyro.conf.subcommand("train", default=Train(options))]
-        | Annotated[Backtest, tyro.conf.subcommand("backtest", default=Backtest(options))]
-        | Annotated[Sweep, tyro.conf.subcommand("sweep", default=searching)]
-        | Annotated[SweepProxy, tyro.conf.subcommand("sweep-proxy")]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-        | Annotated[Predict, tyro.conf.subcommand("predict")]
-        | Annotated[Stream, tyro.conf.subcommand("stream")]
-        | Annotated[Export, tyro.conf.subcommand("export")]
-        | Annotated[Pack, tyro.conf.subcommand("pack")]
-        | Annotated[Check, tyro.conf.subcommand("check", default=Check(data=options.data))]
-    )
+    filled = (Train(options), Backtest(options), Sweep(SweepConfig(), options), Check(data=options.data))
+    defaults_of: dict[type, Any] = {type(command): command for command in filled}
+    kinds: Any = [
+        Annotated[kind, tyro.conf.subcommand(name, default=defaults_of.get(kind, tyro.MISSING_NONPROP))]
+        for name, (kind, _) in _COMMANDS.items()
+    ]
+    commands = functools.reduce(operator.or_, kinds)
     command = parse(commands, arguments)
     return with_outputs_of_run(command, arguments) if isinstance(command, (Evaluate, Predict)) else command
 

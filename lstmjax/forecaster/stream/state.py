@@ -147,7 +147,7 @@ class StreamState(NamedTuple):
         return self._replace(**arrays, carry=tuple(tuple(grown(leaf, 0) for leaf in layer) for layer in self.carry))
 
     def fit_new(self, sizes: Sizes, series: Int[np.ndarray, " W"], scaling: Scaling) -> None:
-        """Computes the statistics of new series from their rows, as `lstmjax.data.scaling.align` does, in place.
+        """Computes the statistics of new series from their rows, as `lstmjax.data.scaling_fit.align` does, in place.
 
         Args:
             sizes: the shapes.
