@@ -73,7 +73,7 @@ def build(
     """
     kind, table = kind_of_frame(table, source), as_pandas(table, source)
     main = read_rows(table, config, source, series_id, known)
-    frequency = _frequency(main, config, freq)
+    frequency = frequency_of([main], config, freq)
     check_calendar(config, frequency, source)
     rows, categories = main.rows, main.categories
     if futr is not None:
@@ -87,11 +87,6 @@ def build(
     Gaps.of(panel, rows, at).report(config, source)
     EmptyCells.of(panel, rows, at, config).report(config, source)
     return panel, rows, at
-
-
-def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
-    """Returns the required frequency, if the rows have it; without one, that of the rows."""
-    return frequency_of([main], config, freq)
 
 
 def frequency_of(parts: Iterable[Table], config: DataConfig, freq: str | None = None) -> Frequency:
