@@ -183,8 +183,7 @@ def predict(command: Predict) -> None:
         own = dataclasses.replace(forecaster.fitted.config.data, futr_path=str(path))  # named in messages
         panel = with_future(panel, read_table(path, own), own)
     # Of pandas, whatever the forecaster was trained on.
-    samples = command.num_samples
-    forecast = forecaster.predict_panel(panel) if samples is None else forecaster.paths_panel(panel, samples)
+    forecast = forecaster.predict_panel(panel, num_samples=command.num_samples)
     if command.out is None:
         reconfigure_stdout(encoding="utf-8")  # as CSV files are, on any terminal
         print(forecast.to_csv(**csv_options(forecast)), end="")
