@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         validation_windows,
     )
     from lstmjax.data.panel import Panel, Schema, check_compatible
-    from lstmjax.data.scaling import Scaling, align, fit_scaling, scale
+    from lstmjax.data.scaling import Scaling, scale
+    from lstmjax.data.scaling_fit import align, fit_scaling
     from lstmjax.data.split import Split, split_panel
     from lstmjax.data.store import Store
     from lstmjax.data.summary import summarize
@@ -37,7 +38,8 @@ _HOMES = {
     "store": ("Store",),
     "panel": ("Panel", "Schema", "check_compatible"),
     "table": ("DataWarning", "read_table"),
-    "scaling": ("Scaling", "align", "fit_scaling", "scale"),
+    "scaling": ("Scaling", "scale"),
+    "scaling_fit": ("align", "fit_scaling"),
     "units": ("scale_targets", "unscale"),
     "split": ("Split", "split_panel"),
     "summary": ("summarize",),

@@ -102,10 +102,9 @@ def _write(folder: Path, intake: Intake, config: DataConfig) -> None:
     with contextlib.ExitStack() as stack:
         writers: dict[str, GrowingArray] = {}
         for table in intake.tables():
-            built = lay_out(table, frequency, config, intake.kind, intake.rows)
-            cells = EmptyCells.of(built, config)
-            gaps, empty = gaps.joined(Gaps.of(built)), cells if empty is None else empty.joined(cells)
-            last = built.panel
+            last, at = lay_out(table, frequency, config, intake.kind, intake.rows)
+            cells = EmptyCells.of(last, table.rows, at, config)
+            gaps, empty = gaps.joined(Gaps.of(last, table.rows, at)), cells if empty is None else empty.joined(cells)
             if config.calendar or config.holidays:
                 last = last.reaching(last.observed + config.h)
             for name in BY_ROW:

@@ -21,7 +21,7 @@ from lstmjax.data.identity import known_ids
 from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel, check_compatible
 from lstmjax.data.rows import Known
-from lstmjax.data.scaling import align
+from lstmjax.data.scaling_fit import align
 from lstmjax.data.source import Source
 from lstmjax.data.split import Split
 from lstmjax.data.store import Store

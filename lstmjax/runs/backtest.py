@@ -34,7 +34,8 @@ from lstmjax.forecaster.resumed_options import flat
 from lstmjax.forecaster.run_kind import check_kind, read_description
 from lstmjax.forecaster.saved import read_config
 from lstmjax.runs.decoration import Tracker, decoration, heard
-from lstmjax.runs.directory import BACKTEST_BY, REFITS, RunDirectory
+from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.files import BACKTEST_BY, REFITS
 from lstmjax.runs.job import absolute_paths
 from lstmjax.runs.outputs import metrics_table, outputs_written
 from lstmjax.runs.signals import Signals

@@ -76,7 +76,7 @@ def train_run(
     signals: Signals | None = None,
     say: Callable[[str], None] = print,
 ) -> Run:
-    """Trains, evaluates, forecasts, and leaves all of it in a run directory (see `lstmjax.runs.directory`).
+    """Trains, evaluates, forecasts, and leaves all of it in a run directory (see `lstmjax.runs.files`).
 
     What is wrong with the options or the data is reported before anything is written.
 

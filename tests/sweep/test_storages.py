@@ -23,9 +23,10 @@ from lstmjax.cli.app import main
 from lstmjax.errors import ConfigError, ConfigWarning
 from lstmjax.sweep.study import heartbeat, proxy
 from lstmjax.sweep.study import storage as storages
+from lstmjax.sweep.study.blocks import Block, Plan
 from lstmjax.sweep.study.heartbeat import WorkerMonitor, host
 from lstmjax.sweep.study.storage import Storage, StorageError
-from lstmjax.sweep.study.study import Block, Plan, Study
+from lstmjax.sweep.study.study import Study
 from lstmjax.sweep.worker import _heartbeats, work
 
 SCRIPT = Path(__file__).parent / "cheap_workers.py"

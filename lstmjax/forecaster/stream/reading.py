@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,8 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _EMPTY = frozenset(("", "nan", "na", "n/a", "null", "none", "<na>"))
 
 
-class Incoming(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Incoming:
     """R rows in the order in which they came."""
 
     ids: Shaped[np.ndarray, " N"]
