@@ -64,7 +64,7 @@ from lstmjax.data.cutoffs import before, cutoff_rows, prepare_before, windows_at
 from lstmjax.data.frames import truth
 from lstmjax.data.frequency import DAY
 from lstmjax.data.source import load_source
-from lstmjax.evaluation.past import past_scales
+from lstmjax.evaluation.past_scales import past_scales
 from lstmjax.evaluation.probabilistic import sql, wql
 from lstmjax.forecaster.predict import forecast_values
 from lstmjax.runs.description import as_json

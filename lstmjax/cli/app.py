@@ -138,7 +138,7 @@ def sweep(command: Sweep) -> None:
 def sweep_proxy(command: SweepProxy) -> None:
     """``lstmjax sweep-proxy``."""
     with Signals(lambda: "workers wait some minutes for it to be started again"):
-        from lstmjax.sweep.study.proxy import serve
+        from lstmjax.sweep.study.storage_proxy import serve
 
         serve(command.storage, command.host, command.port)
 

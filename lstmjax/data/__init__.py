@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lstmjax.data.store import Store
     from lstmjax.data.summary import summarize
     from lstmjax.data.table import DataWarning, read_table
-    from lstmjax.data.units import scale_targets, unscale
+    from lstmjax.data.unscaling import scale_targets, unscale
     from lstmjax.data.windows import PanelArrays, Windows, gather
 
 _HOMES = {
@@ -40,7 +40,7 @@ _HOMES = {
     "table": ("DataWarning", "read_table"),
     "scaling": ("Scaling", "scale"),
     "scaling_fit": ("align", "fit_scaling"),
-    "units": ("scale_targets", "unscale"),
+    "unscaling": ("scale_targets", "unscale"),
     "split": ("Split", "split_panel"),
     "summary": ("summarize",),
     "origins": ("calibration_windows", "forecast_windows", "test_windows", "train_windows", "validation_windows"),

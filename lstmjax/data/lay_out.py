@@ -9,9 +9,9 @@ from jaxtyping import Float64, Int64, Shaped
 from lstmjax.config import DataConfig
 from lstmjax.data.frequency import DAY, Frequency, as_index
 from lstmjax.data.frequency_names import SUPPORTED, describe_unsupported
-from lstmjax.data.identity import as_ids
 from lstmjax.data.panel import Form, Panel, Schema, row_ranges
 from lstmjax.data.rows import Rows, Table, column_groups
+from lstmjax.data.series_ids import as_ids
 from lstmjax.errors import DataError
 
 _LARGEST_GROWTH = 100  # a wrong year in one timestamp would otherwise make a gap of gigabytes

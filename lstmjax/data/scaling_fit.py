@@ -9,11 +9,11 @@ from jaxtyping import Float64, Int, Shaped
 
 from lstmjax.config import DataConfig
 from lstmjax.data.categories import Categories, encoded, encoded_names, trained_categories
-from lstmjax.data.identity import as_labels, places
 from lstmjax.data.panel import Panel
 from lstmjax.data.scalers import SCALERS, Statistic, Statistics, by_series, covariate, each_column
 from lstmjax.data.scaling import COVARIATES, Scaling
 from lstmjax.data.scaling_checks import check_statistics, warn_clipped, warn_constant, warn_rounded
+from lstmjax.data.series_ids import as_labels, places
 from lstmjax.data.split import Split
 from lstmjax.data.transform import transformed
 

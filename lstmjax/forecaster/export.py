@@ -41,7 +41,7 @@ from lstmjax.data.categories import encoded_names
 from lstmjax.data.scalers import SCALERS, center_and_scale
 from lstmjax.data.scaling import Scaling
 from lstmjax.data.transform import TRANSFORMS
-from lstmjax.data.units import in_units
+from lstmjax.data.unscaling import in_units
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.evaluation.calibration import Bounds
 from lstmjax.forecaster.fitted import Fitted, versions

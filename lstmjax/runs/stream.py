@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from lstmjax.data.cutoffs import before
-from lstmjax.data.identity import stored_label
+from lstmjax.data.series_ids import stored_label
 from lstmjax.data.source import load_source
 from lstmjax.errors import ConfigError, DataError, Interrupted, LstmjaxError, one_line
 from lstmjax.evaluation.intervals import Asked, level_name

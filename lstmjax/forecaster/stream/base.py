@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from lstmjax.data.frequency import as_index
-from lstmjax.data.identity import Labels, as_ids, as_labels
 from lstmjax.data.panel import Form, Panel
+from lstmjax.data.series_ids import Labels, as_ids, as_labels
 from lstmjax.data.transform import TRANSFORMS
 from lstmjax.errors import ConfigError
 from lstmjax.forecaster.fitted import Fitted

@@ -10,7 +10,7 @@ from lstmjax.data.origins import test_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.scaling import scale
 from lstmjax.data.split import Split
-from lstmjax.data.units import scale_targets
+from lstmjax.data.unscaling import scale_targets
 from lstmjax.evaluation.calibration import Errors
 from lstmjax.evaluation.drift import calibrated
 from lstmjax.forecaster.fitted import Fitted

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmjax.data.identity import as_ids, as_labels, stored_label
+from lstmjax.data.series_ids import as_ids, as_labels, stored_label
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.adaptive import Adaptive
 from lstmjax.evaluation.drift import Alarm

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 
 from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.frames import forecast_frame
-from lstmjax.data.identity import as_ids
 from lstmjax.data.panel import Panel
-from lstmjax.data.units import in_units
+from lstmjax.data.series_ids import as_ids
+from lstmjax.data.unscaling import in_units
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.evaluation.intervals import level_name, lower_name, upper_name

@@ -8,7 +8,7 @@ import pytest
 
 from lstmjax.config import OptimizerConfig, TrainConfig
 from lstmjax.training import Hyperparameters
-from lstmjax.training.flat import JOINED, Flat
+from lstmjax.training.joined_weights import JOINED, JoinedWeights
 from lstmjax.training.optimizer import OPTIMIZERS
 
 SHAPES = {"b.bias": (3,), "a.kernel": (2, 3), "large": (JOINED // 64, 128), "scalar": (), "half": (4,), "none": (0, 3)}
@@ -29,21 +29,21 @@ def assert_same(found, expected):
 
 
 def test_small_arrays_of_one_dtype_are_joined_and_come_back(weights):
-    flat = Flat.of(weights)
-    packed = flat.pack(weights)
+    layout = JoinedWeights.of(weights)
+    packed = layout.join(weights)
     assert sorted(array.shape for array in packed.values()) == [(4,), (10,), SHAPES["large"]]
-    assert_same(flat.unpack(packed), weights)
+    assert_same(layout.split(packed), weights)
 
 
 def test_no_more_are_joined_than_one_thread_updates():
-    flat = Flat.of({f"w{n}": jnp.zeros(JOINED // 3) for n in range(7)})
-    assert [len(group) for group in flat.groups] == [3, 3, 1]
+    layout = JoinedWeights.of({f"w{n}": jnp.zeros(JOINED // 3) for n in range(7)})
+    assert [len(group) for group in layout.groups] == [3, 3, 1]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimiser_gives_each_weight_the_same_bytes(name, weights):
     weights = {name: array for name, array in weights.items() if array.dtype == jnp.float32}
-    flat = Flat.of(weights)
+    layout = JoinedWeights.of(weights)
     numbers = Hyperparameters.from_config(OptimizerConfig(name=name, weight_decay=0.1), TrainConfig(), seed=0)
     optimizer = OPTIMIZERS[name](numbers, jnp.float32(0.01))
     gradients = jax.tree.map(jnp.cos, weights)
@@ -57,6 +57,6 @@ def test_an_optimiser_gives_each_weight_the_same_bytes(name, weights):
 
     state = optimizer.init(weights)
     plain, plain_state = twice(weights, gradients, state)
-    joined, joined_state = twice(flat.pack(weights), flat.pack(gradients), flat.pack_state(state))
-    assert_same(flat.unpack(joined), plain)
-    jax.tree.map(np.testing.assert_array_equal, flat.unpack_state(joined_state), plain_state)
+    joined, joined_state = twice(layout.join(weights), layout.join(gradients), layout.join_state(state))
+    assert_same(layout.split(joined), plain)
+    jax.tree.map(np.testing.assert_array_equal, layout.split_state(joined_state), plain_state)

@@ -19,7 +19,7 @@ which wait for each other."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Flat:
+class JoinedWeights:
     """Which arrays are joined.
 
     Attributes:
@@ -35,7 +35,7 @@ class Flat:
         """The layout for some weights.
 
         >>> weights = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3), "large": jnp.ones((128, 512))}
-        >>> {name: array.shape for name, array in Flat.of(weights).pack(weights).items()}
+        >>> {name: array.shape for name, array in JoinedWeights.of(weights).join(weights).items()}
         {'bias': (9,), 'large': (128, 512)}
         """
         shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in params.items()}
@@ -49,15 +49,15 @@ class Flat:
                 groups.append([name])
         return cls(shapes, groups)
 
-    def pack(self, arrays: Arrays) -> Arrays:
+    def join(self, arrays: Arrays) -> Arrays:
         """Joins arrays of these names and shapes: to one of (P,) for each group, by the first name in it."""
         return {
             group[0]: jnp.concatenate([arrays[name].ravel() for name in group]) if group[1:] else arrays[group[0]]
             for group in self.groups
         }
 
-    def unpack(self, packed: Arrays) -> Arrays:
-        """The arrays that `pack` joined, by their names."""
+    def split(self, packed: Arrays) -> Arrays:
+        """The arrays that `join` joined, by their names."""
         arrays: Arrays = {}
         for group in self.groups:
             ends = [sum(self.shapes[name].size for name in group[:count]) for count in range(1, len(group))]
@@ -65,13 +65,13 @@ class Flat:
             arrays |= {name: part.reshape(self.shapes[name].shape) for name, part in zip(group, parts, strict=True)}
         return {name: arrays[name] for name in self.shapes}
 
-    def pack_state(self, opt_state: Any) -> Any:
+    def join_state(self, opt_state: Any) -> Any:
         """An optimiser's state with its dicts of arrays by name joined alike."""
-        return _map_dicts(self.pack, opt_state)
+        return _map_dicts(self.join, opt_state)
 
-    def unpack_state(self, opt_state: Any) -> Any:
-        """The state that `pack_state` made."""
-        return _map_dicts(self.unpack, opt_state)
+    def split_state(self, opt_state: Any) -> Any:
+        """The state that `join_state` made."""
+        return _map_dicts(self.split, opt_state)
 
 
 def _map_dicts(function: Callable[[Arrays], Arrays], tree: Any) -> Any:
