@@ -376,7 +376,11 @@ def test_members_that_are_compiled_apart_are_populations_of_their_own():
     assert len(plan.populations) == 2
     found = small(config=config, n_windows=2, step_size=2 * STEP, refit=True)
     rows = 2 * STEP + H
-    own = Forecaster(config.replace({"data.test_size": rows}), network=Linear).fit(PLAIN).predict(without_last(PLAIN, rows))
+    own = (
+        Forecaster(config.replace({"data.test_size": rows}), network=Linear)
+        .fit(PLAIN)
+        .predict(without_last(PLAIN, rows))
+    )
     pd.testing.assert_frame_equal(own, of_cutoff(found, 1), rtol=1e-5)
 
 

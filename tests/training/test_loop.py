@@ -216,9 +216,7 @@ def test_a_check_of_members_that_do_not_fill_the_mesh_compiles_one_program_more(
     state = train(tiny, data, OPTIMIZER, CONFIG, seeds=[0, 1, 2], until=6).state
     _first_members.clear_cache()
     with jax.log_compiles():
-        train(
-            tiny, data, OPTIMIZER, CONFIG, seeds=[0, 1, 2], state=state, callbacks=[calls(on_check=compiled.append)]
-        )
+        train(tiny, data, OPTIMIZER, CONFIG, seeds=[0, 1, 2], state=state, callbacks=[calls(on_check=compiled.append)])
     assert len(compiled) == 4
     assert all(len(check.state.step) == 3 for check in compiled)
     lines = [record.getMessage() for record in caplog.records if "Finished XLA compilation" in record.getMessage()]
