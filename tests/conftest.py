@@ -1,5 +1,6 @@
 """What every test relies on: two CPU devices, shapes checked at run time, compiled programs shared, short searches."""
 
+import gc
 import importlib.metadata
 import os
 import shutil
@@ -23,6 +24,10 @@ os.environ.setdefault(
     if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
     else "",
 )
+
+# Python looks for cycles of unused objects after 700 new ones, among up to a million that jax has traced: 5 to 25% of
+# the processor time of a file.
+gc.set_threshold(50_000, 10, 10)
 
 import beartype
 import beartype.roar
