@@ -142,22 +142,26 @@ def test_nothing_is_left_of_blocks_but_the_winner(swept):
     assert not list((swept / "workers").iterdir())
 
 
-def test_a_sweep_again_with_two_seeds_ranks_by_their_mean(folder):
-    main(arguments(folder, "seeds", "--seeds=2", "--trials=2", "--population=2"))
-    table = pd.read_csv(folder / "seeds" / "trials.csv")
+@pytest.fixture(scope="module")
+def seeded(folder):
+    asked = ["--outputs.calibration=conformal", "--outputs.level", "80"]
+    main(arguments(folder, "seeds", "--seeds=2", "--trials=2", "--population=2", *asked))
+    return folder / "seeds"
+
+
+def test_a_sweep_again_with_two_seeds_ranks_by_their_mean(seeded):
+    table = pd.read_csv(seeded / "trials.csv")
     assert (table.loc[table["state"] == "COMPLETE", "steps"] == 40).all()
     assert (table["value_low"] < table["value"]).all()
-    seeds = pd.read_csv(folder / "seeds" / "best" / "seeds.csv", index_col="seed")
+    seeds = pd.read_csv(seeded / "best" / "seeds.csv", index_col="seed")
     assert seeds.index.tolist() == [0, 1]
-    stored = json.loads((folder / "seeds" / "best" / "metrics.json").read_text())
+    stored = json.loads((seeded / "best" / "metrics.json").read_text())
     assert seeds["mae"][0] == pytest.approx(stored["test"]["mae"])
-    assert Forecaster.load(folder / "seeds" / "best" / "seed-1").fitted.config.train.seed == 1
+    assert Forecaster.load(seeded / "best" / "seed-1").fitted.config.train.seed == 1
 
 
-def test_every_seed_of_the_winner_has_calibrated_intervals(folder):
-    asked = ["--outputs.calibration=conformal", "--outputs.level", "80"]
-    main(arguments(folder, "sure", "--seeds=2", "--trials=2", "--population=2", *asked))
-    best = folder / "sure" / "best"
+def test_every_seed_of_the_winner_has_calibrated_intervals(seeded):
+    best = seeded / "best"
     assert pd.read_csv(best / "seeds.csv")["coverage-80"].between(0, 1).all()
     for path in (best, best / "seed-1"):
         assert "lstm-lo-50" in Forecaster.load(path).predict(level=[50])
