@@ -18,6 +18,8 @@ from lstmjax.cli.app import main
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.sweep import search
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = [
     "--data.h=6",
     "--data.input-size=24",
@@ -172,12 +174,12 @@ def test_a_resume_that_changes_something_is_one_line(csv, run, tmp_path, capsys)
 
 
 @pytest.fixture(scope="module")
-def flagged(tmp_path_factory):
+def flagged(tmp_path_factory, without_pictures):
     """A run with a covariate of which the future is not known, and what it printed."""
     folder = tmp_path_factory.mktemp("flagged")
     hourly().assign(flag=1.0 * (np.arange(300) % 7 == 0)).to_csv(folder / "d.csv", index=False)
     arguments = ["train", "--run-dir", folder / "r", "--data.path", folder / "d.csv", "--data.futr-exog", "flag"]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as said, without_pictures():
         main([*map(str, arguments), *SMALL, "--train.refit-all"])
     return folder / "r", said.getvalue()
 
@@ -209,7 +211,7 @@ def test_a_file_of_the_future_that_lacks_a_column_is_named(flagged, tmp_path, ca
 
 
 @pytest.mark.filterwarnings("ignore::lstmjax.data.table.DataWarning")
-def test_a_series_that_was_never_observed_is_forecast_but_not_drawn(tmp_path):
+def test_a_series_that_was_never_observed_is_forecast_but_not_drawn(drawn, tmp_path):
     hourly().assign(empty=np.nan).to_csv(tmp_path / "d.csv", index=False)
     table = ["--data.path", str(tmp_path / "d.csv"), "--data.layout", "wide", "--data.target-cols", "y", "empty"]
     main(["train", "--run-dir", str(tmp_path / "r"), *table, *SMALL])

@@ -17,6 +17,8 @@ from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
 from lstmjax.sweep.report.winner import TRIAL_FILE
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SPACE = """
 "optimizer.learning_rate" = { type = "loguniform", low = 1e-4, high = 0.3 }
 "model.dropout" = { type = "uniform", low = 0.0, high = 0.5 }
@@ -126,7 +128,7 @@ def test_a_sweep_whose_trials_all_fail_is_one_line_with_status_1(folder, capsys)
         word if word != str(folder / "space.toml") else str(folder / "wild.toml") for word in arguments(folder, "w")
     ]
     with pytest.raises(SystemExit) as stopped:
-        main([*wild, "--trials=2", "--population=2", "--optimizer.name=sgd"])
+        main([*wild, "--trials=4"])
     assert stopped.value.code == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("lstmjax: error: no trial is complete, so there is no winner: see the column reason in")
@@ -143,9 +145,10 @@ def test_nothing_is_left_of_blocks_but_the_winner(swept):
 
 
 @pytest.fixture(scope="module")
-def seeded(folder):
+def seeded(folder, without_pictures):
     asked = ["--outputs.calibration=conformal", "--outputs.level", "80"]
-    main(arguments(folder, "seeds", "--seeds=2", "--trials=2", "--population=2", *asked))
+    with without_pictures():
+        main(arguments(folder, "seeds", "--seeds=2", "--trials=2", "--population=2", *asked))
     return folder / "seeds"
 
 
@@ -171,8 +174,9 @@ FOLDS = ["--folds=3", "--fold-step=20", "--trials=4"]
 
 
 @pytest.fixture(scope="module")
-def folded(folder):
-    main(arguments(folder, "folds", *FOLDS))
+def folded(folder, without_pictures):
+    with without_pictures():
+        main(arguments(folder, "folds", *FOLDS))
     return folder / "folds"
 
 
