@@ -41,7 +41,7 @@ from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
 from lstmjax.evaluation import plots
 from lstmjax.evaluation.render import render_metrics
-from lstmjax.runs.directory import default_path
+from lstmjax.runs.files import default_path
 from lstmjax.runs.pictures import windows_to_draw
 from lstmjax.training import ProgressDisplay
 

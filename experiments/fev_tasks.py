@@ -64,7 +64,7 @@ from lstmjax.data.cutoffs import before, cutoff_rows, prepare_before, windows_at
 from lstmjax.data.frames import truth
 from lstmjax.data.frequency import DAY
 from lstmjax.data.source import load_source
-from lstmjax.evaluation.past import past_scales
+from lstmjax.evaluation.past_scales import past_scales
 from lstmjax.evaluation.probabilistic import sql, wql
 from lstmjax.forecaster.predict import forecast_values
 from lstmjax.runs.description import as_json
@@ -147,10 +147,9 @@ def run(task: Task) -> dict[str, Any]:
     began = time.monotonic()
     panel, windows, cutoff = windows_of(task)
     score = Scorer(panel, windows, cutoff, task)
-    found = members(task, panel, windows, cutoff)
+    found, configs = members(task, panel, windows, cutoff)
     scores = [score(quantiles) for quantiles in found]
     spread = {name: statistics.stdev(one[name] for one in scores) if len(scores) > 1 else 0.0 for name in MEASURES}
-    configs = recipes(before(panel, panel.observed - task.h * task.windows), options(task))
     return {name: statistics.fmean(one[name] for one in scores) for name in MEASURES} | {
         "deviation": spread,
         "ensemble": score(np.mean(found, axis=0)),
@@ -184,8 +183,8 @@ def windows_of(task: Task) -> tuple[Panel, Windows, np.ndarray]:
     return panel, *windows_at(rows)
 
 
-def members(task: Task, panel: Panel, windows: Windows, cutoff: np.ndarray) -> list[np.ndarray]:
-    """The quantiles (W, H, C, K) of each seed: the mean of those of the networks of `recipes`."""
+def members(task: Task, panel: Panel, windows: Windows, cutoff: np.ndarray) -> tuple[list[np.ndarray], list[RunConfig]]:
+    """The quantiles (W, H, C, K) of each seed, the mean of those of the networks of `recipes`; and the last recipe."""
     series, origin = np.asarray(windows.series), np.asarray(windows.origin)
     found = [np.zeros((len(cutoff), task.h, len(task.target), len(LEVELS))) for _ in range(task.seeds)]
     every = task.refit or task.windows
@@ -204,7 +203,7 @@ def members(task: Task, panel: Panel, windows: Windows, cutoff: np.ndarray) -> l
                     fitted, None, panel, Windows(series[at], origin[at]), fitted.selected, None, LEVELS
                 )
                 quantiles[at] += values[1] / len(configs)
-    return found
+    return found, configs
 
 
 def recipes(panel: Panel, data: DataConfig) -> list[RunConfig]:

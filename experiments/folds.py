@@ -30,7 +30,7 @@ from lstmjax import Forecaster, RunConfig, configure_devices
 from lstmjax.cli import check_typed, one_line_messages
 from lstmjax.data.prepare import prepare
 from lstmjax.data.source import load_source, with_dataset_settings
-from lstmjax.runs.directory import default_path
+from lstmjax.runs.files import default_path
 from lstmjax.sweep import SweepConfig, run
 
 CONFIG = RunConfig().replace(

@@ -114,8 +114,8 @@ def replay(forecaster: Forecaster, table: pd.DataFrame, day: pd.Timestamp | None
             stream.update(rows[place])
             stream.update(ahead[place + h])
             alarm.append(stream.rings(0))
-        found = stream.forecast_arrays(one, (LEVEL,))
-        for held, values in ((point, found.point), (lower, found.lower[:, 0]), (upper, found.upper[:, 0])):
+        forecast, low, high = stream.forecast_arrays(one, (LEVEL,))
+        for held, values in ((point, forecast), (lower, low[:, 0]), (upper, high[:, 0])):
             held.append(values[0, :, 0])
     return scored(november[target].to_numpy(), *map(np.array, (point, lower, upper, alarm)), day)
 

@@ -27,7 +27,7 @@ import tyro
 
 from lstmjax import RunConfig, configure_devices
 from lstmjax.cli import check_typed, one_line_messages
-from lstmjax.runs.directory import default_path
+from lstmjax.runs.files import default_path
 from lstmjax.sweep import Halving, SweepConfig, run
 
 CONFIG = RunConfig().replace(
@@ -89,9 +89,9 @@ def main(experiment: Experiment) -> None:
     }
     found = compare(tables["full"], tables["halving"])
     train = experiment.options.train
-    (bracket,) = Halving(experiment.eta).brackets(experiment.trials, train.max_steps, train.val_check_steps)
+    ((_, rungs),) = Halving(experiment.eta).brackets(experiment.trials, train.max_steps, train.val_check_steps)
     survivors = experiment.trials
-    for _ in bracket.steps[:-1]:
+    for _ in rungs[:-1]:
         survivors = Halving(experiment.eta).survivors(survivors)
     found["random"] = random_survivors(tables["full"], survivors)
     missed = sum(value > WITHIN * found["best"] for value in found["random"])

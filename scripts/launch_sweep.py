@@ -182,15 +182,15 @@ def workers(launch: Launch) -> list[Worker]:
 
 def _serve(launch: Launch) -> None:
     """Starts the proxy before the SQLite file in the run directory; it ends with this process."""
-    from lstmjax.sweep.study import proxy
+    from lstmjax.sweep.study import storage_proxy
 
     host, failures = "localhost" if launch.cluster != "slurm" else "0.0.0.0", []
-    proxy.require_port(host, launch.port)
+    storage_proxy.require_port(host, launch.port)
     launch.run_dir.mkdir(parents=True, exist_ok=True)
 
     def run() -> None:
         try:
-            proxy.serve(f"sqlite:///{launch.run_dir}/{DATABASE}", host, launch.port)
+            storage_proxy.serve(f"sqlite:///{launch.run_dir}/{DATABASE}", host, launch.port)
         except BaseException as error:
             failures.append(error)
 

@@ -1,4 +1,4 @@
-"""Writes docs/options.md: every option of a run, from its field in lstmjax/config.py.
+"""Writes docs/options.md: every option of a run, from its field in lstmjax/config.
 
 Command:  python scripts/options_table.py     (a test fails where the file is not what this writes)
 """

@@ -392,11 +392,11 @@ def test_names_nothing_like_an_option_get_the_list():
 
 def test_every_option_is_described():
     described = set()
-    for section in ast.parse(inspect.getsource(options)).body:
-        if isinstance(section, ast.ClassDef) and section.name.endswith("Config"):
-            for option, text in itertools.pairwise(section.body):
-                if isinstance(option, ast.AnnAssign) and isinstance(text, ast.Expr):
-                    described.add((section.name.removesuffix("Config").lower(), option.target.id))
+    for name in (name for name in vars(options) if name.endswith("Config")):
+        (section,) = ast.parse(inspect.getsource(getattr(options, name))).body
+        for option, text in itertools.pairwise(section.body):
+            if isinstance(option, ast.AnnAssign) and isinstance(text, ast.Expr):
+                described.add((name.removesuffix("Config").lower(), option.target.id))
     others = {"backtest": options.BacktestConfig, "distributed": options.DistributedConfig}  # no sections of a run
     apart = {(name, field.name) for name, section in others.items() for field in dataclasses.fields(section)}
     assert apart <= described

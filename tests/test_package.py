@@ -73,7 +73,8 @@ def test_old_paths_of_public_names_work_and_name_the_new_one():
 def test_the_top_level_holds_what_the_design_names():
     package = Path(lstmjax.__file__).parent
     modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
-    assert modules == {"config", "errors", "version", "window", "plots", "resume"}
-    assert (package / "parallel" / "__init__.py").exists()  # too long for one file since several processes train
+    assert modules == {"errors", "version", "window", "plots", "resume"}
+    for folder in ("config", "parallel"):  # too long for one file by now
+        assert (package / folder / "__init__.py").exists()
     for old in ("plots", "resume"):
         assert len((package / f"{old}.py").read_text().splitlines()) <= 15

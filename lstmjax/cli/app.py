@@ -1,18 +1,14 @@
-"""The command line: one function a command, each a few lines over the package.
+"""The command line: one function per command, each a few lines over the package.
 
 A user's mistake ends with one line on standard error, and exit status 2 (see `lstmjax.errors`).
 """
 
-import contextlib
 import dataclasses
-import io
-import itertools
-import os
+import functools
+import operator
 import shlex
-import signal
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,17 +27,12 @@ from lstmjax.cli.commands import (
     SweepProxy,
     Train,
 )
+from lstmjax.cli.messages import one_line_messages, reconfigure_stdout
+from lstmjax.cli.options import check_typed, defaults, with_outputs_of_run
 from lstmjax.cli.parse import parse
-from lstmjax.config import SOURCES, DistributedConfig, OutputsConfig, RunConfig, controllers
-from lstmjax.errors import (
-    CheckpointError,
-    ConfigError,
-    ConfigWarning,
-    Interrupted,
-    LstmjaxError,
-    PeerError,
-    one_line,
-)
+from lstmjax.cli.signals import until_a_signal
+from lstmjax.config import SOURCES, OutputsConfig, controllers
+from lstmjax.errors import ConfigError
 from lstmjax.runs.signals import Signals
 from lstmjax.sweep.config import SweepConfig
 from lstmjax.version import __version__
@@ -68,85 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             check_typed(arguments, inert=command.options.inert())
         if isinstance(command, Backtest):
             check_typed(arguments, inert=command.options.inert() | _NOT_IN_BACKTESTS)
-        _COMMANDS[type(command)](command)
-
-
-@contextlib.contextmanager
-def one_line_messages(program: str = "lstmjax") -> Iterator[None]:
-    """Shows warnings and a user's mistakes as one line each on standard error; a mistake ends the process.
-
-    Args:
-        program: what the lines begin with.
-    """
-
-    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
-        print(f"{program}: warning: {one_line(message)}", file=sys.stderr)
-
-    _stdout(errors="backslashreplace")  # a terminal that cannot show a name shows its escapes
-    with warnings.catch_warnings():
-        warnings.showwarning = show  # type: ignore[assignment]  # the place in the code is of no use to a user
-        try:
-            try:
-                yield
-            finally:  # also after a help text, which ends with SystemExit: here it shows whether anybody reads on
-                _flush()
-        except LstmjaxError as error:
-            if not isinstance(error, PeerError) or error.told:
-                print(f"{program}: error: {one_line(error)}", file=sys.stderr)
-            sys.exit(error.exit_status)
-        except KeyboardInterrupt:
-            print(f"{program}: stopped by SIGINT", file=sys.stderr)
-            sys.exit(128 + signal.SIGINT)
-        except BrokenPipeError:
-            # The reader, such as head, has what it wants. What is still to be written goes nowhere, without complaint.
-            _write_nowhere()
-            sys.exit(128 + signal.SIGPIPE)
-
-
-def _flush() -> None:
-    if sys.stdout is None:  # closed by whom started the program
-        return
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _write_nowhere()
-        raise CheckpointError(f"standard output: cannot be written ({error.strerror})") from None
-
-
-def _write_nowhere() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _stdout(**options: Any) -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(**options)
-
-
-def check_typed(arguments: Sequence[str], *, inert: Mapping[str, str], fixed: Mapping[str, str] = {}) -> None:
-    """Warns of options that were typed and have no effect; refuses those that a script sets itself.
-
-    Args:
-        arguments: the command line.
-        inert: options that have no effect, by dotted name, and why: see `RunConfig.inert`.
-        fixed: options that may not be given, by dotted name, and what to do instead.
-
-    Raises:
-        ConfigError: an option in ``fixed`` was given.
-    """
-    typed = _typed(arguments)
-    for name, instead in fixed.items():
-        if name in typed:
-            raise ConfigError(f"{name} is set by this script: {instead}")
-    for name, why in inert.items():
-        if name in typed or name.replace(".", ".no_") in typed:
-            warnings.warn(f"{name} has no effect: {why}", ConfigWarning, stacklevel=2)
-
-
-def _typed(arguments: Sequence[str]) -> set[str]:
-    """The names of the options on a command line, dotted, as in a config."""
-    return {argument.split("=")[0].removeprefix("--").replace("-", "_") for argument in arguments}
+        dict(_COMMANDS.values())[type(command)](command)
 
 
 def train(command: Train) -> None:
@@ -154,14 +67,11 @@ def train(command: Train) -> None:
     directory = command.run_dir or command.resume
 
     def farewell() -> str:
-        if directory is None or not (directory / "config.json").exists():
-            return "nothing had begun"
-        seeds = "" if command.seeds is None else f" --seeds {command.seeds}"
-        return f"resume with: lstmjax train --resume {shlex.quote(str(directory))}{seeds}"
+        return _how_to_resume("train", directory, "" if command.seeds is None else f" --seeds {command.seeds}")
 
-    with _until_a_signal(farewell, command.distributed) as signals:
+    with until_a_signal(farewell, command.distributed) as signals:
         from lstmjax import parallel
-        from lstmjax.runs.directory import default_path
+        from lstmjax.runs.files import default_path
         from lstmjax.runs.run import resume_run, train_run
 
         directory = directory or Path(parallel.text_from_first(str(default_path())))
@@ -185,14 +95,9 @@ def backtest(command: Backtest) -> None:
     """``lstmjax backtest``."""
     directory = command.resume or command.run_dir
 
-    def farewell() -> str:
-        if directory is None or not (directory / "config.json").exists():
-            return "nothing had begun"
-        return f"resume with: lstmjax backtest --resume {shlex.quote(str(directory))}"
-
-    with _until_a_signal(farewell) as signals:
+    with until_a_signal(lambda: _how_to_resume("backtest", directory)) as signals:
         from lstmjax.runs.backtest import backtest_run, resume_backtest
-        from lstmjax.runs.directory import default_path
+        from lstmjax.runs.files import default_path
 
         directory = directory or default_path()
         if command.resume is not None:
@@ -200,6 +105,12 @@ def backtest(command: Backtest) -> None:
         else:
             asked: dict[str, Any] = {"overwrite": command.overwrite, "signals": signals}
             backtest_run(command.options, directory, command.settings, **asked)
+
+
+def _how_to_resume(command: str, directory: Path | None, flags: str = "") -> str:
+    if directory is None or not (directory / "config.json").exists():
+        return "nothing had begun"
+    return f"resume with: lstmjax {command} --resume {shlex.quote(str(directory))}{flags}"
 
 
 def sweep(command: Sweep) -> None:
@@ -210,8 +121,8 @@ def sweep(command: Sweep) -> None:
         return f"resume with {shlex.join(again)}"
 
     directory = command.run_dir
-    with _until_a_signal(farewell) as signals:
-        from lstmjax.runs.directory import default_path
+    with until_a_signal(farewell) as signals:
+        from lstmjax.runs.files import default_path
         from lstmjax.sweep.search import run
         from lstmjax.sweep.space import Space
 
@@ -227,44 +138,9 @@ def sweep(command: Sweep) -> None:
 def sweep_proxy(command: SweepProxy) -> None:
     """``lstmjax sweep-proxy``."""
     with Signals(lambda: "workers wait some minutes for it to be started again"):
-        from lstmjax.sweep.study.proxy import serve
+        from lstmjax.sweep.study.storage_proxy import serve
 
         serve(command.storage, command.host, command.port)
-
-
-@contextlib.contextmanager
-def _until_a_signal(farewell: Callable[[], str], distributed: DistributedConfig | None = None) -> Iterator[Signals]:
-    """Listens to signals while JAX is imported and a run is at work; one that has ended it gives the exit status.
-
-    Args:
-        farewell: what to say last, such as the command that resumes the run.
-        distributed: how to find the other processes of the run, where there are some.
-    """
-    with Signals(farewell) as signals:
-        from lstmjax import parallel
-
-        parallel.configure_devices()
-        try:
-            if distributed is None or not distributed.active:
-                yield signals
-                return
-            with _among_others(distributed, farewell):
-                yield signals
-        except Interrupted as stopped:
-            signals.leave(str(stopped) if parallel.is_first_process() else None)
-
-
-@contextlib.contextmanager
-def _among_others(distributed: DistributedConfig, farewell: Callable[[], str]) -> Iterator[None]:
-    """Connects the processes of a run; the first one alone is heard, unless another has an error of its own."""
-    from lstmjax import parallel
-
-    meeting = (distributed.coordinator, distributed.processes, distributed.process_id)
-    parallel.connect(*meeting, timeout=distributed.timeout, lost=farewell)
-    if not parallel.is_first_process():
-        warnings.simplefilter("ignore")
-    with parallel.ending_together(farewell):
-        yield
 
 
 def _forecaster(run: Path, outputs: OutputsConfig | None = None) -> Any:
@@ -307,10 +183,9 @@ def predict(command: Predict) -> None:
         own = dataclasses.replace(forecaster.fitted.config.data, futr_path=str(path))  # named in messages
         panel = with_future(panel, read_table(path, own), own)
     # Of pandas, whatever the forecaster was trained on.
-    samples = command.num_samples
-    forecast = forecaster.predict_panel(panel) if samples is None else forecaster.paths_panel(panel, samples)
+    forecast = forecaster.predict_panel(panel, num_samples=command.num_samples)
     if command.out is None:
-        _stdout(encoding="utf-8")  # as CSV files are, on any terminal
+        reconfigure_stdout(encoding="utf-8")  # as CSV files are, on any terminal
         print(forecast.to_csv(**csv_options(forecast)), end="")
     else:
         write_table(forecast, command.out)
@@ -323,7 +198,7 @@ def stream(command: Stream) -> None:
         again = "" if command.state is None else f"continue with: {shlex.join(['lstmjax', *sys.argv[1:]])}"
         return again or "without a --state it begins anew"
 
-    with _until_a_signal(farewell) as signals:
+    with until_a_signal(farewell) as signals:
         from lstmjax.forecaster.stream.base import Policies
         from lstmjax.runs.stream import StreamOptions, follow
 
@@ -367,81 +242,32 @@ def export(command: Export) -> None:
         print(path)
 
 
-_COMMANDS: dict[type, Callable[[Any], None]] = {
-    Train: train,
-    Backtest: backtest,
-    Sweep: sweep,
-    SweepProxy: sweep_proxy,
-    Evaluate: evaluate,
-    Predict: predict,
-    Stream: stream,
-    Export: export,
-    Check: check,
-    Pack: pack,
+_COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
+    "train": (Train, train),
+    "backtest": (Backtest, backtest),
+    "sweep": (Sweep, sweep),
+    "sweep-proxy": (SweepProxy, sweep_proxy),
+    "evaluate": (Evaluate, evaluate),
+    "predict": (Predict, predict),
+    "stream": (Stream, stream),
+    "export": (Export, export),
+    "pack": (Pack, pack),
+    "check": (Check, check),
 }
+"""The flags and the function of each command, in the order of the help text."""
 
 
 def _parse(arguments: list[str]) -> Any:
-    options = _defaults(arguments)
-    searching = Sweep(SweepConfig(), options)
-    commands = (
-        Annotated[Train, tyro.conf.subcommand("train", default=Train(options))]
-        | Annotated[Backtest, tyro.conf.subcommand("backtest", default=Backtest(options))]
-        | Annotated[Sweep, tyro.conf.subcommand("sweep", default=searching)]
-        | Annotated[SweepProxy, tyro.conf.subcommand("sweep-proxy")]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-        | Annotated[Predict, tyro.conf.subcommand("predict")]
-        | Annotated[Stream, tyro.conf.subcommand("stream")]
-        | Annotated[Export, tyro.conf.subcommand("export")]
-        | Annotated[Pack, tyro.conf.subcommand("pack")]
-        | Annotated[Check, tyro.conf.subcommand("check", default=Check(data=options.data))]
-    )
+    options = defaults(arguments)
+    filled = (Train(options), Backtest(options), Sweep(SweepConfig(), options), Check(data=options.data))
+    defaults_of: dict[type, Any] = {type(command): command for command in filled}
+    kinds: Any = [
+        Annotated[kind, tyro.conf.subcommand(name, default=defaults_of.get(kind, tyro.MISSING_NONPROP))]
+        for name, (kind, _) in _COMMANDS.items()
+    ]
+    commands = functools.reduce(operator.or_, kinds)
     command = parse(commands, arguments)
-    return _with_outputs_of_run(command, arguments) if isinstance(command, (Evaluate, Predict)) else command
-
-
-def _defaults(arguments: list[str]) -> RunConfig:
-    """The options' values where no flag gives them: those of the config file, or of the run that is resumed."""
-    given = [name for name in SOURCES if _values(arguments, f"--data.{name}")]
-
-    def of_file(path: Path) -> RunConfig:
-        # Data that are named on the command line are instead of those of the file.
-        return _config(path).replace({f"data.{name}": None for name in SOURCES} if given else {})
-
-    if named := _values(arguments, "--config"):
-        return of_file(Path(named[-1]))
-    if named := _values(arguments, "--resume"):
-        return of_file(Path(named[-1]) / "config.json")
-    if named := _values(arguments, "--finetune-from"):
-        config = of_file(Path(named[-1]) / "config.json").replace({"train.batch_shards": None})
-        return config.replace({"data.futr_path": None}) if given else config
-    return RunConfig()
-
-
-def _with_outputs_of_run(command: Evaluate | Predict, arguments: Sequence[str]) -> Evaluate | Predict:
-    """The options for intervals are those of the run that is evaluated or forecasts, where no flag gives them."""
-    path = command.run / "config.json"
-    if not path.exists():
-        return command
-    typed = _typed(arguments)
-    names = [field.name for field in dataclasses.fields(OutputsConfig) if f"outputs.{field.name}" in typed]
-    given: dict[str, Any] = {name: getattr(command.outputs, name) for name in names}
-    return dataclasses.replace(command, outputs=dataclasses.replace(_config(path).outputs, **given))
-
-
-def _values(arguments: list[str], flag: str) -> list[str]:
-    """What follows a flag, as often as it is given. Tyro takes underscores in its name for hyphens."""
-    apart = [value for name, value in itertools.pairwise(arguments) if name.replace("_", "-") == flag]
-    joined = [argument.partition("=") for argument in arguments]
-    return apart + [value for name, equals, value in joined if equals and name.replace("_", "-") == flag]
-
-
-def _config(path: Path) -> RunConfig:
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
-    return RunConfig.from_json(text, str(path))
+    return with_outputs_of_run(command, arguments) if isinstance(command, (Evaluate, Predict)) else command
 
 
 def _panel(forecaster: Any, data: NewData) -> Any:

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
         validation_windows,
     )
     from lstmjax.data.panel import Panel, Schema, check_compatible
-    from lstmjax.data.scaling import Scaling, align, fit_scaling, scale
+    from lstmjax.data.scaling import Scaling, scale
+    from lstmjax.data.scaling_fit import align, fit_scaling
     from lstmjax.data.split import Split, split_panel
     from lstmjax.data.store import Store
     from lstmjax.data.summary import summarize
     from lstmjax.data.table import DataWarning, read_table
-    from lstmjax.data.units import scale_targets, unscale
+    from lstmjax.data.unscaling import scale_targets, unscale
     from lstmjax.data.windows import PanelArrays, Windows, gather
 
 _HOMES = {
@@ -37,8 +38,9 @@ _HOMES = {
     "store": ("Store",),
     "panel": ("Panel", "Schema", "check_compatible"),
     "table": ("DataWarning", "read_table"),
-    "scaling": ("Scaling", "align", "fit_scaling", "scale"),
-    "units": ("scale_targets", "unscale"),
+    "scaling": ("Scaling", "scale"),
+    "scaling_fit": ("align", "fit_scaling"),
+    "unscaling": ("scale_targets", "unscale"),
     "split": ("Split", "split_panel"),
     "summary": ("summarize",),
     "origins": ("calibration_windows", "forecast_windows", "test_windows", "train_windows", "validation_windows"),

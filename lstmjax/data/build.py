@@ -5,21 +5,19 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from lstmjax.config import DataConfig
 from lstmjax.data.calendar import check_calendar
 from lstmjax.data.empty_cells import EmptyCells
 from lstmjax.data.frame_kinds import as_pandas, kind_of_frame
-from lstmjax.data.frequency import (
-    Frequency,
-    Steps,
-    parse_frequency,
-)
+from lstmjax.data.frequency import Frequency, parse_frequency
+from lstmjax.data.frequency_inference import Steps
 from lstmjax.data.future import join_future, read_future
 from lstmjax.data.gaps import Gaps, check_future
-from lstmjax.data.lay_out import Built, check_observed, lay_out
+from lstmjax.data.lay_out import check_observed, lay_out
 from lstmjax.data.panel import Panel
-from lstmjax.data.rows import Known, Table, read_rows
+from lstmjax.data.rows import Known, Rows, Table, read_rows
 from lstmjax.errors import DataError
 
 
@@ -60,36 +58,35 @@ def panel_from_table(
     Warns:
         DataWarning: rows are not sorted, rows are missing, or cells are empty.
     """
-    panel = build(table, config, source=source, freq=freq, futr=futr, series_id=series_id, known=known).panel
+    panel, _, _ = build(table, config, source=source, freq=freq, futr=futr, series_id=series_id, known=known)
     # The covariates that are made from the times of the rows to forecast are known: add these rows.
     return panel.reaching(panel.observed + config.h) if config.calendar or config.holidays else panel
 
 
 def build(
     table: Any, config: DataConfig, *, source: str, freq: str | None, futr: Any, series_id: Any, known: Known
-) -> Built:
-    """Makes a panel as `panel_from_table` does, and says which rows it was made from; arguments as there."""
+) -> tuple[Panel, Rows, Int64[np.ndarray, " R"]]:
+    """Makes a panel as `panel_from_table` does; arguments as there.
+
+    Returns:
+        The panel, the rows it was made from, and (R,) the number of each of them within its series.
+    """
     kind, table = kind_of_frame(table, source), as_pandas(table, source)
     main = read_rows(table, config, source, series_id, known)
-    frequency = _frequency(main, config, freq)
+    frequency = frequency_of([main], config, freq)
     check_calendar(config, frequency, source)
     rows, categories = main.rows, main.categories
     if futr is not None:
         alike = dataclasses.replace(config, time_format=config.time_format or main.time_format)
         future = read_future(futr, alike, main.labels, Known(zone=main.zone, categories=categories))
         rows, categories = join_future(main, future, config), categories | future.categories
-    built = lay_out(dataclasses.replace(main, rows=rows, categories=categories), frequency, config, kind)
-    check_observed(bool(built.panel.observed.any()), rows.sources[0], config)
+    panel, at = lay_out(dataclasses.replace(main, rows=rows, categories=categories), frequency, config, kind)
+    check_observed(bool(panel.observed.any()), rows.sources[0], config)
     if futr is not None:
-        check_future(built)
-    Gaps.of(built).report(config, source)
-    EmptyCells.of(built, config).report(config, source)
-    return built
-
-
-def _frequency(main: Table, config: DataConfig, freq: str | None) -> Frequency:
-    """Returns the required frequency, if the rows have it; without one, that of the rows."""
-    return frequency_of([main], config, freq)
+        check_future(panel, rows, at)
+    Gaps.of(panel, rows, at).report(config, source)
+    EmptyCells.of(panel, rows, at, config).report(config, source)
+    return panel, rows, at
 
 
 def frequency_of(parts: Iterable[Table], config: DataConfig, freq: str | None = None) -> Frequency:

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
-from lstmjax.data.cells import as_numbers, number_column, row_label
-from lstmjax.data.identity import id_text
 from lstmjax.data.panel import Panel
+from lstmjax.data.series_ids import id_text
+from lstmjax.data.table_cells import as_numbers, number_column, row_label
 from lstmjax.errors import DataError
 
 Categories = Mapping[str, Sequence[str]]
@@ -56,7 +56,7 @@ def covariate_column(
         decimal: the decimal mark of numbers that are text.
 
     Raises:
-        DataError: as `lstmjax.data.cells.number_column`; or there are so many categories that it cannot be meant.
+        DataError: as `lstmjax.data.table_cells.number_column`; or there are so many categories that it cannot be meant.
     """
     if column not in categories and not (infer and is_categorical(table[column], decimal)):
         return number_column(table, column, source, decimal)

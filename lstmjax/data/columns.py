@@ -1,7 +1,6 @@
 """The columns of many series side by side, so that a statistic of each is computed without a loop over series."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,22 +9,13 @@ _VALUES = 1 << 20
 """Values in one block, at most, unless one column has more: 8 MB, so that temporary arrays stay small."""
 
 
-class Block(NamedTuple):
-    """Columns of equally many values."""
-
-    cells: Int[np.ndarray, " n"]
-    """Whose they are: series * C + target."""
-    values: Float[np.ndarray, "T n"]
-    """One column after the other in memory, so that NumPy adds up each as if it were alone."""
-
-
 def columns_of_series(
     values: Float[np.ndarray, "R C"],
     offsets: Int[np.ndarray, " bounds"],
     rows: Int[np.ndarray, " N"],
     *,
     observed: bool = True,
-) -> Iterator[Block]:
+) -> Iterator[tuple[Int[np.ndarray, " n"], Float[np.ndarray, "T n"]]]:
     """Yields the first rows of each series, each target a column; columns without a value are left out.
 
     Memory is that of a block, also where ``values`` is a memory map.
@@ -36,8 +26,12 @@ def columns_of_series(
         rows: number of rows of each series that count.
         observed: whether missing values are left out; else they are NaN.
 
+    Yields:
+        The columns of equally many values, block by block: whose each is, as series * C + target; and its values, one
+        column after the other in memory, so that NumPy adds up each as if it were alone.
+
     >>> y, offsets = np.array([[1.0], [np.nan], [2.0], [5.0], [6.0]]), np.array([0, 3, 5])
-    >>> [(block.cells.tolist(), block.values.T.tolist()) for block in columns_of_series(y, offsets, np.array([3, 2]))]
+    >>> [(cells.tolist(), columns.T.tolist()) for cells, columns in columns_of_series(y, offsets, np.array([3, 2]))]
     [([0, 1], [[1.0, 2.0], [5.0, 6.0]])]
     """
     offsets, channels = np.asarray(offsets), values.shape[1]
@@ -55,7 +49,7 @@ def columns_of_series(
             before = np.concatenate([[0], np.cumsum(kept)])
             size = before[begin + counts] - before[begin]
             for numbers, block in _equal_columns(column[kept], before[begin], size):
-                yield Block((first + numbers) * channels + channel, block)
+                yield (first + numbers) * channels + channel, block
 
 
 def first_rows(lengths: Int[np.ndarray, " N"], counts: Int[np.ndarray, " N"]) -> Bool[np.ndarray, " R"]:

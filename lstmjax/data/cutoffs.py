@@ -128,7 +128,8 @@ def prepare_before(
         series = np.asarray(windows.series)
         return Windows(series, (np.asarray(windows.origin) + shift[series]).astype(np.int32))
 
-    return prepared._replace(
+    return dataclasses.replace(
+        prepared,
         panel=seen,
         split=Split(*ends),
         arrays=scale(seen, prepared.scaling),

@@ -1,13 +1,13 @@
 """Warns of empty cells: they are masked, and at the end of a series they move its forecast."""
 
 import warnings
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Int64
 
 from lstmjax.config import DataConfig
-from lstmjax.data.lay_out import Built
 from lstmjax.data.panel import Panel
 from lstmjax.data.rows import Rows, column_groups
 from lstmjax.data.table import NAMED, DataWarning, first_few
@@ -34,7 +34,8 @@ def empty_cells(panel: Panel, rows: Rows, at: Int64[np.ndarray, " R"], config: D
     return counts
 
 
-class EmptyCells(NamedTuple):
+@dataclass(frozen=True)
+class EmptyCells:
     """The empty cells of a table, and the series whose last rows have no target."""
 
     counts: dict[str, int]
@@ -49,14 +50,15 @@ class EmptyCells(NamedTuple):
     """All series."""
 
     @classmethod
-    def of(cls, built: Built, config: DataConfig) -> Self:
+    def of(cls, panel: Panel, rows: Rows, at: Int64[np.ndarray, " R"], config: DataConfig) -> Self:
         """Those of a panel's rows.
 
         Args:
-            built: from `lstmjax.data.build.lay_out`.
+            panel: the panel.
+            rows: those of the table.
+            at: (R,) the number of each within its series.
             config: the meaning of the columns.
         """
-        panel, rows, at = built
         beyond = at >= panel.observed[rows.series]
         beyond &= np.isnan(rows.cells[:, column_groups(config)["futr"]]).all(axis=1)  # else they are the known future
         ends = np.bincount(rows.series[beyond], minlength=len(panel.ids))

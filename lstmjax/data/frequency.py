@@ -1,4 +1,4 @@
-"""The frequency of a series: inferred or named, and the arithmetic between timestamps and row numbers.
+"""The frequency of a series, and the arithmetic between timestamps and row numbers.
 
 All times are int64: microseconds, or the table's own whole numbers. The microseconds count on one of two *clocks*.
 Steps shorter than a day count on the UTC clock, so that an hour stays an hour when daylight saving begins; steps of
@@ -7,7 +7,6 @@ whole days and of the calendar count on the wall clock, so that midnight stays m
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from jaxtyping import Bool, Int64
 
 from lstmjax.data.frequency_names import refuse_old_alias
 from lstmjax.data.zones import zone as time_zone
-from lstmjax.errors import ConfigError, DataError
+from lstmjax.errors import ConfigError
 
 Times = Int64[np.ndarray, " R"]
 
@@ -24,9 +23,6 @@ DAY = 86_400 * SECOND
 
 _LONGEST = 36_525 * DAY  # a century, so that sums of many steps fit into int64
 _DIGITS = 18  # of a whole number that always fits into int64
-_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_EPOCH_WEEKDAY = _WEEKDAYS.index("THU")  # 1 January 1970
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Frequency:
         if self.base is None:
             rows, rest = np.divmod(times - starts, self.step)
             return rows, rest == 0
-        days, grid = times // DAY, _calendar(self.base, int(starts.min()) // DAY, last=int(times.max()) // DAY)
+        days, grid = times // DAY, calendar_days(self.base, int(starts.min()) // DAY, last=int(times.max()) // DAY)
         at = np.searchsorted(grid, days)
         rows, rest = np.divmod(at - np.searchsorted(grid, starts // DAY), self.step)
         on_grid = grid[np.minimum(at, len(grid) - 1)] == days if len(grid) else np.zeros(len(times), bool)
@@ -82,9 +78,9 @@ class Frequency:
         if self.base is None or len(rows) == 0:
             return starts + rows * self.step
         first = starts // DAY
-        grid = _calendar(self.base, int(first.min()), last=int(first.max()))
+        grid = calendar_days(self.base, int(first.min()), last=int(first.max()))
         at = np.searchsorted(grid, first) + rows * self.step
-        grid = _calendar(self.base, int(first.min()), periods=int(at.max()) + 1)
+        grid = calendar_days(self.base, int(first.min()), periods=int(at.max()) + 1)
         return grid[at] * DAY + starts % DAY
 
 
@@ -126,74 +122,6 @@ def parse_frequency(text: str, name: str = "data.freq") -> Frequency:
     if frequency.step * at_least > _LONGEST:
         raise ConfigError(f"{name} is {text!r}: expected steps of at most a century")
     return frequency
-
-
-def infer_frequency(
-    wall: Times, utc: Times, follows: Bool[np.ndarray, " R"], *, integer: bool, source: str
-) -> Frequency:
-    """Returns the most common step between rows: a few gaps do not change it.
-
-    Args:
-        wall: (R,) times on the wall clock, sorted within each series, no duplicates.
-        utc: (R,) the same times in UTC.
-        follows: (R,) True where a row is not the first of its series.
-        integer: the times are whole numbers.
-        source: name of the table, for the message.
-
-    Returns:
-        The frequency. The caller must check by `Frequency.number` that every row falls on a step.
-
-    Raises:
-        DataError: no series has two rows.
-    """
-    return Steps.of(wall, utc, follows, integer=integer).frequency(integer=integer, source=source)
-
-
-class Steps(NamedTuple):
-    """What a frequency is inferred from: counted, so that rows may be looked at a part at a time."""
-
-    wall: dict[int, int]
-    """How often each step between two rows of a series occurs, on the wall clock."""
-    utc: dict[int, int]
-    """The same in UTC."""
-    days: Int64[np.ndarray, " D"]
-    """The days on which there are rows, sorted; none where times are whole numbers."""
-    first: int
-    """Time of the first row, on the wall clock."""
-
-    @classmethod
-    def of(cls, wall: Times, utc: Times, follows: Bool[np.ndarray, " R"], *, integer: bool) -> Self:
-        """The steps of some rows; arguments as in `infer_frequency`."""
-        days = np.unique(wall[:0] if integer else wall // DAY)
-        return cls(_steps(wall, follows), _steps(utc, follows), days, int(wall[0]))
-
-    def joined(self, later: "Steps") -> "Steps":
-        """Those of these rows and of later ones, of other series."""
-        wall, utc = (
-            {step: mine.get(step, 0) + others.get(step, 0) for step in mine | others}
-            for mine, others in ((self.wall, later.wall), (self.utc, later.utc))
-        )
-        return Steps(wall, utc, np.union1d(self.days, later.days), self.first)
-
-    def frequency(self, *, integer: bool, source: str) -> Frequency:
-        """The frequency of the rows; arguments and errors as in `infer_frequency`."""
-        if not self.wall:
-            raise DataError(f"{source}: no series has two rows, so its frequency cannot be inferred: give data.freq")
-        step = _most_common(self.wall)
-        if integer:
-            return Frequency(str(step), step, integer=True)
-        if step < DAY:
-            step = _most_common(self.utc)
-            return Frequency(pd.tseries.frequencies.to_offset(pd.Timedelta(microseconds=step)).freqstr, step)
-        calendar = _infer_calendar(self, step // DAY) if step % DAY == 0 else None
-        if calendar is not None:
-            return parse_frequency(calendar)
-        if step % (7 * DAY) == 0:
-            weekday = _WEEKDAYS[(self.first // DAY + _EPOCH_WEEKDAY) % 7]
-            return parse_frequency(f"{_multiple(step // (7 * DAY))}W-{weekday}")
-        if step % DAY == 0:
-            return parse_frequency(f"{_multiple(step // DAY)}D")
-        return parse_frequency(pd.tseries.frequencies.to_offset(pd.Timedelta(microseconds=step)).freqstr)
 
 
 def season_length(freq: str) -> int:
@@ -244,53 +172,12 @@ def as_index(times: Times, frequency: Frequency, zone: str | None) -> pd.Index:
     return index.tz_localize("UTC").tz_convert(clock)
 
 
-def _steps(times: Times, follows: Bool[np.ndarray, " R"]) -> dict[int, int]:
-    values, counts = np.unique(np.diff(times, prepend=times[:1])[follows], return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-def _most_common(steps: dict[int, int]) -> int:
-    return max(steps, key=lambda step: (steps[step], -step))
-
-
-def _multiple(count: int) -> str:
-    return "" if count == 1 else str(count)
-
-
 def _whole(season: int, step: int) -> int:
     return season // step if season % step == 0 else 1
 
 
-def _infer_calendar(steps: "Steps", step: int) -> str | None:
-    """Returns the alias of a calendar step (working days, months) if the rows follow one, else None."""
-    days = steps.days
-    if step == 1:
-        weekends = np.isin((days + _EPOCH_WEEKDAY) % 7, (5, 6))
-        return "B" if not weekends.any() and 3 * DAY in steps.wall else None
-    if step < 28:
-        return None
-    dates = pd.DatetimeIndex((days * DAY).view("datetime64[us]")).as_unit("us")
-    anchor = next((base for base in ("MS", "ME", "BMS", "BME") if _all_on(dates, base)), None)
-    if anchor is None:
-        return None
-    month = np.asarray(dates.year * 12 + dates.month - 1)
-    count = max(1, round(step / 30.44))
-    first = int(month[0]) % 12
-    if count % 12 == 0:
-        return f"{_multiple(count // 12)}{anchor.replace('M', 'Y')}-{_MONTHS[first]}"
-    if count % 3 == 0:
-        named = first % 3 if anchor.endswith("S") else (first + 1) % 3 - 1  # JAN FEB MAR; DEC JAN FEB
-        return f"{_multiple(count // 3)}{anchor.replace('M', 'Q')}-{_MONTHS[named]}"
-    return f"{_multiple(count)}{anchor}"
-
-
-def _all_on(dates: pd.DatetimeIndex, base: str) -> bool:
-    days = dates.asi8 // DAY
-    return bool(np.isin(days, _calendar(base, int(days[0]), last=int(days[-1]))).all())
-
-
 @functools.lru_cache(maxsize=32)
-def _calendar(base: str, first: int, *, last: int | None = None, periods: int = 0) -> Int64[np.ndarray, " D"]:
+def calendar_days(base: str, first: int, *, last: int | None = None, periods: int = 0) -> Int64[np.ndarray, " D"]:
     """Lists the days (since 1970) on which calendar steps begin, from ``first`` up to ``last``, or ``periods`` days."""
     start = pd.Timestamp(first * DAY, unit="us")
     if last is not None:

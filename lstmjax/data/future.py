@@ -8,9 +8,7 @@ import pandas as pd
 from jaxtyping import Shaped
 
 from lstmjax.config import DataConfig
-from lstmjax.data.cells import require_columns, row_label
 from lstmjax.data.frame_kinds import as_pandas
-from lstmjax.data.identity import places, series_of_rows
 from lstmjax.data.panel import Panel
 from lstmjax.data.rows import (
     Known,
@@ -22,6 +20,8 @@ from lstmjax.data.rows import (
     read_cells,
     sorted_rows,
 )
+from lstmjax.data.series_ids import places, series_of_rows
+from lstmjax.data.table_cells import require_columns, row_label
 from lstmjax.errors import ConfigError, DataError
 
 

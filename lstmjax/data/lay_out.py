@@ -1,7 +1,7 @@
 """Puts the rows of a table on the grid of their frequency, with rows of NaN where the table has none."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
@@ -9,25 +9,17 @@ from jaxtyping import Float64, Int64, Shaped
 from lstmjax.config import DataConfig
 from lstmjax.data.frequency import DAY, Frequency, as_index
 from lstmjax.data.frequency_names import SUPPORTED, describe_unsupported
-from lstmjax.data.identity import as_ids
 from lstmjax.data.panel import Form, Panel, Schema, row_ranges
 from lstmjax.data.rows import Rows, Table, column_groups
+from lstmjax.data.series_ids import as_ids
 from lstmjax.errors import DataError
 
 _LARGEST_GROWTH = 100  # a wrong year in one timestamp would otherwise make a gap of gigabytes
 
 
-class Built(NamedTuple):
-    """A panel, and the rows it was made from."""
-
-    panel: Panel
-    """Without the rows to forecast, where the calendar knows their covariates."""
-    rows: Rows
-    at: Int64[np.ndarray, " R"]
-    """(R,) the row number of each within its series."""
-
-
-def lay_out(main: Table, frequency: Frequency, config: DataConfig, kind: str, among: int = 0) -> Built:
+def lay_out(
+    main: Table, frequency: Frequency, config: DataConfig, kind: str, among: int = 0
+) -> tuple[Panel, Int64[np.ndarray, " R"]]:
     """Puts the rows of a table on the grid of their frequency.
 
     Args:
@@ -36,6 +28,10 @@ def lay_out(main: Table, frequency: Frequency, config: DataConfig, kind: str, am
         config: the meaning of the columns.
         kind: the library that the table was of.
         among: rows of the whole table, where these are a part of it.
+
+    Returns:
+        The panel, without the rows to forecast, where the calendar knows their covariates; and (R,) the number of each
+        of the table's rows within its series.
 
     Raises:
         DataError: a time is not on the grid, or a static covariate or a weight cannot be used.
@@ -48,8 +44,7 @@ def lay_out(main: Table, frequency: Frequency, config: DataConfig, kind: str, am
     columns: dict[str, Any] = {name: getattr(config, name) for name in shared - {"freq", "time_zone"}}
     schema = Schema(**columns, freq=frequency.text, time_zone=main.zone, categories=main.categories)
     form = Form(main.id_dtype, kind, config.time_format or main.time_format)
-    panel = _laid_out(schema, main.labels, form, starts, at, rows, column_groups(config))
-    return Built(panel, rows, at)
+    return _laid_out(schema, main.labels, form, starts, at, rows, column_groups(config)), at
 
 
 def _row_numbers(

@@ -16,10 +16,10 @@ from lstmjax.data.calendar import check_calendar
 from lstmjax.data.digest import panel_digest
 from lstmjax.data.empty_cells import EmptyCells
 from lstmjax.data.gaps import Gaps
-from lstmjax.data.identity import stored_label
 from lstmjax.data.lay_out import check_observed, lay_out
 from lstmjax.data.pack_intake import Intake, frames
 from lstmjax.data.panel import BY_ROW, row_ranges
+from lstmjax.data.series_ids import stored_label
 from lstmjax.data.store import FORMAT_VERSION, LABELS_FILE, STORE_FILE, Store
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.storage.files import replace_folder
@@ -102,10 +102,9 @@ def _write(folder: Path, intake: Intake, config: DataConfig) -> None:
     with contextlib.ExitStack() as stack:
         writers: dict[str, GrowingArray] = {}
         for table in intake.tables():
-            built = lay_out(table, frequency, config, intake.kind, intake.rows)
-            cells = EmptyCells.of(built, config)
-            gaps, empty = gaps.joined(Gaps.of(built)), cells if empty is None else empty.joined(cells)
-            last = built.panel
+            last, at = lay_out(table, frequency, config, intake.kind, intake.rows)
+            cells = EmptyCells.of(last, table.rows, at, config)
+            gaps, empty = gaps.joined(Gaps.of(last, table.rows, at)), cells if empty is None else empty.joined(cells)
             if config.calendar or config.holidays:
                 last = last.reaching(last.observed + config.h)
             for name in BY_ROW:

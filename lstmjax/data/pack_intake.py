@@ -11,7 +11,6 @@ import pandas as pd
 
 from lstmjax.config import DataConfig
 from lstmjax.data.frame_kinds import as_pandas, is_frame, kind_of_frame
-from lstmjax.data.identity import as_labels, id_text
 from lstmjax.data.rows import (
     Known,
     Rows,
@@ -22,6 +21,7 @@ from lstmjax.data.rows import (
     sorted_rows,
     unsorted_rows,
 )
+from lstmjax.data.series_ids import as_labels, id_text
 from lstmjax.data.table import PARQUET, read_parts
 from lstmjax.data.times import TimeOptions, time_column
 from lstmjax.data.zones import localized

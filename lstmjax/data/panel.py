@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Float64, Int64, Shaped
 
 from lstmjax.data.frequency import Frequency, as_index, parse_frequency
-from lstmjax.data.identity import as_ids, as_labels, id_column, stored_id, stored_label
+from lstmjax.data.series_ids import as_ids, as_labels, id_column, stored_id, stored_label
 from lstmjax.data.times import kind_of_times
 from lstmjax.errors import DataError
 

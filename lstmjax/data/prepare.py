@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from lstmjax.data.grid import Grid
 from lstmjax.data.host_panel import ScaledPanel, scaled_panel
 from lstmjax.data.origins import calibration_windows, counting, test_windows, train_windows, validation_windows
 from lstmjax.data.panel import Panel
-from lstmjax.data.scaling import Scaling, fit_scaling
+from lstmjax.data.scaling import Scaling
+from lstmjax.data.scaling_fit import fit_scaling
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.table import DataWarning, first_few
 from lstmjax.data.windows import Windows
@@ -22,7 +23,8 @@ from lstmjax.errors import ConfigError, DataError
 from lstmjax.window import WindowSpec
 
 
-class Prepared(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Prepared:
     """Data ready to train on."""
 
     config: DataConfig

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 
 from lstmjax.config import DataConfig
 from lstmjax.data.categories import covariate_column
-from lstmjax.data.cells import label_text, number_column, require_columns
 from lstmjax.data.frequency import DAY, Frequency
-from lstmjax.data.identity import as_ids, as_labels, series_of_rows
+from lstmjax.data.series_ids import as_ids, as_labels, series_of_rows
 from lstmjax.data.table import DataWarning
+from lstmjax.data.table_cells import label_text, number_column, require_columns
 from lstmjax.data.times import TimeOptions, kind_of_times, time_column
 from lstmjax.data.zones import without_skipped, zones_that_repeat
 from lstmjax.errors import DataError

@@ -62,7 +62,7 @@ def center_and_scale(values: Any, statistic: Statistic) -> tuple[Any, Any]:
         Two of (...).
     """
     xp = values.__array_namespace__()
-    with np.errstate(over="ignore", invalid="ignore"):  # `lstmjax.data.scaling` checks the result
+    with np.errstate(over="ignore", invalid="ignore"):  # `lstmjax.data.scaling_fit` checks the result
         center, spread = statistic(values)
         return center, xp.where(constant(values), 1.0, spread)
 

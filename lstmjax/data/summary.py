@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int64
 
 from lstmjax.config import DataConfig
 from lstmjax.data.build import build, panel_from_table
@@ -12,10 +13,10 @@ from lstmjax.data.calendar import time_feature_names
 from lstmjax.data.columns import columns_of_series
 from lstmjax.data.empty_cells import empty_cells
 from lstmjax.data.frame_kinds import as_pandas
-from lstmjax.data.lay_out import Built
+from lstmjax.data.gaps import missing_before
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared, prepare
-from lstmjax.data.rows import Known, covariates_of
+from lstmjax.data.rows import Known, Rows, covariates_of
 from lstmjax.data.source import Source, load_source, with_dataset_settings
 from lstmjax.data.table import DataWarning
 from lstmjax.errors import ConfigError, one_line
@@ -79,12 +80,11 @@ def summarize(
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", DataWarning)
         asked: dict[str, Any] = {"source": source, "futr": futr, "series_id": series_id}
-        built = build(frame, config, freq=None, known=Known(), **asked)
+        panel, rows, at = build(frame, config, freq=None, known=Known(), **asked)
     with warnings.catch_warnings(record=True) as also_told:
         warnings.simplefilter("always", DataWarning)
         prepared = prepare(panel_from_table(frame, config, **asked), config, with_test=True)
     said = [str(warning.message) for warning in [*told, *also_told] if issubclass(warning.category, DataWarning)]
-    panel = built.panel
     first, last = span(panel)
     schema, resolved = panel.schema, prepared.config
     trained = np.unique(prepared.train.series)
@@ -99,7 +99,7 @@ def summarize(
         "time_format": panel.form.time_format,
         "first": first,
         "last": last,
-        **_faults(built, config),
+        **_faults(panel, rows, at, config),
         "constant_series": _constant(panel),
         "short_series": panel.ids[np.setdiff1d(np.arange(len(panel.ids)), trained)].tolist(),
         **_roles(frame, panel, config),
@@ -113,13 +113,11 @@ def summarize(
     }
 
 
-def _faults(built: Built, config: DataConfig) -> dict[str, Any]:
+def _faults(panel: Panel, rows: Rows, at: Int64[np.ndarray, " R"], config: DataConfig) -> dict[str, Any]:
     """Counts gaps, empty cells and rows at the end without a target, and lists times that may be wrong."""
-    panel, rows, at = built
     own = rows.table == 0
-    steps = np.where(rows.follows, np.diff(at, prepend=0) - 1, 0)
     return {
-        "missing_steps": int(steps.sum()),
+        "missing_steps": int(missing_before(rows, at).sum()),
         "empty_cells": empty_cells(panel, rows, at, config),
         "rows_without_target_at_the_end": int((own & (at >= panel.observed[rows.series])).sum()),
         "duplicated_times": 0,  # else the table was refused

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from lstmjax.data.cells import Place
+from lstmjax.data.table_cells import Place
 from lstmjax.data.time_text import read_format
 from lstmjax.errors import DataError
 

@@ -8,7 +8,8 @@ import contextlib
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,8 @@ class UnclearTimesError(Exception):
     """Cells that could mean several times. Its text says why, and lists the readings."""
 
 
-class Reading(NamedTuple):
+@dataclass(frozen=True)
+class Reading:
     """Cells read as times, one of each kind of cell."""
 
     times: pd.DatetimeIndex

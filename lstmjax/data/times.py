@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from lstmjax.data.cells import Place
+from lstmjax.data.table_cells import Place
 from lstmjax.data.time_numbers import EPOCHS, epoch_times, require_counts, whole_numbers
 from lstmjax.data.time_text import (
     Reading,

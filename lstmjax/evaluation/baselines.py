@@ -14,7 +14,7 @@ from lstmjax.data.columns import columns_of_series
 from lstmjax.data.origins import windows_of
 from lstmjax.data.panel import PART_ROWS, series_ranges
 from lstmjax.errors import ConfigError
-from lstmjax.evaluation.past import residual_deviations
+from lstmjax.evaluation.past_scales import residual_deviations
 
 OwnBaseline = Callable[[np.ndarray, int], np.ndarray]
 """A baseline of the user's own: ``(history, h) -> forecast``, of float64 arrays of shape (T,) and (h,) in the table's
@@ -174,8 +174,8 @@ def past_deviations(
     Arguments as in `naive`.
 
     Returns:
-        `lstmjax.evaluation.past.residual_deviations` one row ahead, and one season ahead. The latter is NaN where the
-        quantiles are those of naive, as the forecast is: where no two rows a season apart were observed.
+        `lstmjax.evaluation.past_scales.residual_deviations` one row ahead, and one season ahead. The latter is NaN
+        where the quantiles are those of naive, as the forecast is: where no two rows a season apart were observed.
     """
     where = (y, offsets, series, origin)
     last = in_parts(functools.partial(residual_deviations, season_length=1), *where)

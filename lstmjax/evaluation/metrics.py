@@ -7,7 +7,7 @@ scored only on the rows that it answered.
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -71,7 +71,8 @@ class Metric:
         return self.finish(groups.scaled_mean(error) if self.seasonal else groups.mean(error))
 
 
-class Groups(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Groups:
     """Which of R observed values belong together, in G groups, and how their errors are scaled."""
 
     group: Int[np.ndarray, " R"]
@@ -127,7 +128,7 @@ class Groups(NamedTuple):
             column: of each, e.g. its target.
         """
         plain = self.of(self.group, len(self.size), column, np.ones(int(column.max(initial=0)) + 1))
-        return plain._replace(cell_scale=_means(abs(y), plain.cell, plain.cell_size))
+        return dataclasses.replace(plain, cell_scale=_means(abs(y), plain.cell, plain.cell_size))
 
 
 def _squared(y: Any, forecast: Any) -> Any:

@@ -100,7 +100,7 @@ def sql(
         y: truth by window, step and target; NaN where missing.
         quantiles: forecasts.
         probabilities: of the K quantiles.
-        scale: of each window and target: `lstmjax.evaluation.past.past_scales` as in fev, or
+        scale: of each window and target: `lstmjax.evaluation.past_scales.past_scales` as in fev, or
             `lstmjax.evaluation.metrics.seasonal_scale` of its series. Where it is 0 or NaN, windows are left out.
 
     Returns:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,7 +20,8 @@ _COUNT, _SIZE = ("", "count"), ("", "size")
 """Of observed truths: how many there are, and their absolute values."""
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """Some of the windows that are evaluated, with their forecasts."""
 
     series: Int[np.ndarray, " W"]

@@ -16,7 +16,7 @@ from lstmjax.config import BacktestConfig, RunConfig
 from lstmjax.data.cutoffs import before, windows_at
 from lstmjax.data.host_panel import ScaledPanel, scaled_panel
 from lstmjax.data.panel import Panel
-from lstmjax.data.scaling import align
+from lstmjax.data.scaling_fit import align
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, ConfigWarning, TrainingWarning
 from lstmjax.evaluation.baselines import BASELINES, OwnBaseline
@@ -117,7 +117,7 @@ def evaluate_backtest(
         own = Windows(np.asarray(windows.series)[at], np.asarray(windows.origin)[at])
         trained, arrays = _on_whole_panel(plan, refit, one, own)
         used.append(trained)
-        one = with_errors(one, network, refit.prepared._replace(arrays=arrays))
+        one = with_errors(one, network, dataclasses.replace(refit.prepared, arrays=arrays))
         values[at], bounds[at] = forecast_values(one, network, plan.panel, own, trained, arrays, asked.probabilities)
     return evaluate(
         plan.panel,

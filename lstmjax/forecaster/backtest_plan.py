@@ -166,4 +166,4 @@ def _on_panel_of(base: Refit, refit: Refit) -> Refit:
     arrays = base.data.arrays
     own = rescaling(base.prepared.scaling, refit.prepared.scaling, arrays)
     data = refit.data._replace(arrays=arrays, rescaling=own)
-    return dataclasses.replace(refit, data=data, prepared=refit.prepared._replace(arrays=arrays))
+    return dataclasses.replace(refit, data=data, prepared=dataclasses.replace(refit.prepared, arrays=arrays))

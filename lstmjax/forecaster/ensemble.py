@@ -104,9 +104,7 @@ class Ensemble:
         """
         panels, asked = [member.panel(df) for member in self.members], self._wanted(level, quantiles)
         own = self._of_members(asked)
-        tables = [
-            member.evaluate_panel(panel, None, *own).table for member, panel in zip(self.members, panels, strict=True)
-        ]
+        tables = [member.evaluate_panel(panel, *own).table for member, panel in zip(self.members, panels, strict=True)]
         columns = tables[0].columns.tolist()
         keys = columns[: columns.index("y")]
         common = tables[0][keys]

@@ -41,7 +41,7 @@ from lstmjax.data.categories import encoded_names
 from lstmjax.data.scalers import SCALERS, center_and_scale
 from lstmjax.data.scaling import Scaling
 from lstmjax.data.transform import TRANSFORMS
-from lstmjax.data.units import in_units
+from lstmjax.data.unscaling import in_units
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.evaluation.calibration import Bounds
 from lstmjax.forecaster.fitted import Fitted, versions
@@ -219,7 +219,7 @@ def _window(
 
 
 def _window_statistics(values: Float[Array, "B L C"], known: Bool[Array, "B L C"], scaling: Scaling) -> Statistics:
-    """Center and scale of each window's observed values, as `lstmjax.data.scaling` has them of a new series'."""
+    """Center and scale of each window's observed values, as `lstmjax.data.scaling_fit` has them of a new series'."""
     there = jnp.where(known, values, jnp.nan)
     center, scale = jax.vmap(lambda window: center_and_scale(window, SCALERS[scaling.scaler]))(there)
     nothing = ~known.any(axis=1)

@@ -7,8 +7,8 @@ import numpy as np
 from flax import nnx
 
 from lstmjax.config import RunConfig
-from lstmjax.data.identity import places
 from lstmjax.data.prepare import Prepared
+from lstmjax.data.series_ids import places
 from lstmjax.data.table import first_few
 from lstmjax.errors import ConfigWarning
 from lstmjax.forecaster.fitted import Fitted

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from lstmjax.config import BacktestConfig, OutputsConfig, RunConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.frame_kinds import in_kind
-from lstmjax.data.host_panel import ScaledPanel, scaled_panel
+from lstmjax.data.host_panel import scaled_panel
 from lstmjax.data.panel import Panel
 from lstmjax.data.prepare import Prepared
 from lstmjax.data.summary import summarize
@@ -244,11 +244,7 @@ class Forecaster:
                 once.
         """
         panel = panel_to_forecast(self.fitted, df, futr_df)
-        if num_samples is None:
-            return in_kind(self.predict_panel(panel, level, quantiles), panel.form.frame, df)
-        if level is not None or quantiles is not None:
-            raise ConfigError("num_samples gives paths, which have no intervals: leave level and quantiles out")
-        return in_kind(self.paths_panel(panel, num_samples), panel.form.frame, df)
+        return in_kind(self.predict_panel(panel, level, quantiles, num_samples), panel.form.frame, df)
 
     def stream(
         self,
@@ -283,13 +279,17 @@ class Forecaster:
         return Stream.begin(self.fitted, self.network, panel, Policies(mode, late, new_series))
 
     def predict_panel(
-        self, panel: Panel, level: Sequence[float] | None = None, quantiles: Sequence[float] | None = None
+        self,
+        panel: Panel,
+        level: Sequence[float] | None = None,
+        quantiles: Sequence[float] | None = None,
+        num_samples: int | None = None,
     ) -> pd.DataFrame:
         """`predict` for a panel."""
-        return forecast_future(self.fitted, self.network, panel, wanted(self.fitted, level, quantiles))
-
-    def paths_panel(self, panel: Panel, num_samples: int) -> pd.DataFrame:
-        """`predict` with ``num_samples`` for a panel."""
+        if num_samples is None:
+            return forecast_future(self.fitted, self.network, panel, wanted(self.fitted, level, quantiles))
+        if level is not None or quantiles is not None:
+            raise ConfigError("num_samples gives paths, which have no intervals: leave level and quantiles out")
         return future_paths(self.fitted, self.network, panel, num_samples)
 
     def with_outputs(self, outputs: OutputsConfig) -> Self:
@@ -323,7 +323,7 @@ class Forecaster:
             DataError: the table cannot be used, or has no whole window of unseen rows.
         """
         panel = self.panel(df)
-        return in_kind(self.evaluate_panel(panel, None, level, quantiles).table, panel.form.frame, df)
+        return in_kind(self.evaluate_panel(panel, level, quantiles).table, panel.form.frame, df)
 
     def metrics(
         self,
@@ -349,24 +349,13 @@ class Forecaster:
             or quantiles ``crps``, ``wql``, ``sql`` and by level ``coverage-80``, ``width-80``, ``interval_score-80``,
             the own ones, ``n`` (observed truths); see README, "What the numbers mean".
         """
-        return self.evaluate_panel(self.panel(df), None, level, quantiles).by(by, own)
+        return self.evaluate_panel(self.panel(df), level, quantiles).by(by, own)
 
     def evaluate_panel(
-        self,
-        panel: Panel,
-        scaled: ScaledPanel | None = None,
-        level: Sequence[float] | None = None,
-        quantiles: Sequence[float] | None = None,
+        self, panel: Panel, level: Sequence[float] | None = None, quantiles: Sequence[float] | None = None
     ) -> Evaluation:
-        """`evaluate` for a panel, with the metrics.
-
-        Args:
-            panel: the data.
-            scaled: the panel as it was scaled for training, where it is the training data.
-            level: as in `predict`.
-            quantiles: as in `predict`.
-        """
-        return evaluate_unseen(self.fitted, self.network, panel, wanted(self.fitted, level, quantiles), scaled)
+        """`evaluate` for a panel, with the metrics."""
+        return evaluate_unseen(self.fitted, self.network, panel, wanted(self.fitted, level, quantiles))
 
     def forecast_windows(self, panel: Panel, windows: Windows, *, refit: bool = False) -> Float[np.ndarray, "W H C"]:
         """Forecasts of any windows of a panel, in the table's units.

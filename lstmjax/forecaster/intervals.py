@@ -10,7 +10,7 @@ from lstmjax.config import OutputsConfig
 from lstmjax.data.frames import truth
 from lstmjax.data.host_panel import ScaledPanel
 from lstmjax.data.prepare import Prepared
-from lstmjax.data.units import scale_targets, unscale
+from lstmjax.data.unscaling import scale_targets, unscale
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.evaluation.calibration import (

@@ -17,11 +17,11 @@ from lstmjax.data.frames import forecast_frame
 from lstmjax.data.future import require_future, with_future
 from lstmjax.data.grid import Grid
 from lstmjax.data.host_panel import ScaledPanel, scaled_panel
-from lstmjax.data.identity import known_ids
 from lstmjax.data.origins import forecast_windows, test_windows
 from lstmjax.data.panel import Panel, check_compatible
 from lstmjax.data.rows import Known
-from lstmjax.data.scaling import align
+from lstmjax.data.scaling_fit import align
+from lstmjax.data.series_ids import known_ids
 from lstmjax.data.source import Source
 from lstmjax.data.split import Split
 from lstmjax.data.store import Store

@@ -13,7 +13,7 @@ one needs. Parameters have the shape (..., P), values (...,). All methods are el
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -37,22 +37,16 @@ LEAST_COUNT = 1e-6
 """Smallest mean and smallest dispersion of counts."""
 
 
-class _Family(NamedTuple):
-    """The functions of a distribution; its parameters are their last arguments."""
-
-    log_prob: Callable
-    cdf: Callable
-    quantile: Callable
-    sample: Callable
-
-
 class _Distribution:
-    """What the heads share whose distribution is one of `lstmjax.ops`."""
+    """What the heads share whose distribution is one of `lstmjax.ops`; its parameters are the last arguments there."""
 
     loss_name: ClassVar[str] = "nll"
     lower: ClassVar[float] = -math.inf
     counts: ClassVar[bool] = False
-    family: ClassVar[_Family]
+    _log_prob: ClassVar[Callable]
+    _cdf: ClassVar[Callable]
+    _quantile: ClassVar[Callable]
+    _sample: ClassVar[Callable]
 
     def median(self, parameters: Float[Array, "*S P"]) -> Float[Array, "*S"]:
         """The median."""
@@ -64,19 +58,19 @@ class _Distribution:
 
     def quantile(self, parameters: Float[Array, "*S P"], q: ArrayLike) -> Array:
         """The value below which a fraction ``q`` lies; of counts, the smallest with at least that below or at it."""
-        return self.family.quantile(q, *_split(parameters))
+        return self._quantile(q, *_split(parameters))
 
     def cdf(self, parameters: Float[Array, "*S P"], y: ArrayLike) -> Array:
         """The fraction of at most ``y``."""
-        return self.family.cdf(y, *_split(parameters))
+        return self._cdf(y, *_split(parameters))
 
     def sample(self, parameters: Float[Array, "*S P"], key: PRNGKeyArray, n: int) -> Array:
         """Draws ``n`` values of each, shape (n, ...)."""
-        return self.family.sample(key, n, *_split(parameters))
+        return self._sample(key, n, *_split(parameters))
 
     def log_prob(self, parameters: Float[Array, "*S P"], y: ArrayLike) -> Array:
         """The logarithm of the density; of counts, of the probability."""
-        return self.family.log_prob(y, *_split(parameters))
+        return self._log_prob(y, *_split(parameters))
 
     def loss(self, parameters: Float[Array, "*S P"], y: Array, hyper: Any = None) -> Array:
         """The negative log-likelihood."""
@@ -108,12 +102,10 @@ class Normal(_LocationScale):
     """The normal distribution; parameters (location, scale)."""
 
     size: ClassVar[int] = 2
-    family: ClassVar[_Family] = _Family(
-        distributions.normal_log_prob,
-        distributions.normal_cdf,
-        distributions.normal_quantile,
-        distributions.normal_sample,
-    )
+    _log_prob: ClassVar[Callable] = staticmethod(distributions.normal_log_prob)
+    _cdf: ClassVar[Callable] = staticmethod(distributions.normal_cdf)
+    _quantile: ClassVar[Callable] = staticmethod(distributions.normal_quantile)
+    _sample: ClassVar[Callable] = staticmethod(distributions.normal_sample)
 
     def constrain(self, raw: Float[Array, "*S P"]) -> Float[Array, "*S P"]:
         """The location itself; a softplus makes the scale positive."""
@@ -125,12 +117,10 @@ class StudentT(_LocationScale):
     """Student's distribution, for data with outliers; parameters (location, scale, degrees of freedom)."""
 
     size: ClassVar[int] = 3
-    family: ClassVar[_Family] = _Family(
-        distributions.student_t_log_prob,
-        distributions.student_t_cdf,
-        distributions.student_t_quantile,
-        distributions.student_t_sample,
-    )
+    _log_prob: ClassVar[Callable] = staticmethod(distributions.student_t_log_prob)
+    _cdf: ClassVar[Callable] = staticmethod(distributions.student_t_cdf)
+    _quantile: ClassVar[Callable] = staticmethod(distributions.student_t_quantile)
+    _sample: ClassVar[Callable] = staticmethod(distributions.student_t_sample)
 
     def constrain(self, raw: Float[Array, "*S P"]) -> Float[Array, "*S P"]:
         """The location itself; softplus makes the scale positive and the degrees of freedom larger than 2."""
@@ -147,12 +137,10 @@ class NegativeBinomial(_Distribution):
     """
 
     size: ClassVar[int] = 2
-    family: ClassVar[_Family] = _Family(
-        counts.negative_binomial_log_prob,
-        counts.negative_binomial_cdf,
-        counts.negative_binomial_quantile,
-        counts.negative_binomial_sample,
-    )
+    _log_prob: ClassVar[Callable] = staticmethod(counts.negative_binomial_log_prob)
+    _cdf: ClassVar[Callable] = staticmethod(counts.negative_binomial_cdf)
+    _quantile: ClassVar[Callable] = staticmethod(counts.negative_binomial_quantile)
+    _sample: ClassVar[Callable] = staticmethod(counts.negative_binomial_sample)
     lower: ClassVar[float] = 0.0
     counts: ClassVar[bool] = True
 

@@ -8,9 +8,11 @@ On CPU, XLA does not spread the small products of a recurrence over cores. So ev
 fast: one device, and all members in one batched product.
 
 Several processes, on many hosts, have one mesh of the devices of all of them (`connect`): each process holds the
-weights, and computes its part of every batch. See `lstmjax.parallel.meeting` and `processes`.
+weights, and computes its part of every batch. See `lstmjax.parallel.connection` and `processes`.
 """
 
+from lstmjax.parallel.connection import connect as connect
+from lstmjax.parallel.connection import ending_together as ending_together
 from lstmjax.parallel.devices import available_bytes as available_bytes
 from lstmjax.parallel.devices import configure_devices as configure_devices
 from lstmjax.parallel.devices import cores as cores
@@ -21,8 +23,6 @@ from lstmjax.parallel.mapping import over_batch as over_batch
 from lstmjax.parallel.mapping import over_members as over_members
 from lstmjax.parallel.mapping import padded_members as padded_members
 from lstmjax.parallel.mapping import sum_over_batch as sum_over_batch
-from lstmjax.parallel.meeting import connect as connect
-from lstmjax.parallel.meeting import ending_together as ending_together
 from lstmjax.parallel.mesh import arranged as arranged
 from lstmjax.parallel.mesh import device_count as device_count
 from lstmjax.parallel.mesh import make_mesh as make_mesh

@@ -33,13 +33,15 @@ from lstmjax.forecaster.resume import check_seeds, trained_names
 from lstmjax.forecaster.resumed_options import flat
 from lstmjax.forecaster.run_kind import check_kind, read_description
 from lstmjax.forecaster.saved import read_config
-from lstmjax.runs.decoration import Tracker, decoration, heard
-from lstmjax.runs.directory import BACKTEST_BY, REFITS, RunDirectory
+from lstmjax.runs.decoration import decoration, heard
+from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.files import BACKTEST_BY, REFITS
 from lstmjax.runs.job import absolute_paths
 from lstmjax.runs.outputs import metrics_table, outputs_written
 from lstmjax.runs.signals import Signals
 from lstmjax.runs.stop_at_signal import StopAtSignal
 from lstmjax.runs.table_file import require_format
+from lstmjax.runs.tracker import Tracker
 from lstmjax.storage import checkpoint
 from lstmjax.training import Callback, ProgressDisplay
 from lstmjax.training.losses import OwnLoss

@@ -1,31 +1,7 @@
-"""What a run leaves on disk, written and read in one place.
+"""A run directory, held by one process: made, opened again, and written; `lstmjax.runs.files` says what is in it."""
 
-R/config.json             every option, with all that was inferred filled in
-R/run.json                kind of run, command, versions, git commit, devices, SHA-256 of the data
-R/metrics.jsonl           one line per validation check
-R/metrics.json            metrics on the test rows, of the model and of the baselines
-R/metrics_by_series.csv   the same by series; also metrics_by_target.csv and metrics_by_horizon.csv (the step ahead)
-R/test_forecasts.csv.gz   every test window and step: all metrics can be recomputed from it
-R/forecast.csv            beyond the last row; with outputs.format parquet both are Parquet files
-R/plots/*.png             learning curve, forecasts; with intervals their calibration, error and width by step
-R/checkpoints/            the latest states of training and the best: all that `Forecaster.load` and a resume need
-R/start/                  the weights that a fine-tuned run began with
-R/refit/                  with train.refit_all: the forecaster trained again on all rows
-R/calibration/            errors of held-out windows, where intervals may need them
-R/lock                    held by the process at work
-
-The runs of several seeds (kind ``seeds``) have a folder each, and beside these:
-
-R/seed-*/                 each seed's run
-R/seeds.csv               one row per seed: its metrics on the test rows, its best step
-R/metrics.json            mean and deviation (ddof = 1) over the seeds
-R/checkpoints/            the states of all of them while they are trained
-"""
-
-import contextlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,56 +13,16 @@ from lstmjax.config import RunConfig, TableFormat
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation import plots
 from lstmjax.evaluation.windows import Evaluation
-from lstmjax.forecaster.checkpoints import CHECKPOINTS, LOG_FILE, START
-from lstmjax.forecaster.run_kind import KINDS, RUN_FILE, Kind, check_kind, kind_of, read_description, seed_directories
-from lstmjax.forecaster.saved import CONFIG_FILE, ERRORS, REFIT, write_config
+from lstmjax.forecaster.checkpoints import LOG_FILE
+from lstmjax.forecaster.run_kind import KINDS, RUN_FILE, Kind, check_kind, kind_of, read_description
+from lstmjax.forecaster.saved import write_config
 from lstmjax.runs.csv_text import csv_text
 from lstmjax.runs.description import as_json, describe_process
+from lstmjax.runs.files import remove_run, remove_unfinished, remove_written
 from lstmjax.runs.table_file import replace_table, texts_of
 from lstmjax.storage.files import replace_file
 from lstmjax.storage.lock import LOCK_FILE, DirectoryLock
 from lstmjax.storage.metrics_log import MetricsLog
-
-METRICS_BY = ("series", "target", "horizon")
-"""Of what there is a table of metrics."""
-
-BACKTEST_BY = (*METRICS_BY, "cutoff")
-"""Of what a backtest has a table of metrics."""
-
-REFITS = "refits"
-"""Folder, within a backtest's, of the training before each cutoff."""
-
-_TABLES = (
-    "test_forecasts.csv.gz",
-    "backtest.csv.gz",
-    *(f"metrics_by_{what}.csv" for what in BACKTEST_BY),
-    "forecast.csv",
-)
-
-_PARQUET = ("test_forecasts.parquet", "backtest.parquet", "forecast.parquet")
-
-_WRITTEN = (
-    CONFIG_FILE,
-    RUN_FILE,
-    LOG_FILE,
-    "metrics.json",
-    *_TABLES,
-    *_PARQUET,
-    "seeds.csv",
-    "plots/learning_curve.png",
-    "plots/test_forecasts.png",
-    "plots/forecast.png",
-    "plots/calibration.png",
-    "plots/by_horizon.png",
-    "plots/error_by_horizon.png",
-    "plots/error_by_cutoff.png",
-    REFITS,
-    CHECKPOINTS,
-    START,
-    REFIT,
-    ERRORS,
-)
-"""What a run leaves in its folder, beside the folders of seeds; nothing else in it is ever deleted."""
 
 
 class RunDirectory:
@@ -177,7 +113,7 @@ class RunDirectory:
         try:
             if not nested:
                 cls.check_free(path, kind, overwrite=overwrite)  # again, now that nobody else can write
-            remove_run(run.path) if kind == "seeds" else _remove_written(run.path)
+            remove_run(run.path) if kind == "seeds" else remove_written(run.path)
             told: dict[str, Any] = {"data_digest": data_digest, "finetuned_from": finetuned_from, "names": names}
             run.describe(config, kind=kind, seeds=seeds, **told)
         except OSError as error:
@@ -210,11 +146,7 @@ class RunDirectory:
                 except (OSError, shutil.Error) as error:
                     raise CheckpointError(f"{into}: cannot copy the run ({error})") from None
             run = copy
-        for name in (CONFIG_FILE, RUN_FILE, "metrics.json", *_TABLES, *_PARQUET):
-            for unfinished in run.path.glob(f".{name}.*"):
-                unfinished.unlink()
-        for unfinished in run.path.glob("plots/.*.png.*"):
-            unfinished.unlink()
+        remove_unfinished(run.path)
         return run
 
     @classmethod
@@ -303,30 +235,3 @@ class RunDirectory:
     def _write_table(self, tables: Iterable[pd.DataFrame], name: str, form: TableFormat, texts: Iterable[Any]) -> None:
         if self.writes:
             replace_table(tables, self.path, name, form, texts=texts)
-
-
-def remove_run(path: Path, *more: str) -> None:
-    """Deletes what a run of several seeds wrote; files of the user's are left.
-
-    Args:
-        path: its folder.
-        more: what else was written into it.
-    """
-    _remove_written(path, *more)
-    for seed in seed_directories(path):
-        _remove_written(seed, LOCK_FILE)
-        with contextlib.suppress(OSError):  # it holds files of the user's
-            seed.rmdir()
-
-
-def _remove_written(path: Path, *more: str) -> None:
-    """Deletes what a run wrote into its folder; a link is deleted, not what it leads to."""
-    for entry in (path / name for name in (*_WRITTEN, *more)):
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # it holds pictures of the user's, or is a link
-        (path / "plots").rmdir()
-
-
-def default_path() -> Path:
-    """Where a run goes that is given no name: ``runs/`` and the time, to the second."""
-    return Path("runs") / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S")

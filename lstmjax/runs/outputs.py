@@ -28,7 +28,8 @@ from lstmjax.forecaster.network import network_for
 from lstmjax.forecaster.predict import aligned, evaluate_unseen, forecast_future, forecast_values, wanted
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, save_errors, write_config
 from lstmjax.runs.decoration import decoration
-from lstmjax.runs.directory import METRICS_BY, RunDirectory
+from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.files import METRICS_BY
 from lstmjax.runs.pictures import draw_forecasts, draw_intervals, draw_learning_curve, some_windows
 from lstmjax.storage import checkpoint
 

@@ -30,7 +30,7 @@ from lstmjax.forecaster.resume import trained_names
 from lstmjax.forecaster.resumed_options import agreed_config
 from lstmjax.forecaster.run_kind import Kind, check_kind, kind_of, seeds_of
 from lstmjax.forecaster.saved import CONFIG_FILE, REFIT, read_config
-from lstmjax.runs.decoration import Tracker, heard
+from lstmjax.runs.decoration import heard
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import Job, make_job
 from lstmjax.runs.outputs import Outputs, outputs_written, write_outputs
@@ -38,6 +38,7 @@ from lstmjax.runs.resumable import checkpoint_to_resume
 from lstmjax.runs.seeds import write_seeds
 from lstmjax.runs.signals import Signals
 from lstmjax.runs.stop_at_signal import StopAtSignal
+from lstmjax.runs.tracker import Tracker
 from lstmjax.storage import checkpoint
 from lstmjax.training import Callback, ProgressDisplay, Weights
 from lstmjax.training.losses import OwnLoss
@@ -76,7 +77,7 @@ def train_run(
     signals: Signals | None = None,
     say: Callable[[str], None] = print,
 ) -> Run:
-    """Trains, evaluates, forecasts, and leaves all of it in a run directory (see `lstmjax.runs.directory`).
+    """Trains, evaluates, forecasts, and leaves all of it in a run directory (see `lstmjax.runs.files`).
 
     What is wrong with the options or the data is reported before anything is written.
 

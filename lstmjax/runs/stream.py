@@ -1,5 +1,6 @@
 """``lstmjax stream``: follows a file or standard input, forecasts after every row, and survives being killed."""
 
+import dataclasses
 import json
 import math
 import select
@@ -7,12 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from lstmjax.data.cutoffs import before
-from lstmjax.data.identity import stored_label
+from lstmjax.data.series_ids import stored_label
 from lstmjax.data.source import load_source
 from lstmjax.errors import ConfigError, DataError, Interrupted, LstmjaxError, one_line
 from lstmjax.evaluation.intervals import Asked, level_name
@@ -31,7 +32,8 @@ POLL_SECONDS = 0.1
 """How often a file that is followed is looked at."""
 
 
-class StreamOptions(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class StreamOptions:
     """What the command line asks for; see `lstmjax.cli.commands.Stream`."""
 
     policies: Policies
@@ -69,7 +71,7 @@ class Session:
         self._level = Asked.of(outputs.level if options.level is None else options.level).level
         self.stream.track(self._level)
         self._output = Output(options.out, self.position if stored else None)
-        self.position = self.position._replace(has_out=self._output.has_file)
+        self.position = dataclasses.replace(self.position, has_out=self._output.has_file)
         self._source = source_name(options.follow)
         data = fitted.config.data
         header = None if options.follow is None else self.position.header
@@ -99,13 +101,13 @@ class Session:
             if self._options.strict:
                 raise
             print(f"lstmjax: warning: {one_line(error)}: skipped", file=sys.stderr, flush=True)
-            self.position = self.position._replace(malformed=self.position.malformed + 1)
+            self.position = dataclasses.replace(self.position, malformed=self.position.malformed + 1)
             written = []
         self._output.write(written)
-        self.position = self.position._replace(out=self._output.length, tail=self._output.tail)
+        self.position = dataclasses.replace(self.position, out=self._output.length, tail=self._output.tail)
         if self._options.follow is not None:  # standard input begins anew with every process
             come: dict[str, Any] = {"offset": line.end, "lines": line.number, "header": self._parser.header}
-            self.position = self.position._replace(**come)
+            self.position = dataclasses.replace(self.position, **come)
 
     def save(self, *, at_once: bool = False) -> None:
         """Saves the state where it is due, or at once."""
@@ -159,12 +161,12 @@ class Session:
         said: dict[str, Any] = {"offset": offset, "unique_id": label, "ds": when, "forecast": None}
         if ready:
             # One series at a time: a batch of another size could round otherwise, and what is read at once is chance.
-            found = stream.forecast_arrays(one)
-            said["forecast"] = self._numbers(found.point[0])
+            point, lower, upper = stream.forecast_arrays(one)
+            said["forecast"] = self._numbers(point[0])
             for level in self._level:
                 place = stream.levels.index(level)
-                said[level_name("lo", level)] = self._numbers(found.lower[0, place])
-                said[level_name("hi", level)] = self._numbers(found.upper[0, place])
+                said[level_name("lo", level)] = self._numbers(lower[0, place])
+                said[level_name("hi", level)] = self._numbers(upper[0, place])
         asked = ("mae", *(level_name("coverage", level) for level in self._level), "n")
         metrics = stream.metrics_of(series)
         said["metrics"] = {name: _number(metrics[name]) for name in asked}

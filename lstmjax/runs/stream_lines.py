@@ -5,8 +5,9 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from lstmjax.data.table import DataWarning
 from lstmjax.errors import DataError
@@ -18,7 +19,8 @@ _BLOCK = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 
 
-class Line(NamedTuple):
+@dataclass(frozen=True)
+class Line:
     """A line of input."""
 
     text: bytes | None

@@ -1,12 +1,13 @@
 """The state of ``lstmjax stream`` on disk, and its output, which is cut back to what the state knows of."""
 
 import contextlib
+import dataclasses
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lstmjax.errors import CheckpointError, ConfigError
 from lstmjax.forecaster.fitted import Fitted
@@ -21,7 +22,8 @@ _TAIL = 64  # bytes at the end of the output that are remembered
 _BEGIN = b'{"offset": '  # of every line of output
 
 
-class Position(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Position:
     """How far a stream has come."""
 
     offset: int = 0
@@ -90,7 +92,7 @@ class StateDirectory:
         """Writes the state, if it changed since it was last written."""
         now: Any = (position, dict(stream.counts), stream.policies, stream.levels)
         if now != getattr(self, "_written", None):
-            saved.save(stream, self._directory, position._asdict())
+            saved.save(stream, self._directory, dataclasses.asdict(position))
             self._written = now
         self._saved_at = time.monotonic()
 

@@ -30,7 +30,7 @@ from lstmjax.sweep.report.progress import SweepDisplay
 from lstmjax.sweep.report.winner import BEST
 from lstmjax.sweep.setup import set_up
 from lstmjax.sweep.space.space import Space
-from lstmjax.sweep.study.study import Block
+from lstmjax.sweep.study.blocks import Block
 from lstmjax.sweep.worker import work
 
 

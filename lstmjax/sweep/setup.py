@@ -29,8 +29,9 @@ from lstmjax.sweep.config import SweepConfig
 from lstmjax.sweep.population.folds import training_data
 from lstmjax.sweep.population.population import check_network
 from lstmjax.sweep.space.space import Space
+from lstmjax.sweep.study.blocks import Plan
 from lstmjax.sweep.study.storage import Storage
-from lstmjax.sweep.study.study import Plan, Study
+from lstmjax.sweep.study.study import Study
 from lstmjax.sweep.study.suggest import make_suggest, number_of_trials
 
 SWEEP_FILE = "sweep.json"

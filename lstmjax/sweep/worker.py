@@ -11,9 +11,10 @@ from pathlib import Path
 from lstmjax.errors import Interrupted
 from lstmjax.sweep.population.trial import Outcome
 from lstmjax.sweep.study.block_directory import BlockDirectory
+from lstmjax.sweep.study.blocks import Block, Plan
 from lstmjax.sweep.study.heartbeat import WorkerMonitor, worker_lock
 from lstmjax.sweep.study.storage import StorageError
-from lstmjax.sweep.study.study import Block, Plan, Study
+from lstmjax.sweep.study.study import Study
 
 Train = Callable[[Block, Path, Callable[[], bool]], Sequence[Outcome]]
 """Trains a block, with its checkpoints in a folder, until `should_stop` is true; then raises `Interrupted`. Of a block

@@ -75,15 +75,10 @@ def train(
     began = time.monotonic()
     structure, first = functional(network)
     if hyperparameters is None:
-        chosen = (config.seed,) if seeds is None else seeds
-        hyperparameters = [Hyperparameters.from_config(optimizer, config, seed=seed) for seed in chosen]
+        seeds = (config.seed,) if seeds is None else seeds
+        hyperparameters = [Hyperparameters.from_config(optimizer, config, seed=seed) for seed in seeds]
     plan = make_plan(structure, data, optimizer, config, hyperparameters, mapping, widest=widest(first))
-    if state is None:
-        current = _first_state(plan, first)
-    else:
-        current = fill_members(state() if callable(state) else state, plan.members, plan.mesh)
-    current = _stop_fillers(current, plan.members, plan.mesh)
-
+    current = _stop_fillers(_first_state(plan, first, state), plan.members, plan.mesh)
     every = config.val_check_steps
     end = config.max_steps if until is None else min(until, config.max_steps)
     pace = _Pace(config.chunk_steps)
@@ -170,11 +165,16 @@ def first_weights(first: Initializer | Weights) -> tuple[Initializer | None, Wei
     return (None, first) if isinstance(first, Weights) else (first, None)
 
 
-def _first_state(plan: Plan, first: Initializer | Weights) -> TrainState:
-    draw, given = first_weights(first)
+def _first_state(
+    plan: Plan, first: Initializer | Weights, given: TrainState | Callable[[], TrainState] | None = None
+) -> TrainState:
+    """The state to begin with: the given one, or that of new weights."""
+    if given is not None:
+        return fill_members(given() if callable(given) else given, plan.members, plan.mesh)
+    draw, weights = first_weights(first)
     setting = plan.setting
     program = initializer(setting.network, draw, setting.optimizer, setting.schedule, plan.mesh, plan.mapping)
-    return program(plan.hyper, parallel.place_shared(given, plan.mesh))
+    return program(plan.hyper, parallel.place_shared(weights, plan.mesh))
 
 
 def _stop_fillers(state: TrainState, members: int, mesh: Mesh) -> TrainState:

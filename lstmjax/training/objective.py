@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lstmjax.data.units import in_units
+from lstmjax.data.unscaling import in_units
 from lstmjax.evaluation.metrics import METRICS, Metric
 from lstmjax.ops.pinball import pinball
 from lstmjax.window import Forecast, Point

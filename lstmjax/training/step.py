@@ -20,6 +20,7 @@ from lstmjax.training.batch_order import batch_positions
 from lstmjax.training.feed import PARTS, Fed, of_part
 from lstmjax.training.functional import Functional, Weights
 from lstmjax.training.hyperparameters import Hyperparameters
+from lstmjax.training.joined_weights import JoinedWeights
 from lstmjax.training.losses import Loss, loss_values
 from lstmjax.training.objective import Measure, Units
 from lstmjax.training.optimizer import OPTIMIZERS, clip
@@ -120,6 +121,7 @@ def run_steps(setting: Setting, member: Member, span: Span) -> TrainState:
     state, hyper, own, fed = member
     fed = of_part(fed)
     data = member_data(own, span.data)
+    layout = JoinedWeights.of(state.params)
 
     def step(state: TrainState) -> TrainState:
         if fed is None:
@@ -131,9 +133,11 @@ def run_steps(setting: Setting, member: Member, span: Span) -> TrainState:
             assert span.first is not None
             size = setting.batch_size // setting.batch_shards
             batch = fed.gather(state.step - span.first, size, setting.spec, data.rescaling)
-        return train_step(setting, state, hyper, data, batch)
+        return train_step(setting, layout, state, hyper, data, batch)
 
-    return lax.while_loop(lambda s: (s.step < span.stop) & is_active(s), step, state)
+    state = state._replace(params=layout.join(state.params), opt_state=layout.join_state(state.opt_state))
+    state = lax.while_loop(lambda s: (s.step < span.stop) & is_active(s), step, state)
+    return state._replace(params=layout.split(state.params), opt_state=layout.split_state(state.opt_state))
 
 
 def member_data(own: MemberData | None, shared: MemberData | None) -> MemberData:
@@ -155,6 +159,7 @@ def _part_of_batch(
 
 def train_step(
     setting: Setting,
+    layout: JoinedWeights,
     state: TrainState,
     hyper: Hyperparameters,
     data: MemberData,
@@ -164,6 +169,7 @@ def train_step(
 
     Args:
         setting: what is compiled in.
+        layout: how the weights and the optimiser's state are joined in ``state``.
         state: the member's state; it must be active.
         hyper: its numbers.
         data: what it sees of the data.
@@ -173,7 +179,7 @@ def train_step(
         The state with ``step`` one higher; or, where the loss, the gradient or the new weights are not finite, the
         state as it was with ``failed_step`` set.
     """
-    loss, gradients, model_state = _gradients(setting, state, hyper, data, batch)
+    loss, gradients, model_state = _gradients(setting, layout, state, hyper, batch)
     norm = optax.tree.norm(gradients)
     gradients = clip(gradients, norm, hyper, by_value=setting.clip_value, by_norm=setting.clip_norm)
     rate = current_rate(setting, state, hyper, data)
@@ -204,12 +210,12 @@ def current_rate(setting: Setting, state: TrainState, hyper: Hyperparameters, da
 
 def _gradients(
     setting: Setting,
+    layout: JoinedWeights,
     state: TrainState,
     hyper: Hyperparameters,
-    data: MemberData,
     batch: tuple[WindowBatch, Target],
 ) -> tuple[Float[Array, ""], dict[str, Array], dict[str, Array]]:
-    """Loss and gradient of the whole batch, and the network's new state: the same on all parts."""
+    """Loss and joined gradient of the whole batch, and the network's new state: the same on all parts."""
     spec = setting.spec
     window, target = batch
     counts = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1)
@@ -225,7 +231,8 @@ def _gradients(
         losses = loss_values(setting.loss, forecast, target, hyper)
         return jnp.sum(jnp.where(target.mask, losses, 0.0) * counts), model_state
 
-    (total, model_state), gradients = jax.value_and_grad(loss_sum, has_aux=True)(state.params)
+    (total, model_state), gradients = jax.value_and_grad(loss_sum, has_aux=True)(layout.split(state.params))
+    gradients = layout.join(gradients)
     observed = jnp.sum(target.mask * counts, dtype=jnp.float32)
     if setting.batch_shards > 1:
         # One sum for all, since every sum over devices costs a synchronisation.

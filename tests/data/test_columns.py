@@ -7,7 +7,7 @@ from lstmjax.data import columns
 from lstmjax.data.columns import columns_of_series
 from lstmjax.data.scalers import SCALERS, by_series, center_and_scale, each_column
 from lstmjax.evaluation.metrics import seasonal_scale
-from lstmjax.evaluation.past import past_scales
+from lstmjax.evaluation.past_scales import past_scales
 
 
 @pytest.fixture(params=[1 << 20, 64], ids=["one block", "many blocks"], autouse=True)

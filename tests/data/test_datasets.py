@@ -21,7 +21,8 @@ from lstmjax.data import datasets
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.datasets import RemoteFile, fetch, load, settings
 from lstmjax.data.origins import test_windows
-from lstmjax.data.scaling import fit_scaling, scale
+from lstmjax.data.scaling import scale
+from lstmjax.data.scaling_fit import fit_scaling
 from lstmjax.data.split import split_panel
 from lstmjax.data.windows import gather
 from lstmjax.errors import ConfigError, DataError

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from lstmjax.config import DataConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.scalers import SCALERS
-from lstmjax.data.scaling import Scaling, align, fit_scaling, scale
+from lstmjax.data.scaling import Scaling, scale
+from lstmjax.data.scaling_fit import align, fit_scaling
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.table import DataWarning
-from lstmjax.data.units import scale_targets, unscale
+from lstmjax.data.unscaling import scale_targets, unscale
 from lstmjax.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*empty cell.*masked", "ignore:.*the forecast begins there")

@@ -8,8 +8,8 @@ import pytest
 
 from lstmjax.config import DataConfig
 from lstmjax.data.build import panel_from_table
-from lstmjax.data.cells import number_column
 from lstmjax.data.table import DataWarning, read_table
+from lstmjax.data.table_cells import number_column
 from lstmjax.data.times import time_column
 from lstmjax.errors import DataError
 

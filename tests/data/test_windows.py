@@ -20,7 +20,8 @@ from lstmjax.data.origins import (
     train_windows,
     validation_windows,
 )
-from lstmjax.data.scaling import fit_scaling, scale
+from lstmjax.data.scaling import scale
+from lstmjax.data.scaling_fit import fit_scaling
 from lstmjax.data.split import Split, split_panel
 from lstmjax.data.windows import PanelArrays, Windows, gather
 

@@ -17,7 +17,7 @@ import scipy.stats
 from lstmjax.evaluation import probabilistic
 from lstmjax.evaluation.baselines import BASELINES, baseline_quantiles, past_deviations
 from lstmjax.evaluation.metrics import seasonal_scale
-from lstmjax.evaluation.past import past_scales, residual_deviations
+from lstmjax.evaluation.past_scales import past_scales, residual_deviations
 
 NAN = np.nan
 TENTHS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]

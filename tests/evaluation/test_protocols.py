@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstmjax.config import DataConfig
-from lstmjax.data import datasets, frames, origins, panel_from_table, scaling, split, units
+from lstmjax.data import datasets, frames, origins, panel_from_table, scaling_fit, split, unscaling
 from lstmjax.evaluation import metrics
 from lstmjax.evaluation.baselines import BASELINES
 
@@ -25,9 +25,9 @@ def test_etth1(public_data, baseline, mse, mae):
     forecast = BASELINES[baseline](
         table.y, table.offsets, test.series, test.origin, h=config.h, season_length=config.season_length
     )
-    statistics = scaling.fit_scaling(table, parts, config)
+    statistics = scaling_fit.fit_scaling(table, parts, config)
     truth, forecast = (
-        units.scale_targets(values, test.series, statistics)
+        unscaling.scale_targets(values, test.series, statistics)
         for values in (frames.truth(table, test, config.h), forecast)
     )
     assert metrics.mse(truth, forecast) == pytest.approx(mse, abs=5e-5)

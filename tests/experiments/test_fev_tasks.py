@@ -101,7 +101,7 @@ def test_a_task_is_run_and_no_forecast_depends_on_rows_after_its_cutoff(fev, pri
     later = table.assign(price=table["price"].where(table.index < len(table) - 48, 1e3))
     later.to_csv(tmp_path / "later.csv.gz", index=False)
     changed = dataclasses.replace(task, data=tmp_path / "later.csv.gz")
-    here, there = (fev.members(each, *fev.windows_of(each))[0] for each in (task, changed))
+    here, there = (fev.members(each, *fev.windows_of(each))[0][0] for each in (task, changed))
     np.testing.assert_array_equal(here[0], there[0])
     assert not np.array_equal(here[1], there[1])  # trained on them
 

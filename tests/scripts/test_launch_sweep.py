@@ -20,7 +20,7 @@ import pytest
 from lstmjax.config import RunConfig
 from lstmjax.errors import ConfigError, Interrupted
 from lstmjax.sweep import NoWinnerError, SweepConfig, SweepResult, search
-from lstmjax.sweep.study import proxy
+from lstmjax.sweep.study import storage_proxy
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "launch_sweep.py"
 
@@ -84,7 +84,7 @@ def test_a_coordinator_serves_the_database_until_the_workers_end(script, launch,
 
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]
-    monkeypatch.setattr(proxy, "serve", serve)
+    monkeypatch.setattr(storage_proxy, "serve", serve)
     monkeypatch.setattr(search, "run", lambda *_, **__: SweepResult(Path(), pd.DataFrame()))
     asked = launch(cluster="debug", coordinate=True, workers=1, port=port)
     script.main(asked)

@@ -19,9 +19,10 @@ from lstmjax.errors import Interrupted
 from lstmjax.sweep.population.trial import Outcome
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study import storage as storages
-from lstmjax.sweep.study.proxy import serve
+from lstmjax.sweep.study.blocks import Plan
 from lstmjax.sweep.study.storage import Storage
-from lstmjax.sweep.study.study import Plan, Study
+from lstmjax.sweep.study.storage_proxy import serve
+from lstmjax.sweep.study.study import Study
 from lstmjax.sweep.worker import work
 
 NAP = 0.05

@@ -21,11 +21,12 @@ from sqlalchemy.exc import OperationalError
 
 from lstmjax.cli.app import main
 from lstmjax.errors import ConfigError, ConfigWarning
-from lstmjax.sweep.study import heartbeat, proxy
+from lstmjax.sweep.study import heartbeat, storage_proxy
 from lstmjax.sweep.study import storage as storages
+from lstmjax.sweep.study.blocks import Block, Plan
 from lstmjax.sweep.study.heartbeat import WorkerMonitor, host
 from lstmjax.sweep.study.storage import Storage, StorageError
-from lstmjax.sweep.study.study import Block, Plan, Study
+from lstmjax.sweep.study.study import Study
 from lstmjax.sweep.worker import _heartbeats, work
 
 SCRIPT = Path(__file__).parent / "cheap_workers.py"
@@ -267,7 +268,7 @@ def test_a_journal_that_is_damaged_is_one_line(tmp_path):
 
 def test_sweep_proxy_serves_a_database_on_loopback_and_warns(tmp_path, monkeypatch, capsys):
     served = []
-    monkeypatch.setattr(proxy, "run_grpc_proxy_server", lambda storage, **where: served.append(where))
+    monkeypatch.setattr(storage_proxy, "run_grpc_proxy_server", lambda storage, **where: served.append(where))
     port = free_port()
     with warnings.catch_warnings():
         warnings.simplefilter("default", ConfigWarning)
@@ -286,9 +287,9 @@ def test_what_needs_no_proxy_is_one_line(address, capsys):
 
 def test_a_port_in_use_is_one_line(tmp_path):
     with socket.create_server(("localhost", 0)) as taken, pytest.raises(ConfigError, match="cannot be listened on"):
-        proxy.serve(f"sqlite:///{tmp_path}/a.db", "localhost", taken.getsockname()[1])
+        storage_proxy.serve(f"sqlite:///{tmp_path}/a.db", "localhost", taken.getsockname()[1])
     with pytest.raises(ConfigError, match="port is 70000"):
-        proxy.serve(f"sqlite:///{tmp_path}/a.db", "localhost", 70000)
+        storage_proxy.serve(f"sqlite:///{tmp_path}/a.db", "localhost", 70000)
 
 
 def free_port():

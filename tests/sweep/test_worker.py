@@ -15,8 +15,8 @@ import pytest
 from optuna.trial import TrialState
 
 from lstmjax.errors import ConfigError, Interrupted
+from lstmjax.sweep.study.blocks import Plan
 from lstmjax.sweep.study.heartbeat import WorkerMonitor, host, worker_lock
-from lstmjax.sweep.study.study import Plan
 
 SCRIPT = Path(__file__).parent / "cheap_workers.py"
 _spec = importlib.util.spec_from_file_location("cheap_workers", SCRIPT)

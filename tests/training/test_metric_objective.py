@@ -13,7 +13,7 @@ from lstmjax.data.frames import truth
 from lstmjax.data.prepare import prepare
 from lstmjax.data.table import DataWarning
 from lstmjax.data.transform import TRANSFORMS
-from lstmjax.data.units import unscale
+from lstmjax.data.unscaling import unscale
 from lstmjax.data.windows import gather
 from lstmjax.errors import ConfigError
 from lstmjax.evaluation import metrics, probabilistic

@@ -2,19 +2,20 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from lstmjax.data.frequency import as_index
-from lstmjax.data.identity import Labels, as_ids, as_labels
 from lstmjax.data.panel import Form, Panel
+from lstmjax.data.series_ids import Labels, as_ids, as_labels
 from lstmjax.data.transform import TRANSFORMS
+from lstmjax.errors import ConfigError
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork, head_of
 from lstmjax.forecaster.stream.encoding import Encoder
 from lstmjax.forecaster.stream.held_out import HeldOut
-from lstmjax.forecaster.stream.judge import Verdict
+from lstmjax.forecaster.stream.judge import Late, Verdict
 from lstmjax.forecaster.stream.program import Programs
 from lstmjax.forecaster.stream.reading import RowReader
 from lstmjax.forecaster.stream.scoring import Scoring
@@ -25,12 +26,22 @@ Mode = Literal["window", "stateful"]
 NewSeries = Literal["error", "add"]
 
 
-class Policies(NamedTuple):
-    """What becomes of rows that do not simply continue their series."""
+@dataclasses.dataclass(frozen=True)
+class Policies:
+    """What a stream keeps, and what becomes of rows that do not simply continue their series.
+
+    Raises:
+        ConfigError: a value is none of those allowed.
+    """
 
     mode: str = "window"
     late: str = "error"
     new_series: str = "add"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("mode", Mode), ("late", Late), ("new_series", NewSeries)):
+            if (value := getattr(self, name)) not in get_args(allowed):
+                raise ConfigError(f"{name} is {value!r}: expected {' or '.join(get_args(allowed))}")
 
 
 class StreamBase:

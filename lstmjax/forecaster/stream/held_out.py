@@ -1,6 +1,6 @@
 """What a stream knows of its errors before the first truth comes: those of held-out rows."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,7 +10,7 @@ from lstmjax.data.origins import test_windows
 from lstmjax.data.panel import Panel
 from lstmjax.data.scaling import scale
 from lstmjax.data.split import Split
-from lstmjax.data.units import scale_targets
+from lstmjax.data.unscaling import scale_targets
 from lstmjax.evaluation.calibration import Errors
 from lstmjax.evaluation.drift import calibrated
 from lstmjax.forecaster.fitted import Fitted
@@ -26,7 +26,8 @@ OWN = 100
 """Held-out windows from which a series has an alarm, and intervals, of its own; those of fewer are all series'."""
 
 
-class HeldOut(NamedTuple):
+@dataclass(frozen=True)
+class HeldOut:
     """Errors of W windows of held-out rows, by series and then time: above the median, in units of the spread."""
 
     signed: Float[np.ndarray, "W H C"]

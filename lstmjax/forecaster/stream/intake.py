@@ -32,18 +32,18 @@ class StreamIntake(StreamBase):
             series = places[incoming.series]
             rows = self._row_numbers(incoming, series)
             correct = self.policies.late == "correct" and self.policies.mode == "window"
-            judged = judge(self._state, self._sizes, series, rows, incoming.cells, correct=correct)
-            self._require(incoming, series, rows, judged.verdict, judged.newest)
+            verdicts, newest = judge(self._state, self._sizes, series, rows, incoming.cells, correct=correct)
+            self._require(incoming, series, rows, verdicts, newest)
         except Exception:
             self._forget_series(before)
             raise
-        for verdict, count in zip(*np.unique(judged.verdict, return_counts=True), strict=True):
+        for verdict, count in zip(*np.unique(verdicts, return_counts=True), strict=True):
             self.counts[Verdict(verdict).name.lower()] += int(count)
-        kept = np.flatnonzero(judged.verdict <= Verdict.CORRECTION)
+        kept = np.flatnonzero(verdicts <= Verdict.CORRECTION)
         for wave in _waves(series[kept]):
             chosen = kept[wave]
-            self._take_wave(series[chosen], rows[chosen], incoming.cells[chosen], judged.verdict[chosen])
-        return judged.verdict
+            self._take_wave(series[chosen], rows[chosen], incoming.cells[chosen], verdicts[chosen])
+        return verdicts
 
     def _places(self, incoming: Incoming) -> Int[np.ndarray, " N"]:
         """The number of each series of new rows; those that were not there join."""

@@ -1,7 +1,7 @@
 """What becomes of each new row: taken, known ahead, repeated, late. Decided before anything changes."""
 
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -26,13 +26,6 @@ class Verdict(IntEnum):
     """It came late and is skipped."""
 
 
-class Judged(NamedTuple):
-    """The verdicts of R rows, and the newest row of each one's series before it."""
-
-    verdict: Int[np.ndarray, " R"]
-    newest: Int[np.ndarray, " R"]
-
-
 def judge(
     state: StreamState,
     sizes: Sizes,
@@ -41,7 +34,7 @@ def judge(
     cells: Float[np.ndarray, "R F"],
     *,
     correct: bool,
-) -> Judged:
+) -> tuple[Int[np.ndarray, " R"], Int[np.ndarray, " R"]]:
     """Decides what becomes of rows, in the order in which they came.
 
     A row is late where it is not newer than the newest of its series. It is repeated where all of its cells that are
@@ -54,6 +47,9 @@ def judge(
         rows: their numbers within their series.
         cells: as in the ring.
         correct: whether late rows correct those in the ring.
+
+    Returns:
+        The verdict of each row, and the newest row of its series before it.
     """
     observed = ~np.isnan(cells[:, : sizes.targets]).all(axis=1)
     newest = state.newest[series]
@@ -63,7 +59,7 @@ def judge(
     late = np.flatnonzero(rows <= newest)
     if len(late):
         _judge_late(state, sizes, series, rows, cells, newest, late, verdict, correct=correct)
-    return Judged(verdict, newest)
+    return verdict, newest
 
 
 def _newest_before(

@@ -3,18 +3,18 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
 
 from lstmjax.data.categories import encoded
-from lstmjax.data.cells import label_text, require_columns
 from lstmjax.data.frame_kinds import as_pandas
-from lstmjax.data.identity import as_ids, as_labels, id_text, series_of_rows
 from lstmjax.data.panel import Panel
 from lstmjax.data.rows import Known, column_groups, covariates_of, for_each_series, prepared_table, read_cells
+from lstmjax.data.series_ids import as_ids, as_labels, id_text, series_of_rows
+from lstmjax.data.table_cells import label_text, require_columns
 from lstmjax.errors import DataError
 from lstmjax.forecaster.fitted import Fitted
 
@@ -24,7 +24,8 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _EMPTY = frozenset(("", "nan", "na", "n/a", "null", "none", "<na>"))
 
 
-class Incoming(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Incoming:
     """R rows in the order in which they came."""
 
     ids: Shaped[np.ndarray, " N"]

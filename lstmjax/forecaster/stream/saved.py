@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmjax.data.identity import as_ids, as_labels, stored_label
+from lstmjax.data.series_ids import as_ids, as_labels, stored_label
 from lstmjax.errors import CheckpointError
 from lstmjax.evaluation.adaptive import Adaptive
 from lstmjax.evaluation.drift import Alarm
@@ -48,7 +48,7 @@ def save(stream: Stream, directory: Path | str, extra: Mapping[str, Any]) -> Non
         parts = value._asdict() if name in _NESTED else {"": value}
         arrays |= {f"scoring/{name}/{part}".rstrip("/"): leaf for part, leaf in parts.items()}
     metadata = {
-        "policies": stream.policies._asdict(),
+        "policies": dataclasses.asdict(stream.policies),
         "levels": stream.levels,
         "counts": stream.counts,
         "labels": [stored_label(label) for label in stream._labels],
@@ -65,10 +65,11 @@ def save(stream: Stream, directory: Path | str, extra: Mapping[str, Any]) -> Non
 
 def _save_held(stream: Stream, directory: Path) -> None:
     """Writes the errors of held-out rows, which do not change, once."""
-    if stream._held is None or directory == stream._held_saved_in:
+    held = stream._held
+    if held is None or directory == stream._held_saved_in:
         return
-    signed, series, consecutive = stream._held
-    state_file.save(directory / HELD_OUT, {"signed": signed, "series": series}, {"consecutive": consecutive})
+    arrays = {"signed": held.signed, "series": held.series}
+    state_file.save(directory / HELD_OUT, arrays, {"consecutive": held.consecutive})
     stream._held_saved_in = directory
 
 

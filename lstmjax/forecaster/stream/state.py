@@ -1,5 +1,6 @@
 """The state of a stream: the last rows of every series, in a ring, with the statistics that scale them."""
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -14,7 +15,8 @@ from lstmjax.data.transform import TRANSFORMS
 _TOGETHER = 4096  # new series whose statistics are computed together
 
 
-class Sizes(NamedTuple):
+@dataclass(frozen=True)
+class Sizes:
     """What the shapes of a state depend on."""
 
     past: int
@@ -145,7 +147,7 @@ class StreamState(NamedTuple):
         return self._replace(**arrays, carry=tuple(tuple(grown(leaf, 0) for leaf in layer) for layer in self.carry))
 
     def fit_new(self, sizes: Sizes, series: Int[np.ndarray, " W"], scaling: Scaling) -> None:
-        """Computes the statistics of new series from their rows, as `lstmjax.data.scaling.align` does, in place.
+        """Computes the statistics of new series from their rows, as `lstmjax.data.scaling_fit.align` does, in place.
 
         Args:
             sizes: the shapes.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 
 from lstmjax.data.frame_kinds import in_kind
 from lstmjax.data.frames import forecast_frame
-from lstmjax.data.identity import as_ids
 from lstmjax.data.panel import Panel
-from lstmjax.data.units import in_units
+from lstmjax.data.series_ids import as_ids
+from lstmjax.data.unscaling import in_units
 from lstmjax.data.windows import Windows
 from lstmjax.errors import ConfigError, DataError
 from lstmjax.evaluation.intervals import level_name, lower_name, upper_name
@@ -20,23 +20,13 @@ from lstmjax.evaluation.online import MODELS
 from lstmjax.forecaster.fitted import Fitted
 from lstmjax.forecaster.network import UserNetwork
 from lstmjax.forecaster.predict import aligned, wanted
-from lstmjax.forecaster.stream.base import Mode, NewSeries, Policies, sizes_of
+from lstmjax.forecaster.stream.base import Policies, sizes_of
 from lstmjax.forecaster.stream.encoding import encoded_panel
 from lstmjax.forecaster.stream.held_out import held_out
 from lstmjax.forecaster.stream.intake import StreamIntake
-from lstmjax.forecaster.stream.judge import Late
 from lstmjax.forecaster.stream.program import require_stateful
 from lstmjax.forecaster.stream.reading import Incoming
 from lstmjax.forecaster.stream.state import StreamState
-
-
-class LiveForecast(NamedTuple):
-    """Forecasts of S series, in the table's units."""
-
-    series: Int[np.ndarray, " S"]
-    point: Float[np.ndarray, "S H C"]
-    lower: Float[np.ndarray, "S K H C"]
-    upper: Float[np.ndarray, "S K H C"]
 
 
 class Stream(StreamIntake):
@@ -69,9 +59,6 @@ class Stream(StreamIntake):
         Raises:
             ConfigError: the network cannot be kept as its state.
         """
-        for name, value, allowed in zip(("mode", "late", "new_series"), policies, (Mode, Late, NewSeries), strict=True):
-            if value not in get_args(allowed):
-                raise ConfigError(f"{name} is {value!r}: expected {' or '.join(get_args(allowed))}")
         if policies.mode == "stateful":
             require_stateful(fitted.config, network)
         data, scaling = fitted.config.data, aligned(fitted, fitted.forecasting, panel).scaling
@@ -149,17 +136,22 @@ class Stream(StreamIntake):
         if not len(series):
             raise DataError("there is no series to forecast: give ids with at least one, or rows of one")
         self._require_future(series)
-        found = self.forecast_arrays(series, asked.level)
+        point, lower, upper = self.forecast_arrays(series, asked.level)
         alias, at = self._fitted.config.model.alias, {one: place for place, one in enumerate(self.levels)}
-        columns = {alias: found.point}
+        columns = {alias: point}
         ascending = sorted(asked.level)
-        columns |= {lower_name(alias, one): found.lower[:, at[one]] for one in reversed(ascending)}
-        columns |= {upper_name(alias, one): found.upper[:, at[one]] for one in ascending}
+        columns |= {lower_name(alias, one): lower[:, at[one]] for one in reversed(ascending)}
+        columns |= {upper_name(alias, one): upper[:, at[one]] for one in ascending}
         windows = Windows(series.astype(np.int32), (self._state.newest[series] + 1).astype(np.int32))
         return in_kind(forecast_frame(self._named_panel(), windows, columns, cutoff=False), self._form.frame)
 
-    def forecast_arrays(self, series: Int[np.ndarray, " S"], level: Sequence[float] = ()) -> LiveForecast:
-        """`forecast` as arrays; bounds are of all `levels`. Whether the known future is there is not asked."""
+    def forecast_arrays(
+        self, series: Int[np.ndarray, " S"], level: Sequence[float] = ()
+    ) -> tuple[Float[np.ndarray, "S H C"], Float[np.ndarray, "S K H C"], Float[np.ndarray, "S K H C"]]:
+        """`forecast` as arrays: the point forecast, and the lower and the upper bounds of all `levels`.
+
+        Whether the known future is there is not asked.
+        """
         self.track(level)
         state = self._state
         if self.policies.mode == "window":
@@ -170,16 +162,15 @@ class Stream(StreamIntake):
         values, spread = np.moveaxis(scaled.astype(np.float64), -1, 0)  # (S, H, C) each
         center, scale = state.center[series][:, None], state.spread[series][:, None]
         radii = self._scores().radii(series)  # (S, K, H, C)
-        units: list[Any] = [in_units(values, center, scale, self._scaling.transform, self._scaling.clip_min)]
-        for sign in (-1.0, 1.0):
-            bound = np.maximum(values[:, None] + sign * radii * spread[:, None], self._lowest)
-            units.append(
-                in_units(bound, center[:, None], scale[:, None], self._scaling.transform, self._scaling.clip_min)
-            )
-        found = LiveForecast(series, *units)
+        transform, clip_min = self._scaling.transform, self._scaling.clip_min
+        point = in_units(values, center, scale, transform, clip_min)
+        lower, upper = (
+            in_units(np.maximum(bound, self._lowest), center[:, None], scale[:, None], transform, clip_min)
+            for bound in (values[:, None] - radii * spread[:, None], values[:, None] + radii * spread[:, None])
+        )
         origin, naive = state.newest[series] + 1, state.last[series]
-        self._scores().remember(series, origin, found.point, spread * scale, naive, radii)
-        return found
+        self._scores().remember(series, origin, point, spread * scale, naive, radii)
+        return point, lower, upper
 
     def track(self, level: Sequence[float]) -> None:
         """Follows intervals of more levels from here on.

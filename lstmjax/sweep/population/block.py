@@ -132,12 +132,12 @@ class _BlockTraining(Callback):
         """Trains all trials, from rung to rung."""
         max_steps = self.train.max_steps
         brackets = self.ranking.brackets(max_steps, self.train.val_check_steps)
-        for stop in sorted({step for bracket, _ in brackets for step in bracket.steps} | {max_steps}):
+        for stop in sorted({step for rungs, _ in brackets for step in rungs} | {max_steps}):
             for population in self.ranking.populations:
                 self._advance(population, stop)
             if stop > self.ranking.rung:
-                for bracket, part in brackets:
-                    if stop in bracket.steps[:-1]:
+                for rungs, part in brackets:
+                    if stop in rungs[:-1]:
                         self._report(self.ranking.prune(part, stop))
                 self.ranking.rung = stop
             self._save()

@@ -4,6 +4,7 @@ The objective's units are those of the fold's own training rows, as its scalers 
 """
 
 import contextlib
+import dataclasses
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def training_data(
         held = evenly_spaced(common_windows(one.validation, longest), val_windows(base.train))
         # The first is the split of a run, which every sweep has.
         with named_fold(number, folds.rows(prepared[0])) if number else contextlib.nullcontext():
-            objective = make_objective(metric, one._replace(validation=held))
+            objective = make_objective(metric, dataclasses.replace(one, validation=held))
         own = None if folds.count == 1 else rescaling(fewest.scaling, one.scaling, fewest.arrays)
         data.append(TrainingData(fewest.arrays, one.train, held, one.spec, objective, own))
     return prepared[0], tuple(data)

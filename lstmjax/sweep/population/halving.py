@@ -6,20 +6,10 @@ References:
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 
 from lstmjax.errors import ConfigError
-
-
-class Bracket(NamedTuple):
-    """One successive halving."""
-
-    trials: int
-    """How many trials begin."""
-    steps: tuple[int, ...]
-    """Updates at each rung; the last is the end of training. At every rung but the last the best 1/eta continue."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +25,7 @@ class Halving:
             early values may mislead.
 
     >>> Halving(3).brackets(64, max_steps=810, every=30)
-    [Bracket(trials=64, steps=(30, 90, 270, 810))]
+    [(64, (30, 90, 270, 810))]
     """
 
     eta: int = 3
@@ -52,8 +42,8 @@ class Halving:
         """How many of the trials at a rung continue."""
         return max(1, trials // self.eta)
 
-    def brackets(self, trials: int, max_steps: int, every: int) -> list[Bracket]:
-        """The brackets for a number of trials.
+    def brackets(self, trials: int, max_steps: int, every: int) -> list[tuple[int, tuple[int, ...]]]:
+        """The brackets for a number of trials; each is one successive halving.
 
         Args:
             trials: how many begin.
@@ -61,15 +51,16 @@ class Halving:
             every: updates between validation checks.
 
         Returns:
-            Brackets whose trials add up to ``trials``; one bracket, unless ``hyperband``.
+            For each bracket how many trials begin, which add up to ``trials``, and the updates at each of its rungs:
+            the last is the end of training, at every other the best 1/eta continue. One bracket, unless ``hyperband``.
         """
         deepest = self._depth(max_steps // every)
         if not self.hyperband:
-            return [Bracket(trials, self._steps(min(deepest, self._depth(trials)), max_steps, every))]
+            return [(trials, self._steps(min(deepest, self._depth(trials)), max_steps, every))]
         shares = [-(-(deepest + 1) * self.eta**depth // (depth + 1)) for depth in range(deepest, -1, -1)]
         ends = np.rint(np.cumsum([0, *shares]) * trials / sum(shares)).astype(int)
         return [
-            Bracket(count, self._steps(depth, max_steps, every))
+            (count, self._steps(depth, max_steps, every))
             for count, depth in zip(np.diff(ends).tolist(), range(deepest, -1, -1), strict=True)
             if count
         ]

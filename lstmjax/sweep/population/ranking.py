@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lstmjax.sweep.population.halving import Bracket, Halving
+from lstmjax.sweep.population.halving import Halving
 from lstmjax.sweep.population.population import Population
 from lstmjax.sweep.population.trial import Outcome, Trial
 
@@ -38,16 +38,17 @@ class Ranking:
             for row, member in enumerate(population.members):
                 self.members[member.trial].append((population, row))
 
-    def brackets(self, max_steps: int, every: int) -> list[tuple[Bracket, list[int]]]:
-        """The brackets and the trials of each; arguments as in `Halving.brackets`."""
+    def brackets(self, max_steps: int, every: int) -> list[tuple[tuple[int, ...], list[int]]]:
+        """The steps of the rungs of each bracket, and its trials; arguments as in `Halving.brackets`."""
         if self.halving is None:
             return []
         count = len(self.trials)
         brackets = self.halving.brackets(count, max_steps, every)
         # In random order, as neighbours are alike in a grid; the same order each time.
         order = np.random.default_rng(count).permutation(count) if len(brackets) > 1 else np.arange(count)
-        parts = np.split(order, np.cumsum([bracket.trials for bracket in brackets])[:-1])
-        return [(bracket, [self.trials[n].number for n in part]) for bracket, part in zip(brackets, parts, strict=True)]
+        parts = np.split(order, np.cumsum([trials for trials, _ in brackets])[:-1])
+        numbers = [[self.trials[place].number for place in part] for part in parts]
+        return [(steps, part) for (_, steps), part in zip(brackets, numbers, strict=True)]
 
     def failure(self, trial: int) -> str | None:
         """Why a trial failed; None if it did not."""

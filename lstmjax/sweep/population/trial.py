@@ -1,5 +1,6 @@
 """A trial of a sweep, one setting of the searched options, and its outcome."""
 
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from lstmjax.forecaster.fitted import Fitted
@@ -17,7 +18,8 @@ class Trial(NamedTuple):
     """Values by dotted name; options that are not named are those of the sweep's base config."""
 
 
-class Outcome(NamedTuple):
+@dataclass(frozen=True)
+class Outcome:
     """The result of a trial."""
 
     number: int

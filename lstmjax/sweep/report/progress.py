@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lstmjax.sweep.population.block import Report
 from lstmjax.sweep.report.table import best_trial
-from lstmjax.sweep.study.study import params_of
+from lstmjax.sweep.study.blocks import params_of
 from lstmjax.training.progress import StderrConsole, time_left
 
 _SHOWN = 5  # best trials on a terminal

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from lstmjax.sweep.study.study import params_of
+from lstmjax.sweep.study.blocks import params_of
 
 PARAMS = "params."
 """The first part of the names of the columns of parameters."""

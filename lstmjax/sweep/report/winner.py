@@ -12,14 +12,15 @@ from lstmjax.data.prepare import prepare
 from lstmjax.forecaster.checkpoints import LOG_FILE
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.intervals import with_errors
-from lstmjax.runs.directory import RunDirectory, remove_run
+from lstmjax.runs.directory import RunDirectory
+from lstmjax.runs.files import remove_run
 from lstmjax.runs.outputs import write_outputs
 from lstmjax.runs.seeds import TABLE_FILE, seeds_table
 from lstmjax.runs.table_file import write_table
 from lstmjax.storage.files import replace_file, replace_folder
 from lstmjax.sweep.setup import Sweep
 from lstmjax.sweep.study.block_directory import BlockDirectory
-from lstmjax.sweep.study.study import params_of
+from lstmjax.sweep.study.blocks import params_of
 
 BEST = "best"
 """The winner's folder, in the sweep's directory."""

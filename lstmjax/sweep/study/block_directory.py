@@ -11,7 +11,7 @@ from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.storage import checkpoint
 from lstmjax.storage.files import replace_file
 from lstmjax.sweep.population.trial import Outcome
-from lstmjax.sweep.study.study import Block
+from lstmjax.sweep.study.blocks import Block
 
 MAX_DEATHS = 3
 """Workers in a row that may die while they train a block, without a checkpoint in between."""

@@ -15,7 +15,7 @@ import functools
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from lstmjax.errors import ConfigError
 from lstmjax.sweep.population.trial import Outcome, Trial
 from lstmjax.sweep.space.space import Space
+from lstmjax.sweep.study.blocks import BEATS, OWNER, PARAMS, SIZE, Block, Plan, blocks, heartbeat_of
 from lstmjax.sweep.study.distributions import distributions, stored_value
 from lstmjax.sweep.study.heartbeat import host
 from lstmjax.sweep.study.quiet_optuna import quiet_optuna
@@ -33,46 +34,11 @@ from lstmjax.sweep.study.storage import Storage
 DESCRIPTION = "lstmjax"
 """Name of the study's attribute that says what it searches, and how."""
 
-# Attributes of trials that only this file reads.
-_SIZE, _PARAMS, _OWNER, _BEATS = "lstmjax:size", "lstmjax:params", "lstmjax:owner", "lstmjax:pulse"
-
 _SETTLING = 1.0  # seconds in which another worker may take the same dead worker's block, or make the next leader
 _MANY = 100  # running trials
 
-Suggest = Callable[[optuna.Study, int, Sequence[Trial]], dict[str, Any]]
-"""The parameters of a new trial, given the study, the trial's number and the trials of its block before it."""
-
 IsDead = Callable[[str, Any], bool]
 """Whether the worker with some name and heartbeat (its block's first trial, and a count) is dead."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How many trials a study gets, and how their parameters are drawn."""
-
-    total: int
-    size: int
-    """Trials per block, at most."""
-    suggest: Suggest
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """Trials that one worker trains together."""
-
-    number: int
-    """Number of the block, from 0."""
-    first: int
-    """Number of its first trial."""
-    size: int
-    """How many trials it has."""
-    trials: tuple[Trial, ...] = ()
-    """The trials, in the order of their numbers."""
-
-    @property
-    def end(self) -> int:
-        """Number of the first trial after it."""
-        return self.first + self.size
 
 
 class Study:
@@ -110,7 +76,7 @@ class Study:
 
     def trials(self) -> list[FrozenTrial]:
         """All trials whose parameters are drawn, in the order of their numbers."""
-        return [trial for trial in self.optuna.get_trials(deepcopy=False) if _PARAMS in trial.system_attrs]
+        return [trial for trial in self.optuna.get_trials(deepcopy=False) if PARAMS in trial.system_attrs]
 
     def finished(self, total: int) -> bool:
         """Whether there are at least ``total`` trials, and all are finished."""
@@ -139,7 +105,7 @@ class Study:
             trials, block = self._look(), Block(-1, 0, 0)
             if self._may_be_used_elsewhere(trials, is_dead):
                 return None
-            for block in _blocks(trials, plan):
+            for block in blocks(trials, plan):
                 if leader := self._take(block, trials[block.first], worker, is_dead):
                     return self._draw(block, leader, len(trials), plan)
             if block.end >= plan.total or time.monotonic() > end:
@@ -161,13 +127,13 @@ class Study:
         """
         owns = self._owns(block, worker)
         if owns:
-            self._set(block.first, _BEATS, beats)
+            self._set(block.first, BEATS, beats)
         return owns
 
     def release(self, block: Block, worker: str) -> None:
         """Gives a block back unfinished, if the worker still owns it."""
         if self._owns(block, worker):
-            self._set(block.first, _OWNER, None)
+            self._set(block.first, OWNER, None)
             for number in reversed(range(block.first, block.end)):
                 self._set_state(number, TrialState.WAITING)
 
@@ -184,7 +150,7 @@ class Study:
         if sorted(outcome.number for outcome in outcomes) != [trial.number for trial in block.trials]:
             raise ValueError("outcomes must hold one outcome for each trial of the block")
         trials = self.optuna.get_trials(deepcopy=False)[block.first : block.end]
-        same = [json.dumps(mine.params) for mine in block.trials] == [t.system_attrs.get(_PARAMS) for t in trials]
+        same = [json.dumps(mine.params) for mine in block.trials] == [t.system_attrs.get(PARAMS) for t in trials]
         if not same or self.optuna.user_attrs.get(DESCRIPTION) != self._description:
             return False
         # The leader last: while it is not finished, the next owner knows that outcomes may be missing.
@@ -217,7 +183,7 @@ class Study:
         if self.storage.shared_by_hosts:
             return False
         for leader in trials:
-            owner, beats = leader.system_attrs.get(_OWNER), _heartbeat(leader)
+            owner, beats = leader.system_attrs.get(OWNER), heartbeat_of(leader)
             if owner is None or leader.state.is_finished() or owner.split("_")[0] == host():
                 continue
             if beats != self._first_beats.setdefault(owner, beats):
@@ -244,21 +210,21 @@ class Study:
 
     def _take(self, block: Block, leader: FrozenTrial, worker: str, is_dead: IsDead) -> FrozenTrial | None:
         """Claims a block, unless it is finished or another worker owns it; its leader if it was claimed."""
-        owner = leader.system_attrs.get(_OWNER)
+        owner = leader.system_attrs.get(OWNER)
         if leader.state.is_finished():
             return None
         dead = leader.state == TrialState.RUNNING
         if dead:
             # Who has just claimed it has left no name.
-            if owner != worker and not is_dead(owner or f"owner of block {block.number}", _heartbeat(leader)):
+            if owner != worker and not is_dead(owner or f"owner of block {block.number}", heartbeat_of(leader)):
                 return None
             leader = self._trial(block.first)
-            if leader.state != TrialState.RUNNING or leader.system_attrs.get(_OWNER) != owner:
+            if leader.state != TrialState.RUNNING or leader.system_attrs.get(OWNER) != owner:
                 return None  # another worker was faster
             self._set_state(block.first, TrialState.WAITING)
         if not self._set_state(block.first, TrialState.RUNNING):
             return None
-        self._set(block.first, _OWNER, worker)
+        self._set(block.first, OWNER, worker)
         if dead:  # another worker may have found it dead at the same moment: the last name counts
             time.sleep(_SETTLING)
         return leader if not dead or self._owns(block, worker) else None
@@ -274,14 +240,14 @@ class Study:
     def _draw(self, block: Block, leader: FrozenTrial, count: int, plan: Plan) -> Block:
         """The block with its trials; those that are missing are made, and the next leader too."""
         follows = block.end < plan.total
-        self._ahead = _after(block, plan) if follows else None
+        self._ahead = block.following(plan) if follows else None
         for number in range(count, block.end + follows):
             self._add_trial(block.number + (number >= block.end))
         if block.size < plan.size:
-            self._set(block.first, _SIZE, block.size)
+            self._set(block.first, SIZE, block.size)
         drawn: list[Trial] = []
         for trial in [leader] if block.size == 1 else self.optuna.get_trials(deepcopy=False)[block.first : block.end]:
-            known = trial.system_attrs.get(_PARAMS)
+            known = trial.system_attrs.get(PARAMS)
             params = plan.suggest(self.optuna, trial.number, drawn) if known is None else json.loads(known)
             drawn.append(Trial(trial.number, params))
             if trial.state.is_finished():
@@ -289,7 +255,7 @@ class Study:
             if trial.user_attrs.get("block") != block.number:  # several workers made trials at once
                 self.storage.set_trial_user_attr(self._trial_id(trial.number), "block", block.number)
             if known is None:
-                self._set(trial.number, _PARAMS, json.dumps(params))
+                self._set(trial.number, PARAMS, json.dumps(params))
             for name in (params.keys() & self._distributions.keys()) - trial.params.keys():
                 values = self._distributions[name]
                 internal = values.to_internal_repr(stored_value(params[name]))
@@ -316,37 +282,10 @@ class Study:
 
     def _owns(self, block: Block, worker: str) -> bool:
         leader = self._trial(block.first)
-        return leader.system_attrs.get(_OWNER) == worker and not leader.state.is_finished()
+        return leader.system_attrs.get(OWNER) == worker and not leader.state.is_finished()
 
     def _set(self, number: int, name: str, value: Any) -> None:
         self.storage.set_trial_system_attr(self._trial_id(number), name, value)
 
     def _set_state(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         return self.storage.set_trial_state_values(self._trial_id(number), state, values)
-
-
-def params_of(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's parameters by dotted name, as training takes them: fixed ones included, lists as lists."""
-    return json.loads(trial.system_attrs[_PARAMS])
-
-
-def _heartbeat(leader: FrozenTrial) -> tuple[int, int]:
-    """With the block, as the count begins again in each block: a worker of short blocks would always show the same."""
-    return leader.number, leader.system_attrs.get(_BEATS, 0)
-
-
-def _blocks(trials: Sequence[FrozenTrial], plan: Plan) -> Iterator[Block]:
-    """The blocks that have a leader; the last may not be drawn yet, and gets as many trials as the plan has for it."""
-    block = Block(-1, 0, 0)
-    while block.end < len(trials):
-        attributes = trials[block.end].system_attrs
-        if _PARAMS not in attributes and block.end >= plan.total:
-            return
-        block = _after(block, plan)
-        planned = plan.size if _PARAMS in attributes else block.size
-        block = dataclasses.replace(block, size=attributes.get(_SIZE, planned))
-        yield block
-
-
-def _after(block: Block, plan: Plan) -> Block:
-    return Block(block.number + 1, block.end, min(plan.size, plan.total - block.end))

@@ -13,8 +13,8 @@ from lstmjax.sweep.config import SearchName, SweepConfig
 from lstmjax.sweep.population.trial import Trial
 from lstmjax.sweep.space.samplers import draw
 from lstmjax.sweep.space.space import Space
+from lstmjax.sweep.study.blocks import Suggest
 from lstmjax.sweep.study.distributions import distributions, original_value
-from lstmjax.sweep.study.study import Suggest
 
 STARTUP = 10
 """Finished trials that TPE needs before it learns from them; until then it draws at random."""

@@ -1,5 +1,6 @@
 """Blocks of trials: each member is as if trained alone, despite neighbours, pruning, lack of memory or interruption."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -38,7 +39,7 @@ def halved(panel, small):
 def timeless(outcome):
     """All of an outcome but the weights and the times."""
     logs = tuple([line | {"seconds": 0} for line in log] for log in outcome.logs)
-    return outcome._replace(seconds=0, fitted=None, logs=logs)
+    return dataclasses.replace(outcome, seconds=0, fitted=None, logs=logs)
 
 
 def alike(ours, theirs, small):

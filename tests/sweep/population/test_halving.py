@@ -4,7 +4,6 @@ import pytest
 
 from lstmjax.errors import ConfigError
 from lstmjax.sweep import Halving
-from lstmjax.sweep.population.halving import Bracket
 
 # Li et al., Hyperband, JMLR 18 (2018), Table 1: R = 81, eta = 3. (n_i, r_i) at each rung of each bracket s.
 HYPERBAND = {
@@ -20,20 +19,20 @@ def test_hyperbands_brackets_are_those_of_its_paper():
     halving = Halving(3, hyperband=True)
     brackets = halving.brackets(81 + 34 + 15 + 8 + 5, max_steps=81, every=1)
     assert len(brackets) == 5
-    for bracket, rungs in zip(brackets, HYPERBAND.values(), strict=True):
-        counts = [bracket.trials]
-        for _ in bracket.steps[1:]:
+    for (trials, steps), rungs in zip(brackets, HYPERBAND.values(), strict=True):
+        counts = [trials]
+        for _ in steps[1:]:
             counts.append(halving.survivors(counts[-1]))
-        assert list(zip(counts, bracket.steps, strict=True)) == rungs
+        assert list(zip(counts, steps, strict=True)) == rungs
 
 
 @pytest.mark.parametrize("trials", [1, 2, 7, 16, 64, 200])
 def test_brackets_share_out_every_trial(trials):
     brackets = Halving(3, hyperband=True).brackets(trials, max_steps=270, every=10)
-    assert sum(bracket.trials for bracket in brackets) == trials
-    assert all(bracket.trials > 0 for bracket in brackets)
+    assert sum(count for count, _ in brackets) == trials
+    assert all(count > 0 for count, _ in brackets)
     if trials >= 16:
-        assert [bracket.steps for bracket in brackets] == [(10, 30, 90, 270), (30, 90, 270), (90, 270), (270,)]
+        assert [steps for _, steps in brackets] == [(10, 30, 90, 270), (30, 90, 270), (90, 270), (270,)]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +49,7 @@ def test_brackets_share_out_every_trial(trials):
     ],
 )
 def test_rungs_lie_on_checks(halving, trials, max_steps, every, steps):
-    assert halving.brackets(trials, max_steps, every) == [Bracket(trials, steps)]
+    assert halving.brackets(trials, max_steps, every) == [(trials, steps)]
 
 
 def test_64_trials_cost_less_than_a_quarter():

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64, Shaped
 
-from lstmjax.data.cells import row_label
 from lstmjax.data.table import DataWarning, first_few
+from lstmjax.data.table_cells import row_label
 from lstmjax.errors import DataError
 
 Labels = Shaped[np.ndarray, " N"]

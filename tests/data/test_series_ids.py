@@ -14,9 +14,9 @@ import lstmjax
 from lstmjax.config import DataConfig
 from lstmjax.data.build import panel_from_table
 from lstmjax.data.frames import forecast_frame
-from lstmjax.data.identity import id_text, known_ids
 from lstmjax.data.origins import forecast_windows
 from lstmjax.data.panel import Panel
+from lstmjax.data.series_ids import id_text, known_ids
 from lstmjax.data.table import DataWarning, read_table
 
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=8)
