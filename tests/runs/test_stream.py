@@ -99,10 +99,11 @@ def test_rows_without_a_header_are_in_the_columns_of_the_training_file(stream, r
 
 
 def test_a_header_and_json_say_the_columns(stream):
-    plain = stream(csv_of(NEW))[0]
-    other = NEW.assign(more="x, y")[["more", "y", "ds", "temp", "unique_id"]]
+    new = NEW.iloc[:40]
+    plain = stream(csv_of(new))[0]
+    other = new.assign(more="x, y")[["more", "y", "ds", "temp", "unique_id"]]
     with_header = stream(csv_of(other, header=True))[0]
-    as_json = stream("\n".join(json.dumps(row) for row in NEW.astype({"ds": str}).to_dict("records")) + "\n")[0]
+    as_json = stream("\n".join(json.dumps(row) for row in new.astype({"ds": str}).to_dict("records")) + "\n")[0]
     for found in (with_header, as_json):
         assert [line | {"offset": 0} for line in found] == [line | {"offset": 0} for line in plain]
     assert with_header[0]["offset"] == 2
@@ -277,9 +278,9 @@ def test_new_series_join(stream):
 
 
 def test_a_state_continues(stream, tmp_path):
-    whole = stream(csv_of(NEW))[0]
-    first = stream(csv_of(NEW.iloc[:70]), "--state", tmp_path / "S")[0]
-    second = stream(csv_of(NEW.iloc[60:]), "--state", tmp_path / "S")[0]  # ten rows that were seen already
+    whole = stream(csv_of(NEW.iloc[:40]))[0]
+    first = stream(csv_of(NEW.iloc[:30]), "--state", tmp_path / "S")[0]
+    second = stream(csv_of(NEW.iloc[20:40]), "--state", tmp_path / "S")[0]  # ten rows that were seen already
     assert [line | {"offset": 0} for line in first + second] == [line | {"offset": 0} for line in whole]
     assert sorted(path.name for path in (tmp_path / "S").iterdir()) == ["held_out.npz", "stream.npz"]
 
