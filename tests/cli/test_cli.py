@@ -1,5 +1,6 @@
 """The command line as it is typed: what works, and every mistake as one line with exit status 2."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -15,6 +16,9 @@ import pytest
 import lstmjax
 from lstmjax.cli.app import main
 from lstmjax.forecaster.forecaster import Forecaster
+from lstmjax.sweep import search
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SMALL = [
     "--data.h=6",
@@ -27,8 +31,6 @@ SMALL = [
     "--train.batch-size=16",
     "--outputs.plot-windows=1",
 ]
-
-TINY = {"data.h": 4, "data.input_size": 8, "model.name": "direct", "model.hidden_size": 4, "train.max_steps": 2}
 
 MEET = ["--distributed.coordinator=127.0.0.1:4567", "--distributed.processes=2"]
 
@@ -171,30 +173,45 @@ def test_a_resume_that_changes_something_is_one_line(csv, run, tmp_path, capsys)
     assert "cannot be read" in mistake(["train", "--resume", tmp_path / "nowhere"], capsys)
 
 
-def test_missing_future_covariates_leave_no_forecast_and_a_word(tmp_path, capsys):
-    hourly().assign(flag=1.0 * (np.arange(300) % 7 == 0)).to_csv(tmp_path / "d.csv", index=False)
-    arguments = ["train", "--run-dir", tmp_path / "r", "--data.path", tmp_path / "d.csv", "--data.futr-exog", "flag"]
-    main([*map(str, arguments), *SMALL, "--train.refit-all"])
-    assert "no forecast beyond the last row is written: " in capsys.readouterr().out
-    assert not (tmp_path / "r" / "forecast.csv").exists()
-    assert (tmp_path / "r" / "metrics.json").exists()
-    line = mistake(["predict", tmp_path / "r"], capsys)
+@pytest.fixture(scope="module")
+def flagged(tmp_path_factory, without_pictures):
+    """A run with a covariate of which the future is not known, and what it printed."""
+    folder = tmp_path_factory.mktemp("flagged")
+    hourly().assign(flag=1.0 * (np.arange(300) % 7 == 0)).to_csv(folder / "d.csv", index=False)
+    arguments = ["train", "--run-dir", folder / "r", "--data.path", folder / "d.csv", "--data.futr-exog", "flag"]
+    with contextlib.redirect_stdout(io.StringIO()) as said, without_pictures():
+        main([*map(str, arguments), *SMALL, "--train.refit-all"])
+    return folder / "r", said.getvalue()
+
+
+def test_missing_future_covariates_leave_no_forecast_and_a_word(flagged, tmp_path, capsys):
+    run, said = flagged
+    assert "no forecast beyond the last row is written: " in said
+    assert not (run / "forecast.csv").exists()
+    assert (run / "metrics.json").exists()
+    line = mistake(["predict", run], capsys)
     assert "flag" in line
     assert "data.futr_path" in line
     # Given later, they lead to a forecast by the weights that were trained again on all rows.
     ahead = pd.date_range("2024-01-01", periods=306, freq="h")[300:]
     futr = pd.DataFrame({"ds": ahead, "flag": 0.0})
     futr.to_csv(tmp_path / "futr.csv", index=False)
-    main(["predict", str(tmp_path / "r"), "--data.futr-path", str(tmp_path / "futr.csv"), "--out", f"{tmp_path}/f.csv"])
+    main(["predict", str(run), "--data.futr-path", str(tmp_path / "futr.csv"), "--out", f"{tmp_path}/f.csv"])
     found = pd.read_csv(tmp_path / "f.csv")["lstm"]
-    forecaster = Forecaster.load(tmp_path / "r")
+    forecaster = Forecaster.load(run)
     np.testing.assert_allclose(found, forecaster.predict(futr_df=futr)["lstm"])
     evaluated = Forecaster.of(forecaster.fitted.replace(refit=None)).predict(futr_df=futr)["lstm"]
     assert not np.allclose(found, evaluated)
 
 
+def test_a_file_of_the_future_that_lacks_a_column_is_named(flagged, tmp_path, capsys):
+    hourly().to_csv(tmp_path / "futr.csv", index=False)
+    line = mistake(["predict", flagged[0], "--data.futr-path", tmp_path / "futr.csv"], capsys)
+    assert "futr.csv has no column 'flag'" in line
+
+
 @pytest.mark.filterwarnings("ignore::lstmjax.data.table.DataWarning")
-def test_a_series_that_was_never_observed_is_forecast_but_not_drawn(tmp_path):
+def test_a_series_that_was_never_observed_is_forecast_but_not_drawn(drawn, tmp_path):
     hourly().assign(empty=np.nan).to_csv(tmp_path / "d.csv", index=False)
     table = ["--data.path", str(tmp_path / "d.csv"), "--data.layout", "wide", "--data.target-cols", "y", "empty"]
     main(["train", "--run-dir", str(tmp_path / "r"), *table, *SMALL])
@@ -292,23 +309,14 @@ def test_a_gap_is_masked_with_a_warning_or_refused(tmp_path, capsys):
     assert "gap" in mistake([*arguments, "--data.gaps", "error"], capsys)
 
 
-def test_a_forecaster_that_was_trained_on_polars_predicts_as_a_command(tmp_path, capsys):
-    forecaster = Forecaster(lstmjax.RunConfig().replace(TINY)).fit(
-        polars.from_pandas(hourly()[["ds", "y"]]), val_size=8
-    )
+def test_a_forecaster_that_was_trained_on_polars_predicts_as_a_command(run, tmp_path, capsys):
+    config = lstmjax.RunConfig.from_json((run / "config.json").read_text())  # of programs that are compiled already
+    rows = hourly()[["ds", "y"]].iloc[: -config.data.test_size]
+    forecaster = Forecaster(config).fit(polars.from_pandas(rows), val_size=config.data.val_size)
     forecaster.save(tmp_path / "f")
     main(["predict", str(tmp_path / "f")])
     shown = pd.read_csv(io.StringIO(capsys.readouterr().out))
     np.testing.assert_allclose(shown["lstm"], forecaster.predict()["lstm"].to_numpy())
-
-
-def test_a_file_of_the_future_that_lacks_a_column_is_named(tmp_path, capsys):
-    table = hourly()[["ds", "y"]].assign(flag=0.0)
-    config = lstmjax.RunConfig().replace(TINY | {"data.futr_exog": ("flag",)})
-    Forecaster(config).fit(table, val_size=8).save(tmp_path / "f")
-    table.drop(columns="flag").to_csv(tmp_path / "futr.csv", index=False)
-    line = mistake(["predict", tmp_path / "f", "--data.futr-path", tmp_path / "futr.csv"], capsys)
-    assert "futr.csv has no column 'flag'" in line
 
 
 def test_a_forecast_is_written_as_parquet_where_its_name_says_so(run, tmp_path, capsys, monkeypatch):
@@ -354,17 +362,17 @@ def test_help_and_mistyped_options_as_a_process():
 
 @pytest.mark.filterwarnings("always::lstmjax.errors.ConfigWarning")
 def test_an_option_that_was_typed_and_has_no_effect_is_one_line(csv, tmp_path, capsys):
-    table, typed = ["--data.path", str(csv)], ["--train.huber_delta", "2", "--model.highway", "--train.loss=mse"]
+    table, typed = ["--data.path", str(csv)], ["--train.huber_delta", "2", "--model.highway"]
     main(["train", "--run-dir", str(tmp_path / "r"), *table, *SMALL, *typed])
     lines = [line for line in capsys.readouterr().err.splitlines() if "no effect" in line]
     assert lines == [
         f"lstmjax: warning: {name} has no effect: it acts only with {other} {value}, and {other} is {here!r}"
         for name, other, value, here in (
             ("model.highway", "model.name", "segment", "direct"),
-            ("train.huber_delta", "train.loss", "huber", "mse"),
+            ("train.huber_delta", "train.loss", "huber", "auto"),
         )
     ]
-    main(["train", "--run-dir", str(tmp_path / "plain"), *table, *SMALL, "--train.loss=mse"])
+    main(["train", "--run-dir", str(tmp_path / "plain"), *table, *SMALL])
     assert "no effect" not in capsys.readouterr().err
     one, other = (gzip.decompress((tmp_path / run / "test_forecasts.csv.gz").read_bytes()) for run in ("r", "plain"))
     assert one == other
@@ -376,6 +384,8 @@ def test_a_searched_option_that_acts_in_no_trial_is_one_line(csv, tmp_path, caps
     space.write_text('"train.huber_delta" = { type = "uniform", low = 0.5, high = 2.0 }\n')
     arguments = ["sweep", str(space), "--run-dir", str(tmp_path / "s"), "--data.path", str(csv), *SMALL]
     arguments += ["--trials=2", "--sampler=random", "--train.huber-delta=3"]
+    monkeypatch.setattr(search, "work", lambda *_, **__: None)  # nothing is trained
+    monkeypatch.setattr(search, "write_report", lambda sweep, say: pd.DataFrame())
     monkeypatch.setattr(sys, "argv", ["lstmjax", *arguments])
     main(arguments)
     found = capsys.readouterr().err

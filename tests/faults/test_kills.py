@@ -25,11 +25,14 @@ def wait_for_a_save(directory):
         pass
 
 
-def test_one_run_killed_four_times_and_asked_to_end_twice(start, options, after, assert_same_files, tmp_path):
+@pytest.mark.parametrize("kills", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_one_run_killed_at_random_moments_and_asked_to_end_twice(
+    kills, start, options, after, assert_same_files, tmp_path
+):
     directory, torn = tmp_path / "run", 0
     asked = [(0, 0.0, signal.SIGTERM), (15, 0.0, signal.SIGINT)]
     command = start(*options, "--run-dir", directory)
-    for checks, seconds, number in sorted(asked + [(*moment, signal.SIGKILL) for moment in moments(0, 4)]):
+    for checks, seconds, number in sorted(asked + [(*moment, signal.SIGKILL) for moment in moments(0, kills)]):
         after(command, directory, checks, seconds)
         if number == signal.SIGKILL:
             wait_for_a_save(directory)
@@ -102,15 +105,25 @@ def test_two_processes_on_one_run(start, options, after, tmp_path):
 BACKTEST = ["--n-windows=3", "--step-size=3", "--data.test-size=0", "--train.max-steps=24"]
 
 
-@pytest.mark.parametrize("refits", [["--refit=yes"], pytest.param(["--refit=yes", "--warm"], marks=pytest.mark.slow)])
-def test_a_backtest_killed_at_three_moments(start, options, refits, tmp_path):
+EARLY, LATE = (3, 0.01), (31, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("refits", "moments"),
+    [
+        (["--refit=yes"], [EARLY, LATE]),
+        pytest.param(["--refit=yes"], [EARLY, (16, 0.0), LATE], marks=pytest.mark.slow),
+        pytest.param(["--refit=yes", "--warm"], [EARLY, (16, 0.0), LATE], marks=pytest.mark.slow),
+    ],
+)
+def test_a_backtest_killed_at_some_moments(start, options, refits, moments, tmp_path):
     """In one population of three models, or in three of one that begin with the weights of the one before."""
     options = ["backtest", *options[1:], *BACKTEST, *refits]
     whole, directory = tmp_path / "whole", tmp_path / "killed"
     undisturbed = start(*options, "--run-dir", whole)
     assert undisturbed.wait() == 0, undisturbed.stderr
     command = start(*options, "--run-dir", directory)
-    for checks, seconds in ((3, 0.01), (16, 0.0), (31, 0.02)):
+    for checks, seconds in moments:
         deadline = time.monotonic() + 60
         while sum(log.read_bytes().count(b"\n") for log in directory.glob("refits/*/metrics.jsonl")) < checks:
             assert time.monotonic() < deadline, command.stderr
@@ -129,4 +142,4 @@ def test_a_backtest_killed_at_three_moments(start, options, refits, tmp_path):
         lines = [[json.loads(line) | {"seconds": 0} for line in log.read_text().splitlines()] for log in (ours, theirs)]
         assert lines[0] == lines[1]
     resumed = json.loads((directory / "run.json").read_text())["resumed"]
-    assert len(resumed) == 3
+    assert len(resumed) == len(moments)

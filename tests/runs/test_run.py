@@ -14,7 +14,7 @@ import utilsforecast.losses
 from lstmjax.cli.app import main
 from lstmjax.config import RunConfig
 from lstmjax.data import prepare as prepare_module
-from lstmjax.errors import CheckpointError, ConfigError
+from lstmjax.errors import CheckpointError, ConfigError, Interrupted
 from lstmjax.forecaster import predict as predict_module
 from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.run_kind import kind_of
@@ -23,9 +23,12 @@ from lstmjax.runs import job as job_module
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import make_job
 from lstmjax.runs.run import resume_run, train_run
+from lstmjax.runs.signals import Signals
 from lstmjax.runs.table_file import replace_table, texts_of
 from lstmjax.storage import checkpoint
 from lstmjax.training import Callback
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 ROWS, TEST = 300, 60
 
@@ -365,7 +368,7 @@ def test_a_refit_of_an_earlier_end_is_not_that_of_a_longer_run(run, config, tmp_
 
 
 @pytest.mark.parametrize("method", ["write_metrics", "write_test_forecasts", "write_forecast", "write_plot"])
-def test_a_full_disk_after_training_is_one_line_and_costs_nothing(method, run, config, tmp_path, monkeypatch):
+def test_a_full_disk_after_training_is_one_line_and_costs_nothing(drawn, method, run, config, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -378,7 +381,7 @@ def test_a_full_disk_after_training_is_one_line_and_costs_nothing(method, run, c
         assert (tmp_path / "r" / name).read_bytes() == (run[0].directory / name).read_bytes()
 
 
-def test_overwriting_follows_no_link(config, tmp_path):
+def test_overwriting_follows_no_link(drawn, config, tmp_path):
     quick = config.replace({"train.max_steps": 2, "train.refit_all": False})
     train_run(quick, tmp_path / "r", say=lambda _: None)
     (tmp_path / "elsewhere").mkdir()
@@ -399,3 +402,29 @@ def test_rows_of_the_known_future_are_no_rows_of_the_table(tmp_path):
     assert make_job(RunConfig().replace(options), None, None).sizes().startswith("60 rows, 1 series, every h, ")
     options |= {"data.futr_path": str(tmp_path / "f.csv"), "data.futr_exog": ["holiday"]}
     assert make_job(RunConfig().replace(options), None, None).sizes().startswith("60 rows, 1 series, every h, ")
+
+
+def test_a_signal_during_the_last_chunk_ends_the_run_before_its_outputs(config, tmp_path):
+    """All steps are done and saved; the outputs are made when the run is resumed."""
+    chunks = []
+    signals = Signals()
+
+    class Last(Callback):
+        def on_chunk(self, status):
+            if status.step == status.max_steps:
+                chunks.append(status.step)
+                signals._received = 15
+
+    with pytest.raises(Interrupted, match="interrupted after step 40"):
+        train_run(
+            config.replace({"train.refit_all": False}),
+            tmp_path / "r",
+            signals=signals,
+            callbacks=[Last()],
+            say=lambda _: None,
+        )
+    assert chunks == [40]
+    assert not list((tmp_path / "r").rglob("metrics.json"))
+    assert not list((tmp_path / "r").rglob("forecast.csv"))
+    resume_run(tmp_path / "r", say=lambda _: None)
+    assert (tmp_path / "r" / "metrics.json").exists()

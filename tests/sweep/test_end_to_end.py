@@ -17,6 +17,8 @@ from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.sweep.population.block_checkpoint import BlockCheckpoints
 from lstmjax.sweep.report.winner import TRIAL_FILE
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SPACE = """
 "optimizer.learning_rate" = { type = "loguniform", low = 1e-4, high = 0.3 }
 "model.dropout" = { type = "uniform", low = 0.0, high = 0.5 }
@@ -126,7 +128,7 @@ def test_a_sweep_whose_trials_all_fail_is_one_line_with_status_1(folder, capsys)
         word if word != str(folder / "space.toml") else str(folder / "wild.toml") for word in arguments(folder, "w")
     ]
     with pytest.raises(SystemExit) as stopped:
-        main([*wild, "--trials=2", "--population=2", "--optimizer.name=sgd"])
+        main([*wild, "--trials=4"])
     assert stopped.value.code == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("lstmjax: error: no trial is complete, so there is no winner: see the column reason in")
@@ -142,22 +144,27 @@ def test_nothing_is_left_of_blocks_but_the_winner(swept):
     assert not list((swept / "workers").iterdir())
 
 
-def test_a_sweep_again_with_two_seeds_ranks_by_their_mean(folder):
-    main(arguments(folder, "seeds", "--seeds=2", "--trials=2", "--population=2"))
-    table = pd.read_csv(folder / "seeds" / "trials.csv")
+@pytest.fixture(scope="module")
+def seeded(folder, without_pictures):
+    asked = ["--outputs.calibration=conformal", "--outputs.level", "80"]
+    with without_pictures():
+        main(arguments(folder, "seeds", "--seeds=2", "--trials=2", "--population=2", *asked))
+    return folder / "seeds"
+
+
+def test_a_sweep_again_with_two_seeds_ranks_by_their_mean(seeded):
+    table = pd.read_csv(seeded / "trials.csv")
     assert (table.loc[table["state"] == "COMPLETE", "steps"] == 40).all()
     assert (table["value_low"] < table["value"]).all()
-    seeds = pd.read_csv(folder / "seeds" / "best" / "seeds.csv", index_col="seed")
+    seeds = pd.read_csv(seeded / "best" / "seeds.csv", index_col="seed")
     assert seeds.index.tolist() == [0, 1]
-    stored = json.loads((folder / "seeds" / "best" / "metrics.json").read_text())
+    stored = json.loads((seeded / "best" / "metrics.json").read_text())
     assert seeds["mae"][0] == pytest.approx(stored["test"]["mae"])
-    assert Forecaster.load(folder / "seeds" / "best" / "seed-1").fitted.config.train.seed == 1
+    assert Forecaster.load(seeded / "best" / "seed-1").fitted.config.train.seed == 1
 
 
-def test_every_seed_of_the_winner_has_calibrated_intervals(folder):
-    asked = ["--outputs.calibration=conformal", "--outputs.level", "80"]
-    main(arguments(folder, "sure", "--seeds=2", "--trials=2", "--population=2", *asked))
-    best = folder / "sure" / "best"
+def test_every_seed_of_the_winner_has_calibrated_intervals(seeded):
+    best = seeded / "best"
     assert pd.read_csv(best / "seeds.csv")["coverage-80"].between(0, 1).all()
     for path in (best, best / "seed-1"):
         assert "lstm-lo-50" in Forecaster.load(path).predict(level=[50])
@@ -167,8 +174,9 @@ FOLDS = ["--folds=3", "--fold-step=20", "--trials=4"]
 
 
 @pytest.fixture(scope="module")
-def folded(folder):
-    main(arguments(folder, "folds", *FOLDS))
+def folded(folder, without_pictures):
+    with without_pictures():
+        main(arguments(folder, "folds", *FOLDS))
     return folder / "folds"
 
 

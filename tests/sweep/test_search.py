@@ -42,6 +42,9 @@ GRID = """
 """
 
 
+DRAW = outputs.plots.draw
+
+
 @pytest.fixture(scope="module")
 def csv(tmp_path_factory):
     ds = pd.date_range("2024-01-01", periods=300, freq="h")
@@ -59,7 +62,7 @@ def space(tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """The blocks that were trained, by a substitute for training; no winner is evaluated."""
+    """The blocks that were trained, by a substitute for training; no winner is evaluated, nothing is drawn."""
     return substitute_training(monkeypatch)
 
 
@@ -72,6 +75,7 @@ def substitute_training(monkeypatch):
 
     monkeypatch.setattr(search, "train_block", train_block)
     monkeypatch.setattr(outputs, "write_winner", lambda directory, *_, **__: directory)
+    monkeypatch.setattr(outputs.plots, "draw", lambda *_: {})
     return blocks
 
 
@@ -103,7 +107,7 @@ def outcome(trial):
 
 
 def command(space, csv, directory, *more):
-    small = ["--trials=12", "--population=4", "--sampler=random", "--data.h=6", "--data.input-size=24"]
+    small = ["--trials=6", "--population=2", "--sampler=random", "--data.h=6", "--data.input-size=24"]
     return ["sweep", *map(str, [space, "--run-dir", directory, "--data.path", csv, *small, *more])]
 
 
@@ -117,9 +121,10 @@ def mistake(arguments, capsys):
     return lines[0].removeprefix("lstmjax: error: ")
 
 
-def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_plots(space, csv, tmp_path, trained):
+def test_a_sweep_leaves_its_trials_as_a_table_in_a_study_and_as_plots(space, csv, tmp_path, trained, monkeypatch):
     directory = tmp_path / "r"
-    main(command(space, csv, directory, "--halving=3", "--seeds=2"))
+    monkeypatch.setattr(outputs.plots, "draw", DRAW)
+    main(command(space, csv, directory, "--trials=12", "--population=4", "--halving=3", "--seeds=2"))
     table = pd.read_csv(directory / "trials.csv")
     names = ["params.model.hidden_size", "params.optimizer.learning_rate", "params.train.batch_size"]
     spread = ["value_std", "value_low", "value_high"]
@@ -147,7 +152,7 @@ def test_folds_are_described_and_have_a_deviation_but_no_interval(space, csv, tm
     assert columns[:5] == ["number", "state", "value", "value_std", "params.model.hidden_size"]
     described = json.loads((directory / "sweep.json").read_text())
     assert described["folds"] == {"count": 3, "step": 30}  # a tenth of the rows
-    assert {(options["folds"], options["population"]) for _, options in trained} == {(Folds(3, 30), 4 * 2 * 3)}
+    assert {(options["folds"], options["population"]) for _, options in trained} == {(Folds(3, 30), 2 * 2 * 3)}
     main(command(space, csv, directory, "--folds=3", "--seeds=2", "--fold-step=30"))
     for others in (["--folds=3", "--fold-step=31"], []):
         capsys.readouterr()
@@ -167,17 +172,17 @@ def test_the_same_command_resumes_and_ends_like_an_uninterrupted_one(
     monkeypatch.setattr(search, "train_block", stopped)
     with pytest.raises(Interrupted):
         search.run(*_arguments(space, csv, tmp_path / "cut"))
-    assert len(pd.read_csv(tmp_path / "cut" / "trials.csv")) == 4
+    assert len(pd.read_csv(tmp_path / "cut" / "trials.csv")) == 2
     monkeypatch.setattr(search, "train_block", train_block)
     main(command(space, csv, tmp_path / "cut"))
     numbers = [trial.number for trials, _ in trained for trial in trials]
-    assert numbers == list(range(12))
+    assert numbers == list(range(6))
     assert (tmp_path / "cut" / "trials.csv").read_bytes() == (finished / "trials.csv").read_bytes()
 
 
 def _arguments(space, csv, directory):
     base = RunConfig().replace({"data.path": str(csv), "data.h": 6, "data.input_size": 24})
-    return space, base, directory, SweepConfig(trials=12, population=4, sampler="random")
+    return space, base, directory, SweepConfig(trials=6, population=2, sampler="random")
 
 
 def test_a_finished_sweep_trains_nothing_again_and_may_get_more_trials(space, csv, tmp_path, trained, finished):
@@ -186,8 +191,8 @@ def test_a_finished_sweep_trains_nothing_again_and_may_get_more_trials(space, cs
     main(command(space, csv, tmp_path / "r"))
     assert not trained
     assert (tmp_path / "r" / "trials.csv").read_bytes() == before
-    main(command(space, csv, tmp_path / "r", "--trials=14"))
-    assert [trial.number for trials, _ in trained for trial in trials] == [12, 13]
+    main(command(space, csv, tmp_path / "r", "--trials=8"))
+    assert [trial.number for trials, _ in trained for trial in trials] == [6, 7]
 
 
 def test_optuna_is_silent_during_a_sweep_and_as_before_after_it(space, csv, tmp_path, trained, caplog):
@@ -451,4 +456,4 @@ def test_a_time_limit_has_no_effect_in_a_sweep_and_a_warning_says_so(space, csv,
     searched, base, directory, settings = _arguments(space, csv, tmp_path / "r")
     with pytest.warns(ConfigWarning, match=r"train\.max_seconds has no effect in a sweep"):
         search.run(searched, base.replace({"train.max_seconds": 1e-6}), directory, settings)
-    assert sum(len(trials) for trials, _ in trained) == 12
+    assert sum(len(trials) for trials, _ in trained) == 6
