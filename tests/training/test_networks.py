@@ -58,6 +58,31 @@ def test_dropout_masks_are_a_function_of_seed_and_step(data, tools):
     assert tools.same_bytes(whole.state, resumed.state)
 
 
+class Halves(nnx.Module):
+    """A map whose weights are of some type of numbers, beside a bias of float32."""
+
+    def __init__(self, dtype):
+        self.weight = nnx.Param(jnp.full((6, 2), 0.1, dtype))
+        self.scale = nnx.Param(jnp.ones((), dtype))
+        self.bias = nnx.Param(jnp.zeros(2))
+
+    def __call__(self, window, *, rngs=None, deterministic=None):
+        weight = self.weight[...].astype(jnp.float32) * self.scale[...].astype(jnp.float32)
+        return Forecast((window.y[..., 0] @ weight + self.bias[...])[:, :, None, None])
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_weights_of_half_precision_are_trained_beside_others(data, name, dtype):
+    """The optimiser's own numbers are float32: the squares of small gradients are 0 in float16."""
+    optimizer = dataclasses.replace(OPTIMIZER, name=name, weight_decay=0.01, momentum=0.5, clip_value=1.0)
+    found, whole = (train(Halves(one), data, optimizer, CONFIG).state.params for one in (dtype, jnp.float32))
+    assert {name: array.dtype for name, array in found.items()} == {"weight": dtype, "scale": dtype, "bias": "float32"}
+    for path, array in whole.items():
+        np.testing.assert_allclose(np.asarray(found[path], np.float32), array, atol=0.02)
+    assert not np.allclose(whole["weight"], 0.1, atol=0.05)
+
+
 def test_parts_of_a_batch_have_masks_of_their_own(data):
     """With all parts masked alike, a batch of one window twice would lose the same inputs in both."""
     twice = data._replace(train=type(data.train)(np.zeros(2, np.int32), np.full(2, 30, np.int32)))
