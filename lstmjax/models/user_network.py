@@ -83,7 +83,21 @@ def _forecast(module: Any, name: str, spec: WindowSpec, key: PRNGKeyArray) -> ja
         )
     if not jnp.issubdtype(found.dtype, jnp.floating):
         raise ConfigError(f"the network {name} returns numbers of the type {found.dtype}: expected float32")
+    _check_trained(module, name)
     return found
+
+
+def _check_trained(module: nnx.Module, name: str) -> None:
+    trained = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.state(module, nnx.Param)))
+    if not trained:
+        raise ConfigError(f"the network {name} has nothing to train: it holds no nnx.Param")
+    for path, array in trained:
+        if not jnp.issubdtype(dtype := jnp.result_type(array), jnp.inexact):
+            param = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise ConfigError(
+                f"the network {name} cannot be trained: its nnx.Param {param} is of the type {dtype}: make it an "
+                "nnx.Variable, which is kept and not trained, or float32"
+            )
 
 
 def _check_arguments(function: Callable, given: tuple, named: tuple[str, ...], problem: str, use: str) -> None:

@@ -68,5 +68,5 @@ def clip(gradients: Any, norm: Float[Array, ""], hyper: Hyperparameters, *, by_v
         norm = optax.tree.norm(gradients)
     if by_norm:
         factor = hyper.clip_norm / jnp.maximum(norm, hyper.clip_norm)
-        gradients = jax.tree.map(lambda g: g * factor, gradients)
+        gradients = jax.tree.map(lambda g: g * factor.astype(g.dtype), gradients)
     return gradients

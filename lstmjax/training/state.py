@@ -90,7 +90,7 @@ def first_state(weights: Weights, optimizer: str, schedule: str, hyper: Hyperpar
     return TrainState(
         params=weights.params,
         model_state=weights.model_state,
-        opt_state=transformation.init(weights.params),
+        opt_state=transformation.init(jax.tree.map(_wide, weights.params)),
         step=jnp.int32(0),
         best_params=weights.params,
         best_model_state=weights.model_state,
@@ -103,6 +103,11 @@ def first_state(weights: Weights, optimizer: str, schedule: str, hyper: Hyperpar
         loss_sum=jnp.float32(0.0),
         loss_count=jnp.int32(0),
     )
+
+
+def _wide(weights: Array) -> Array:
+    """In float32 at least, which the optimiser computes in: squares of small gradients are 0 in float16."""
+    return weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
 
 
 def seed_key(seed: UInt32[Array, "2"]) -> PRNGKeyArray:

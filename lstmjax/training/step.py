@@ -229,7 +229,8 @@ def _gradients(
         weights = Weights(params, state.model_state)
         forecast, model_state = setting.network.forecast_in_training(weights, window, key, shard)
         losses = loss_values(setting.loss, forecast, target, hyper)
-        return jnp.sum(jnp.where(target.mask, losses, 0.0) * counts), model_state
+        # The sum is float32 whatever the network computes in, as the state's is.
+        return jnp.sum(jnp.where(target.mask, losses, 0.0) * counts, dtype=jnp.float32), model_state
 
     (total, model_state), gradients = jax.value_and_grad(loss_sum, has_aux=True)(layout.split(state.params))
     gradients = layout.join(gradients)

@@ -111,7 +111,7 @@ def evaluate(
         share = 1.0 if target.weight is None else target.weight[..., None]  # (B, H, 1): the loss's, as in training
         error = forecast.point() - target.y
         columns = (losses * share, jnp.abs(error), error * error, errors)
-        new = [jnp.sum(jnp.where(mask, column, 0.0)) for column in columns]
+        new = [jnp.sum(jnp.where(mask, column, 0.0), dtype=jnp.float32) for column in columns]
         return sums + jnp.stack([*new, jnp.sum(mask, dtype=jnp.float32), jnp.sum(mask * share, dtype=jnp.float32)])
 
     last = data.first_block + data.block_count

@@ -65,6 +65,20 @@ class WholeNumbers(Good):
         return forecast
 
 
+class Untrained(nnx.Module):
+    def __init__(self, spec, *, rngs):
+        self.spec = spec
+
+    def __call__(self, window, *, rngs=None, deterministic=None):
+        return Forecast(jnp.zeros((window.y.shape[0], self.spec.h, self.spec.targets, 1)))
+
+
+class Counts(Good):
+    def __init__(self, spec, *, rngs):
+        super().__init__(spec, rngs=rngs)
+        self.calls = nnx.Param(jnp.zeros((), int))
+
+
 class Raises(Good):
     def __call__(self, window, *, rngs=None, deterministic=None):
         raise KeyError("their own mistake")
@@ -92,6 +106,12 @@ SHAPE = "expected lstmjax.Forecast(parameters) of shape (B, H, C, P), here (2, 3
         (
             lambda spec: Good(spec, rngs=nnx.Rngs(0)),
             "got an unexpected keyword argument 'rngs'; it takes (spec, *, rngs)",
+        ),
+        (Untrained, "the network Untrained has nothing to train: it holds no nnx.Param"),
+        (Untrained(SPEC, rngs=nnx.Rngs(0)), "the network Untrained has nothing to train"),
+        (
+            Counts,
+            "the network Counts cannot be trained: its nnx.Param calls is of the type int32: make it an nnx.Variable",
         ),
         (lambda spec, *, rngs: [1], "makes a list: expected an nnx.Module to call"),
         (lambda spec, *, rngs: nnx.Param(0), "expected an nnx.Module to call"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -56,6 +57,48 @@ def test_dropout_masks_are_a_function_of_seed_and_step(data, tools):
     part = train(NoisyBuilder(), data, OPTIMIZER, CONFIG, until=3)
     resumed = train(NoisyBuilder(), data, OPTIMIZER, dataclasses.replace(CONFIG, chunk_steps=1), state=part.state)
     assert tools.same_bytes(whole.state, resumed.state)
+
+
+class OfType(nnx.Module):
+    """A map whose weights are of some type of numbers, beside a bias of float32."""
+
+    def __init__(self, dtype):
+        self.weight = nnx.Param(jnp.full((6, 2), 0.1, dtype))
+        self.scale = nnx.Param(jnp.ones((), dtype))
+        self.bias = nnx.Param(jnp.zeros(2, jnp.float32))
+
+    def __call__(self, window, *, rngs=None, deterministic=None):
+        weight = self.weight[...] * self.scale[...].astype(jnp.promote_types(self.scale.dtype, jnp.float32))
+        return Forecast((window.y[..., 0] @ weight + self.bias[...])[:, :, None, None])
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_weights_of_half_precision_are_trained_beside_others(data, name, dtype):
+    """The optimiser's own numbers are float32: the squares of small gradients are 0 in float16."""
+    optimizer = dataclasses.replace(OPTIMIZER, name=name, weight_decay=0.01, momentum=0.5, clip_value=1.0)
+    found, whole = (train(OfType(one), data, optimizer, CONFIG).state.params for one in (dtype, jnp.float32))
+    assert {name: array.dtype for name, array in found.items()} == {"weight": dtype, "scale": dtype, "bias": "float32"}
+    for path, array in whole.items():
+        np.testing.assert_allclose(np.asarray(found[path], np.float32), array, atol=0.02)
+    assert not np.allclose(whole["weight"], 0.1, atol=0.05)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_weights_of_double_precision_are_trained_beside_others(data, shards):
+    """With jax_enable_x64 flax's own layers hold both."""
+    with jax.enable_x64(True):
+        config = dataclasses.replace(CONFIG, batch_shards=shards)
+        optimizer = dataclasses.replace(OPTIMIZER, clip_norm=0.5, weight_decay=0.01)
+        found = train(OfType(jnp.float64), data, optimizer, config)
+        again = train(OfType(jnp.float64), data, optimizer, config, until=3)
+        again = train(OfType(jnp.float64), data, optimizer, config, state=again.state)
+    whole = train(OfType(jnp.float32), data, optimizer, config).state.params
+    dtypes = {name: array.dtype for name, array in found.state.params.items()}
+    assert dtypes == {"weight": "float64", "scale": "float64", "bias": "float32"}
+    for path, array in whole.items():
+        np.testing.assert_allclose(found.state.params[path], array, atol=1e-4)
+        np.testing.assert_array_equal(found.state.params[path], again.state.params[path])
 
 
 def test_parts_of_a_batch_have_masks_of_their_own(data):
