@@ -69,9 +69,6 @@ def check_types(function: Callable) -> Callable:
         return function
 
 
-# Tracing makes many small objects that live on: looking through them all every 700 takes a tenth of the tests' time.
-gc.set_threshold(50_000, 20, 100)
-
 # From here on importing lstmjax decorates every function: an argument or result whose dtype or shape is not the
 # annotated one fails the test that passed it. Only config is left alone, which checks its values in users' words.
 # The hook wants the checker's name, in a module it can import.
