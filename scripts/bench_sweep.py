@@ -179,7 +179,7 @@ class Population:
         setting = plan.setting
         begin = initializer(structure, draw, setting.optimizer, setting.schedule, mesh, mapping or plan.mapping)
         self.state = begin(self.hyper, given)
-        self.compiled = self.run.lower((self.state, self.hyper, None), self.span(1)).compile()
+        self.compiled = self.run.lower((self.state, self.hyper, None, None), self.span(1)).compile()
         self.compile_seconds = time.perf_counter() - began
         needed = self.compiled.memory_analysis()
         each = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
@@ -191,7 +191,7 @@ class Population:
         while True:
             began = time.perf_counter()
             span = self.span(self.step + self.pace)
-            self.state = jax.block_until_ready(self.run((self.state, self.hyper, None), span))
+            self.state = jax.block_until_ready(self.run((self.state, self.hyper, None, None), span))
             elapsed, steps = time.perf_counter() - began, self.pace
             self.step += steps
             self.pace = max(1, min(8 * steps, round(steps * SECONDS_A_TURN / elapsed)))

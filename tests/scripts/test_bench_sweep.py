@@ -40,6 +40,15 @@ def test_a_run_prints_a_table_and_writes_every_number(tmp_path):
     assert f"| 4, 6, 3, 4 | {row['ms_per_member_step']['lstmjax']:.2f} |" in done.stdout
 
 
+def test_its_populations_train(bench, monkeypatch):
+    monkeypatch.setattr(bench, "SECONDS_A_TURN", 0.01)
+    population = bench.Population((4, 6, 3, 4), 2)
+    before = population.state.params
+    assert population.turn() > 0
+    assert population.state.step.tolist() == [population.step] * 2
+    assert all((population.state.params[name] != before[name]).any() for name in before)
+
+
 def test_ratios_are_peers_by_ours_paired_by_round(bench):
     times = {"lstmjax": [1.0, 2.0, 4.0], "torch": [2.0, 6.0, 4.0]}
     row = bench.summary((32, 96, 7, 64), times)
