@@ -78,8 +78,8 @@ def train(
         seeds = (config.seed,) if seeds is None else seeds
         hyperparameters = [Hyperparameters.from_config(optimizer, config, seed=seed) for seed in seeds]
     plan = make_plan(structure, data, optimizer, config, hyperparameters, mapping, widest=widest(first))
+
     current = _stop_fillers(_first_state(plan, first, state), plan.members, plan.mesh)
-    every = config.val_check_steps
     end = config.max_steps if until is None else min(until, config.max_steps)
     pace = _Pace(config.chunk_steps)
     step = _common_step(current)
@@ -87,7 +87,7 @@ def train(
     called.notify("on_start", Status(step, config.max_steps, 0.0, np.full(plan.members, np.nan, np.float32)))
     interrupted, refused = False, parallel.agree(called.error is not None)
     while not refused and step < end and _any_active(current):
-        due = min((step // every + 1) * every, config.max_steps)
+        due = min((step // config.val_check_steps + 1) * config.val_check_steps, config.max_steps)
         stop = min(due, end, step + parallel.from_first(pace.steps))
         current = pace.time(stop - step, functools.partial(plan.run, current, step, stop))
         step = stop
