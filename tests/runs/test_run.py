@@ -23,7 +23,6 @@ from lstmjax.runs import job as job_module
 from lstmjax.runs.directory import RunDirectory
 from lstmjax.runs.job import make_job
 from lstmjax.runs.run import resume_run, train_run
-from lstmjax.runs.signals import Signals
 from lstmjax.runs.table_file import replace_table, texts_of
 from lstmjax.storage import checkpoint
 from lstmjax.training import Callback
@@ -404,26 +403,17 @@ def test_rows_of_the_known_future_are_no_rows_of_the_table(tmp_path):
     assert make_job(RunConfig().replace(options), None, None).sizes().startswith("60 rows, 1 series, every h, ")
 
 
-def test_a_signal_during_the_last_chunk_ends_the_run_before_its_outputs(config, tmp_path):
+def test_a_signal_during_the_last_chunk_ends_the_run_before_its_outputs(config, tmp_path, last_chunk):
     """All steps are done and saved; the outputs are made when the run is resumed."""
-    chunks = []
-    signals = Signals()
-
-    class Last(Callback):
-        def on_chunk(self, status):
-            if status.step == status.max_steps:
-                chunks.append(status.step)
-                signals._received = 15
-
     with pytest.raises(Interrupted, match="interrupted after step 40"):
         train_run(
             config.replace({"train.refit_all": False}),
             tmp_path / "r",
-            signals=signals,
-            callbacks=[Last()],
+            signals=last_chunk.signals,
+            callbacks=[last_chunk],
             say=lambda _: None,
         )
-    assert chunks == [40]
+    assert last_chunk.steps == [40]
     assert not list((tmp_path / "r").rglob("metrics.json"))
     assert not list((tmp_path / "r").rglob("forecast.csv"))
     resume_run(tmp_path / "r", say=lambda _: None)

@@ -14,7 +14,6 @@ from lstmjax.forecaster.forecaster import Forecaster
 from lstmjax.forecaster.run_kind import seeds_of
 from lstmjax.runs.run import resume_run, train_run
 from lstmjax.runs.signals import Signals
-from lstmjax.training import Callback
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -125,20 +124,13 @@ def test_stopped_and_resumed_seeds_end_as_if_never_stopped(config, runs, tmp_pat
         assert (tmp_path / "r" / name).read_bytes() == (runs / name).read_bytes()
 
 
-def test_a_signal_during_the_last_chunk_ends_the_run_before_its_outputs(config, tmp_path):
+def test_a_signal_during_the_last_chunk_ends_the_run_before_its_outputs(config, tmp_path, last_chunk):
     """All steps are done and saved; the outputs are made when the run is resumed."""
-    chunks = []
-    signals = Signals()
-
-    class Last(Callback):
-        def on_chunk(self, status):
-            if status.step == status.max_steps:
-                chunks.append(status.step)
-                signals._received = 15
-
     with pytest.raises(Interrupted, match="interrupted after step 20"):
-        train_run(config, tmp_path / "r", seeds=2, signals=signals, callbacks=[Last()], say=lambda _: None)
-    assert chunks == [20]
+        train_run(
+            config, tmp_path / "r", seeds=2, signals=last_chunk.signals, callbacks=[last_chunk], say=lambda _: None
+        )
+    assert last_chunk.steps == [20]
     assert not list((tmp_path / "r").rglob("metrics.json"))
     assert not list((tmp_path / "r").rglob("forecast.csv"))
     resume_run(tmp_path / "r", say=lambda _: None)
