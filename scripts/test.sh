@@ -16,7 +16,6 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports --no-logo
-# From Python 3.12 on lines are counted at half the cost.
-if python -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then export COVERAGE_CORE=sysmon; fi
 # A file stays with one worker, so that what it trains for all of its tests is trained once.
-exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=lstmjax --cov-report=term:skip-covered "$@"
+exec python -m slipcover --source lstmjax --skip-covered \
+  -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

@@ -81,6 +81,7 @@ def permuted(positions: Int[Array, " B"], key: PRNGKeyArray, count: Int[Array, "
     return lax.while_loop(lambda number: jnp.any(number >= limit), walk, first).astype(jnp.int32)
 
 
+@jax.jit  # so that 48 rounds are traced and lowered as one
 def _mix(number: UInt32[Array, "*S"]) -> UInt32[Array, "*S"]:
     """A hash of 32 bits in which every bit of the input moves every bit of the output (Ellis, "lowbias32")."""
     number = (number ^ (number >> 16)) * jnp.uint32(0x7FEB352D)
