@@ -133,7 +133,8 @@ class Process:
 
     Args:
         name: key of `CONTESTANTS`.
-        keep_memory: let a peer's process keep its freed memory too, as `lstmjax.configure_devices` does.
+        keep_memory: let a peer's process keep its freed memory too, and have the threads of lstmjax's, as
+            `lstmjax.configure_devices` sets them.
     """
 
     def __init__(self, name: str, *, keep_memory: bool) -> None:
@@ -202,6 +203,7 @@ def _set_up(name: str, keep_memory: bool) -> None:
         parallel.configure_devices()
     elif keep_memory:
         parallel.keep_freed_memory()
+        parallel.schedule_as_batch()
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,3 +1,4 @@
+import os
 import platform
 import re
 import resource
@@ -197,6 +198,22 @@ def test_freed_memory_is_kept_for_the_next_arrays():
     assert faults("") > pages / 2  # or this kernel's pages are large, and there is nothing to show
     assert faults("parallel.configure_devices()") < pages / 10
     assert faults("parallel.configure_devices()", MALLOC_MMAP_THRESHOLD_="65536") > pages / 2  # as the user said
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="a policy of Linux")
+def test_threads_that_wake_stop_no_running_one():
+    policies = """
+import os, threading
+from lstmjax import parallel
+os.sched_setscheduler(0, os.{}, os.sched_param(0))
+parallel.configure_devices()
+thread = threading.Thread(target=lambda: print(os.sched_getscheduler(0), os.sched_getscheduler(os.getpid())))
+thread.start()
+thread.join()
+"""
+    of_all = run_python(policies.format("SCHED_OTHER")).stdout.split()
+    assert of_all == [str(os.SCHED_BATCH)] * 2
+    assert run_python(policies.format("SCHED_IDLE")).stdout.split() == [str(os.SCHED_IDLE)] * 2  # as the user said
 
 
 def test_what_comes_too_late_is_said_once():

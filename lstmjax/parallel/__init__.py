@@ -17,6 +17,7 @@ from lstmjax.parallel.devices import available_bytes as available_bytes
 from lstmjax.parallel.devices import configure_devices as configure_devices
 from lstmjax.parallel.devices import cores as cores
 from lstmjax.parallel.devices import keep_freed_memory as keep_freed_memory
+from lstmjax.parallel.devices import schedule_as_batch as schedule_as_batch
 from lstmjax.parallel.mapping import MappingName as MappingName
 from lstmjax.parallel.mapping import default_mapping as default_mapping
 from lstmjax.parallel.mapping import over_batch as over_batch

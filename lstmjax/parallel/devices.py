@@ -1,4 +1,4 @@
-"""The devices of this process: how many there are on CPU, and the memory of each."""
+"""The devices of this process: how many there are on CPU, the threads that run them, and the memory of each."""
 
 import contextlib
 import ctypes
@@ -22,7 +22,7 @@ def configure_devices(n: int | None = None) -> int:
 
     No other place sets the number of devices; the command line and the scripts call this first. A number that is set
     already (``JAX_NUM_CPU_DEVICES``, or ``XLA_FLAGS`` with a host device count) is kept, unless ``n`` is given. It also
-    calls `keep_freed_memory`.
+    calls `keep_freed_memory` and `schedule_as_batch`.
 
     Args:
         n: number of CPU devices. Default: the cores in the process's CPU affinity.
@@ -37,6 +37,7 @@ def configure_devices(n: int | None = None) -> int:
     if n is not None and n < 1:
         raise ConfigError(f"the number of CPU devices is {n}: expected at least 1")
     keep_freed_memory()
+    schedule_as_batch()
     if n is None:
         forced = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
         if forced:
@@ -71,6 +72,21 @@ def keep_freed_memory() -> None:
     libc.mallopt(M_TRIM_THRESHOLD, most)
     libc.mallopt(M_MMAP_THRESHOLD, most)
     libc.mallopt(M_ARENA_MAX, 1)  # the arenas of threads hold no arrays above 64 MB
+
+
+def schedule_as_batch() -> None:
+    """Gives this thread, and those that it starts, the scheduling policy ``SCHED_BATCH``. It acts only on Linux.
+
+    A thread that wakes then does not stop a running one. A program on several devices is started by one thread, which
+    wakes a thread of each device. If the first of these takes over the core of the thread that woke it, the others wait
+    until the first device has finished its part: so it was in a fifth of the calls on two cores, which cost a seventh
+    of the time of the gradient of an LSTM over 32 windows of 96 steps. A policy that the user has set is kept.
+    """
+    if not hasattr(os, "SCHED_BATCH"):
+        return
+    with contextlib.suppress(OSError):  # some containers do not allow it
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def cores() -> int:
