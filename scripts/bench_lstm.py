@@ -11,8 +11,8 @@ is the median over rounds of the peer's time by lstmjax's of the same round: abo
 products of square matrices, the best of all processes.
 
 `lstmjax.configure_devices()` has the process keep freed memory, which on Linux saves the larger shapes up to a third of
-their time, and schedules its threads as a batch job, which saves the smallest a seventh; the peers' processes are left as
-they come. With --keep-memory they are told the same, both.
+their time, and schedules its threads as a batch job, which saves the smallest shape a seventh. The peers' processes are
+left as they come; with --keep-memory they are told both.
 
 On CPU, lstmjax's layer runs on its native kernel, which is built first if it is not there; with ``LSTMJAX_LSTM=xla``
 on the JAX code.
@@ -167,7 +167,7 @@ def main(
         json_file: where to write the results as well.
         shapes: "table" for the six of the design; "tiny" to try the script; or one shape, as "32,96,7,64".
         rounds: turns of every contestant.
-        keep_memory: let the peers' processes keep their freed memory too.
+        keep_memory: let the peers' processes keep their freed memory, and schedule their threads, as lstmjax's does.
         reference: show how much slower PyTorch is here than in the design's table (two cores of an AMD EPYC): a row
             above 1.3 is void there, and has to be measured again.
     """
