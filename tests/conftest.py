@@ -75,6 +75,24 @@ def check_types(function: Callable) -> Callable:
         return function
 
 
+with_shapes = jaxtyping.jaxtyped
+
+
+def jaxtyped(*classes: type, typechecker: Callable | None = None) -> Callable:
+    """`jaxtyping.jaxtyped`, but a function that names no shapes has nothing to remember of them: half the time."""
+    decorate = with_shapes(*classes, typechecker=typechecker)
+    if classes or typechecker is None:
+        return decorate
+
+    def decorated(item: Callable) -> Callable:
+        shapes = isinstance(item, type) or "jaxtyping" in repr(item.__annotations__)
+        return decorate(item) if shapes else typechecker(item)
+
+    return decorated
+
+
+jaxtyping.jaxtyped = jaxtyped
+
 # From here on importing lstmjax decorates every function: an argument or result whose dtype or shape is not the
 # annotated one fails the test that passed it. Only config is left alone, which checks its values in users' words.
 # The hook wants the checker's name, in a module it can import.
