@@ -1,13 +1,13 @@
 """How fast the LSTM layer is: against Flax, PyTorch and the machine's own matrix products.
 
 Command:  python scripts/bench_lstm.py [--json FILE]     (with PyTorch: pip install "lstmjax[bench]")
-Runtime:  about eight minutes on two cores. Run nothing beside it.
+Runtime:  about ten minutes on two cores. Run nothing beside it.
 
 All contestants (see `contestants.py`) have the same weights, take (B, T, I) in float32 and put out (B, T, H); before
 anything is timed their outputs are compared. "forward+backward" is the gradient of a weighted sum of the outputs with
 respect to the weights alone, not the inputs. They take turns, round by round, each in a process of its own; in each
-turn a contestant rests, until nobody's threads spin any more, runs once unmeasured and then for at least 50 ms. A ratio
-is the median over rounds of the peer's time by lstmjax's of the same round: above 1, lstmjax is faster. "peak" are the
+turn a contestant rests, until nobody's threads spin any more, runs once unmeasured and then for at least 250 ms. A
+ratio is the median over rounds of the time of the peer by that of lstmjax: above 1, lstmjax is faster. The "peak" are
 products of square matrices, the best of all processes.
 
 `lstmjax.configure_devices()` has the process keep freed memory, which on Linux saves the larger shapes up to a third of

@@ -31,7 +31,8 @@ Shape = tuple[int, int, int, int]
 """(B, T, I, H)."""
 PASSES = ("forward", "forward+backward")
 
-SECONDS_A_TURN = 0.05
+SECONDS_A_TURN = 0.25
+"""So many calls that the first ones, for which the system has yet to place the threads, count for little."""
 SECONDS_OF_REST = 0.05
 """Longer than threads of OpenMP spin when they find nothing to do."""
 
