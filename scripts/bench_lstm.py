@@ -7,8 +7,8 @@ All contestants (see `contestants.py`) have the same weights, take (B, T, I) in 
 anything is timed their outputs are compared. "forward+backward" is the gradient of a weighted sum of the outputs with
 respect to the weights alone, not the inputs. They take turns, round by round, each in a process of its own; in each
 turn a contestant rests, until nobody's threads spin any more, runs once unmeasured and then for at least 250 ms. A
-ratio is the median over rounds of the time of the peer by that of lstmjax: above 1, lstmjax is faster. The "peak" are
-products of square matrices, the best of all processes.
+ratio is the median over rounds of the peer's time by lstmjax's in that round: above 1, lstmjax is faster. "peak" is
+what products of square matrices reach, in the best of all processes.
 
 `lstmjax.configure_devices()` has the process keep freed memory, which on Linux saves the larger shapes up to a third of
 their time, and schedules its threads as a batch job, which saves the smallest shape a seventh. The peers' processes are
