@@ -1,7 +1,7 @@
 """Workers that train nothing: a process that forks workers on request, so that tests can kill them.
 
-It reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS" forks a worker on a study whose blocks take
-that many seconds, "STORAGE PORT" forks a proxy, and it prints the process id; the end of the input ends it. Every begin
+It reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS [SETTLING]" forks a worker on a study whose
+blocks take that many seconds, and whose workers settle in the others; "STORAGE PORT" forks a proxy, and it prints the process id; the end of the input ends it. Every begin
 and end of a block is a line in DIRECTORY/log. No block ends while the file DIRECTORY/hold exists; while
 DIRECTORY/poison exists, block 1 kills its worker before anything is saved.
 """
@@ -19,6 +19,7 @@ from lstmjax.errors import Interrupted
 from lstmjax.sweep.population.trial import Outcome
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study import storage as storages
+from lstmjax.sweep.study import study as studies
 from lstmjax.sweep.study.blocks import Plan
 from lstmjax.sweep.study.storage import Storage
 from lstmjax.sweep.study.storage_proxy import serve
@@ -120,7 +121,8 @@ def main():
             match line.split():
                 case storage, port:
                     serve(storage, "localhost", int(port))
-                case directory, storage, total, size, seconds:
+                case directory, storage, total, size, seconds, *settling:
+                    studies._SETTLING = float(*settling or [studies._SETTLING])
                     run(Path(directory), storage, int(total), int(size), float(seconds))
             os._exit(0)
         print(pid, flush=True)
