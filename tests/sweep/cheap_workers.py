@@ -1,9 +1,10 @@
 """Workers that train nothing: a process that forks workers on request, so that tests can kill them.
 
 It reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS [SETTLING]" forks a worker on a study whose
-blocks take that many seconds, and whose workers settle in the others; "STORAGE PORT" forks a proxy, and it prints the process id; the end of the input ends it. Every begin
-and end of a block is a line in DIRECTORY/log. No block ends while the file DIRECTORY/hold exists; while
-DIRECTORY/poison exists, block 1 kills its worker before anything is saved.
+blocks take the first number of seconds, and which waits the second for others that take the same block; "STORAGE PORT"
+forks a proxy, and it prints the process id; the end of the input ends it. Every begin and end of a block is a line in
+DIRECTORY/log. No block ends while the file DIRECTORY/hold exists; while DIRECTORY/poison exists, block 1 kills its
+worker before anything is saved.
 """
 
 import os
