@@ -22,6 +22,7 @@ CONFIG = lstmjax.RunConfig().replace(
         "data.val_size": 10,
         "train.max_steps": 2,
         "train.batch_shards": 1,
+        "model.name": "direct",
         "model.hidden_size": 4,
         "model.head_size": 0,
         "data.hist_exog": ("sky",),

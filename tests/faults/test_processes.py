@@ -106,7 +106,8 @@ def test_a_signal_to_one_stops_all_and_another_number_of_processes_resumes(
 
 def test_after_the_death_of_one_all_end_and_a_resume_comes_to_the_same_bytes(start, two, unsharded, after, tmp_path):
     directory = tmp_path / "run"
-    commands = group(start, [*unsharded, "--run-dir", directory])
+    # Where no connection is in use at that moment, the death is noticed by the heartbeats: by default of 30 seconds.
+    commands = group(start, [*unsharded, "--run-dir", directory], heartbeat=5)
     after(commands[0], directory, 2, 0.01)
     commands[1].signal(signal.SIGKILL)
     assert commands[1].wait() == -signal.SIGKILL
@@ -125,12 +126,11 @@ def test_after_the_death_of_one_all_end_and_a_resume_comes_to_the_same_bytes(sta
 
 
 def test_a_mistake_in_meeting_is_one_line(start, unsharded, tmp_path):
-    with socket.socket() as taken, socket.socket() as probe:
-        for held in (taken, probe):
-            held.bind(("127.0.0.1", 0))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
         taken.listen()
-        used, free = (f"127.0.0.1:{held.getsockname()[1]}" for held in (taken, probe))
-        probe.close()
+        used = f"127.0.0.1:{taken.getsockname()[1]}"
+        free, silent = (f"127.0.0.1:{free_port()}" for _ in range(2))
         meet = [*unsharded, "--run-dir", tmp_path / "run"]
 
         def one(coordinator, processes, number, timeout):
@@ -138,14 +138,14 @@ def test_a_mistake_in_meeting_is_one_line(start, unsharded, tmp_path):
             return start(*meet, *place, f"--distributed.process-id={number}", f"--distributed.timeout={timeout}")
 
         in_use, cluster = one(used, 2, 0, 60), start(*meet, "--distributed.auto")
-        first, refused = one(free, 2, 0, 6), one(free, 3, 2, 60)
+        first, refused = one(free, 2, 0, 4), one(free, 3, 2, 60)
+        alone = one(silent, 2, 1, 1)
         port = used.split(":")[1]
         assert f"coordinator {used}: port {port} cannot be used (Address already in use)" in in_use.error()
         assert "--distributed.auto finds no SLURM job, TPU pod or Open MPI job here" in cluster.error()
         assert f"{free} refused this process: give all processes the same --distributed.processes" in refused.error()
-        assert f"not all 2 processes reached {free} within 6 seconds: start those that are missing" in first.error()
-        alone = one(free, 2, 1, 1)
-        assert f"not all 2 processes reached {free} within 1 seconds" in alone.error()
+        assert f"not all 2 processes reached {free} within 4 seconds: start those that are missing" in first.error()
+        assert f"not all 2 processes reached {silent} within 1 seconds" in alone.error()
     for command in (in_use, cluster, refused, first, alone):
         assert len(command.stderr.splitlines()) == 1
         assert command.stdout == ""

@@ -20,6 +20,7 @@ import orbax.checkpoint.experimental.v1  # noqa: F401
 from jax._src import compiler, distributed
 
 import lstmjax.cli.app
+import lstmjax.parallel.connection
 import lstmjax.runs.backtest
 import lstmjax.runs.outputs
 import lstmjax.runs.run
@@ -70,6 +71,8 @@ def child(order):
         if "flags" in order:
             os.environ["XLA_FLAGS"] = order["flags"]
         jax.config.update("jax_num_cpu_devices", order.get("devices", 1))
+        if "heartbeat" in order:
+            lstmjax.parallel.connection.HEARTBEAT_SECONDS = order["heartbeat"]
         if order.get("obey_permissions"):
             obey_permissions()
         if "largest_file" in order:

@@ -1,9 +1,10 @@
 """Workers that train nothing: a process that forks workers on request, so that tests can kill them.
 
-It reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS" forks a worker on a study whose blocks take
-that many seconds, "STORAGE PORT" forks a proxy, and it prints the process id; the end of the input ends it. Every begin
-and end of a block is a line in DIRECTORY/log. No block ends while the file DIRECTORY/hold exists; while
-DIRECTORY/poison exists, block 1 kills its worker before anything is saved.
+It reads lines from standard input: "DIRECTORY STORAGE TOTAL SIZE SECONDS [SETTLING]" forks a worker on a study whose
+blocks take the first number of seconds, and which waits the second for others that take the same block; "STORAGE PORT"
+forks a proxy, and it prints the process id; the end of the input ends it. Every begin and end of a block is a line in
+DIRECTORY/log. No block ends while the file DIRECTORY/hold exists; while DIRECTORY/poison exists, block 1 kills its
+worker before anything is saved.
 """
 
 import os
@@ -19,6 +20,7 @@ from lstmjax.errors import Interrupted
 from lstmjax.sweep.population.trial import Outcome
 from lstmjax.sweep.space.space import Space
 from lstmjax.sweep.study import storage as storages
+from lstmjax.sweep.study import study as studies
 from lstmjax.sweep.study.blocks import Plan
 from lstmjax.sweep.study.storage import Storage
 from lstmjax.sweep.study.storage_proxy import serve
@@ -120,7 +122,8 @@ def main():
             match line.split():
                 case storage, port:
                     serve(storage, "localhost", int(port))
-                case directory, storage, total, size, seconds:
+                case directory, storage, total, size, seconds, *settling:
+                    studies._SETTLING = float(*settling or [studies._SETTLING])
                     run(Path(directory), storage, int(total), int(size), float(seconds))
             os._exit(0)
         print(pid, flush=True)

@@ -15,6 +15,7 @@ import pytest
 from optuna.trial import TrialState
 
 from lstmjax.errors import ConfigError, Interrupted
+from lstmjax.sweep.study import study as studies
 from lstmjax.sweep.study.blocks import Plan
 from lstmjax.sweep.study.heartbeat import WorkerMonitor, host, worker_lock
 
@@ -25,6 +26,15 @@ _spec.loader.exec_module(cheap)
 
 TOTAL, SIZE = 11, 3  # four blocks, the last of two trials
 PLAN = Plan(TOTAL, SIZE, cheap.suggest)
+
+
+SETTLING = 0.1
+"""Seconds in which workers that take the same block notice each other, where no two of a test can."""
+
+
+@pytest.fixture(autouse=True)
+def settled_soon(monkeypatch):
+    monkeypatch.setattr(studies, "_SETTLING", SETTLING)
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +68,9 @@ class Workers:
     def __init__(self, process, directory):
         self.process, self.directory = process, directory
 
-    def start(self, seconds):
-        print(self.directory, storage(self.directory), TOTAL, SIZE, seconds, file=self.process.stdin, flush=True)
+    def start(self, seconds, settling=SETTLING):
+        order = (self.directory, storage(self.directory), TOTAL, SIZE, seconds, settling)
+        print(*order, file=self.process.stdin, flush=True)
         return int(self.process.stdout.readline())
 
     def log(self):
@@ -117,7 +128,7 @@ def test_one_worker_leaves_a_study_that_optuna_reads(alone):
 
 def test_of_four_workers_one_is_killed_while_all_hold_running_trials(workers, tmp_path, alone):
     (tmp_path / "hold").touch()
-    pids = [workers.start(0.0) for _ in range(4)]
+    pids = [workers.start(0.0, settling=1.0) for _ in range(4)]
     workers.wait_until(lambda: len({pid for _, _, pid in workers.log()}) == 4)
     study = cheap.open_study(tmp_path, storage(tmp_path))
     running = [trial for trial in study.trials() if trial.state == TrialState.RUNNING]

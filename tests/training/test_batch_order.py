@@ -14,6 +14,7 @@ from lstmjax.training.hyperparameters import seed_words
 whole_order = jax.jit(
     lambda key, count, size: permuted(jnp.arange(size, dtype=jnp.int32), key, count), static_argnums=2
 )
+order_of = jax.jit(permuted)
 batch = jax.jit(batch_positions, static_argnums=3)
 
 
@@ -21,10 +22,16 @@ def order(seed, count):
     return np.asarray(whole_order(jax.random.key(seed), np.int32(count), count))
 
 
-@given(st.integers(1, 300), st.integers(0, 2**31 - 1))
+MOST = 300
+
+
+@given(st.integers(1, MOST), st.integers(0, 2**31 - 1))
 @settings(max_examples=60, deadline=None)
 def test_every_window_comes_exactly_once(count, seed):
-    assert sorted(order(seed, count).tolist()) == list(range(count))
+    """By one program for every number of windows, which is given their positions again and again."""
+    positions = np.arange(MOST, dtype=np.int32) % count
+    found = np.asarray(order_of(positions, jax.random.key(seed), np.int32(count)))
+    assert sorted(found[:count].tolist()) == list(range(count))
 
 
 @pytest.mark.parametrize("count", [2**16 - 1, 2**16, 2**16 + 1, 1_000_003])
