@@ -71,6 +71,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 
 
+@pytest.mark.least
 def test_what_the_kernel_is_given_means_the_same(monkeypatch: pytest.MonkeyPatch, make_problem: Any) -> None:
     """Layout of the weights, both directions, lengths, 0 among them: all but the kernel itself, on any machine."""
     simulated(monkeypatch)
