@@ -85,8 +85,10 @@ def jaxtyped(*classes: type, typechecker: Callable | None = None) -> Callable:
         return decorate
 
     def decorated(item: Callable) -> Callable:
-        shapes = isinstance(item, type) or "jaxtyping" in repr(item.__annotations__)
-        return decorate(item) if shapes else typechecker(item)
+        if isinstance(item, type) or "jaxtyping" in repr(item.__annotations__):
+            return decorate(item)
+        names = any(isinstance(annotation, str) for annotation in item.__annotations__.values())
+        return decorate(item) if names else typechecker(item)  # jaxtyping passes over names for type checkers only
 
     return decorated
 
