@@ -1,7 +1,7 @@
 """How fast the LSTM layer is: against Flax, PyTorch and the machine's own matrix products.
 
 Command:  python scripts/bench_lstm.py [--json FILE]     (with PyTorch: pip install "lstmjax[bench]")
-Runtime:  about ten minutes on two cores. Run nothing beside it.
+Runtime:  about six minutes on two cores. Run nothing beside it.
 
 All contestants (see `contestants.py`) have the same weights, take (B, T, I) in float32 and put out (B, T, H); before
 anything is timed their outputs are compared. "forward+backward" is the gradient of a weighted sum of the outputs with

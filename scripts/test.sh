@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check, from a clean clone: style, types, layers, then all tests. About fourteen minutes on two cores.
+# Every check, from a clean clone: style, types, layers, then all tests. About nine minutes on two cores.
 #
 #   scripts/test.sh                     all of it
 #   scripts/test.sh -n 8 -k lstm        arguments go to pytest
