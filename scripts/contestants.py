@@ -134,8 +134,8 @@ class Process:
 
     Args:
         name: key of `CONTESTANTS`.
-        keep_memory: let a peer's process keep its freed memory too, and have the threads of lstmjax's, as
-            `lstmjax.configure_devices` sets them.
+        keep_memory: set a peer's process as `lstmjax.configure_devices` sets lstmjax's: it keeps freed memory, and is
+            scheduled as a batch job.
     """
 
     def __init__(self, name: str, *, keep_memory: bool) -> None:

@@ -202,6 +202,12 @@ def test_freed_memory_is_kept_for_the_next_arrays():
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="a policy of Linux")
 def test_threads_that_wake_stop_no_running_one():
+    now = os.sched_getscheduler(0)
+    try:
+        for policy in (os.SCHED_BATCH, now):
+            os.sched_setscheduler(0, policy, os.sched_param(0))
+    except OSError as error:
+        pytest.skip(f"this container allows no other policy: {error}")
     policies = """
 import os, threading
 from lstmjax import parallel
