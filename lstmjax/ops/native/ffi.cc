@@ -8,7 +8,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -23,8 +22,7 @@ using Dims = ffi::Span<const int64_t>;
 namespace {
 const Kernel* chosen = nullptr;  // by lstmjax_choose, before the handlers are registered
 
-constexpr int64_t ROWS_FORWARD = 8, ROWS_BACKWARD = 32;  // the least that a part of a batch has
-constexpr int64_t MOST_PARTS = 8;
+constexpr int64_t ROWS_FORWARD = 8, ROWS_BACKWARD = 32, MOST_PARTS = 8;  // the least rows of a part of a batch; parts
 
 // Memory of the kernel's own, kept for the next call: freed in every call, it would cut up the memory that XLA takes
 // and gives back around it, and the system would have to zero its pages again.
@@ -50,11 +48,10 @@ struct Memory {
     std::free(unused->begin()->second);
     unused->erase(unused->begin());
   }
-  static std::mutex mutex;
-  static std::multimap<int64_t, float*>* const unused;  // by size; never freed: threads may run as the process ends
+  using Blocks = std::multimap<int64_t, float*>;  // by size
+  inline static std::mutex mutex;
+  inline static Blocks* const unused = new Blocks;  // never freed: threads may run as the process ends
 };
-std::mutex Memory::mutex;
-std::multimap<int64_t, float*>* const Memory::unused = new std::multimap<int64_t, float*>;
 
 // Runs task(0) ... task(n - 1), on as many threads as the pool has, or on this one `alone`. Which thread runs a task
 // changes no result. The caller takes part, so that it ends even where the pool has no thread free.
@@ -167,12 +164,10 @@ ffi::Error forward(ffi::ThreadPool pool, ffi::RemainingArgs in, ffi::RemainingRe
     const Memory packed(chosen->packed_floats(s));
     if (!packed.data) return false;
     chosen->pack(s, a, packed.data);
-    const int64_t threads = alone ? 1 : pool.num_threads();
-    const int64_t parts = std::max<int64_t>(1, std::min(threads, s.B / ROWS_FORWARD));
-    const auto task = [&](int64_t, int64_t first, int64_t end, float* scratch) {
+    const int64_t parts = alone ? 1 : std::max<int64_t>(1, std::min(pool.num_threads(), s.B / ROWS_FORWARD));
+    return for_parts(pool, alone, s, parts, chosen->forward_scratch, [&](auto, auto first, auto end, float* scratch) {
       chosen->forward(s, a, packed.data, scratch, first, end);
-    };
-    return for_parts(pool, alone, s, parts, chosen->forward_scratch, task);
+    });
   });
 }
 
@@ -185,7 +180,7 @@ ffi::Error backward(ffi::ThreadPool pool, ffi::RemainingArgs in, ffi::RemainingR
     const int64_t size = chosen->packed_floats(s);
     const Memory transposed(chosen->transposed_floats(s, a.dx)), sums(parts * size);
     if (!transposed.data || !sums.data) return false;
-    std::memset(sums.data, 0, sizeof(float) * parts * size);
+    std::fill_n(sums.data, parts * size, 0.0f);
     chosen->transpose(s, a, transposed.data);
     const auto task = [&](int64_t part, int64_t first, int64_t end, float* scratch) {
       chosen->backward(s, a, transposed.data, sums.data + part * size, scratch, first, end);

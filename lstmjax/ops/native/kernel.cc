@@ -17,6 +17,8 @@
 //            cache.
 //   kept     what the backward pass needs of a step, [step][group][row][i f g o c], W floats each. Steps are counted in
 //            the order of computation: step s is t = s, or t = T - 1 - s in reverse.
+#include <type_traits>
+
 #include "kernel.h"
 #include "vectors.h"
 
@@ -37,13 +39,12 @@ inline int64_t time_of(const Layer& s, int64_t step) { return s.reverse ? s.T - 
 inline void copy(float* to, const float* from, int64_t n) {
   for (int64_t j = 0; j < n; j += W) store_some(to + j, load_some(from + j, n - j), n - j);
 }
-inline void zero(float* to, int64_t n) {
-  for (int64_t j = 0; j < n; j += W) store_some(to + j, all(0.0f), n - j);
-}
+inline void zero(float* to, int64_t n) { for (int64_t j = 0; j < n; j += W) store_some(to + j, all(0.0f), n - j); }
 
 // The steps of one row that count, in the order of computation: padding comes after them, or in reverse before them.
 struct Span {
   int64_t first, last;
+  int64_t count() const { return last - first + 1; }
   bool holds(int64_t step) const { return first <= step && step <= last; }
 };
 inline Span span(const Layer& s, const Arrays& a, int64_t b) {
@@ -52,45 +53,42 @@ inline Span span(const Layer& s, const Arrays& a, int64_t b) {
 }
 
 // Calls f(constant R, first row) on tiles of up to ROWS rows, as even as can be, of n rows.
-template <int R>
-struct Rows { static constexpr int count = R; };
 template <int R, class F>
 inline void tile(int64_t rows, int64_t at, const F& f) {
   if constexpr (R > 0) {
-    if (rows == R) f(Rows<R>{}, at);
+    if (rows == R) f(std::integral_constant<int, R>{}, at);
     else tile<R - 1>(rows, at, f);
   }
 }
 template <class F>
 inline void tiles(int64_t n, const F& f) {
-  int64_t at = 0;
-  for (int64_t left = (n + ROWS - 1) / ROWS; left > 0; --left) {
-    const int64_t rows = (n - at + left - 1) / left;
+  for (int64_t at = 0, left = (n + ROWS - 1) / ROWS, rows; left > 0; --left, at += rows) {
+    rows = (n - at + left - 1) / left;
     tile<ROWS>(rows, at, f);
-    at += rows;
   }
 }
 
-// sums[r][v] += a[r * stride] w[v W ...]: one input of each of R rows times N vectors of weights. The loops are
-// unrolled, so that sums and inputs stay in registers; the weights come from memory, once for R rows.
-#define INLINE inline __attribute__((always_inline))
-template <int R, int N>
-INLINE void add_product(vec (&sums)[R][N], const float* a, int64_t stride, const float* w) {
+// sums[v][r] += a[r * stride] w[v W ...]: one input of each of R rows times N vectors of weights. The loops are
+// unrolled, so that sums and inputs stay in registers; the weights come from memory, once for R rows: `asm` keeps the
+// compiler from loading one again for each row, which takes a quarter more time.
+template <int N, int R>
+INLINE void add_product(vec (&sums)[N][R], const float* a, int64_t stride, const float* w) {
   vec x[R];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) x[r] = all(a[r * stride]);
 #pragma GCC unroll 4
   for (int v = 0; v < N; ++v) {
-    const vec weight = load(w + v * W);
+    vec weight = load(w + v * W);
+    asm("" : "+v"(weight));
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) sums[r][v] = fma(x[r], weight, sums[r][v]);
+    for (int r = 0; r < R; ++r) sums[v][r] = fma(x[r], weight, sums[v][r]);
   }
 }
 
 // sums += a (R rows, `stride` apart, K long) times w (K, N W). Meanwhile K cache lines of `ahead`, which are weights of
 // later tiles, are fetched: those of a large layer do not fit into the cache.
-template <int R, int N>
-INLINE void multiply(vec (&sums)[R][N], const float* a, int64_t stride, int64_t K, const float* w, const float* ahead) {
+template <int N, int R>
+INLINE void multiply(vec (&sums)[N][R], const float* a, int64_t stride, int64_t K, const float* w, const float* ahead) {
 #pragma GCC unroll 2
   for (int64_t k = 0; k < K; ++k) add_product(sums, a + k, stride, w + k * N * W), fetch(ahead + k * W);
 }
@@ -160,26 +158,15 @@ inline void set_h(const Layer& s, const Arrays& a, int64_t b, const float* h, fl
   }
 }
 
-int64_t forward_scratch(const Layer& s, int64_t rows) {
-  return least(BLOCK, rows) * (2 * row_floats(s) + groups(s.H) * W);
+// Fetches what y or dy holds of a step. Its rows lie T H floats apart: no processor knows to fetch them by itself.
+inline void fetch_row(const Layer& s, const float* y, int64_t b, int64_t step) {
+  for (int64_t j = 0; y && j < s.H; j += 16) fetch(y + (b * s.T + time_of(s, step)) * s.H + j);
 }
+
+int64_t forward_scratch(const Layer& s, int64_t n) { return least(BLOCK, n) * (2 * row_floats(s) + groups(s.H) * W); }
 void forward(Layer s, Arrays a, const float* packed, float* scratch, int64_t first, int64_t end) {
   const int64_t G = groups(s.H), K = features(s), stride = row_floats(s);
   const bool streamed = s.T * G * s.B * KEPT >= STREAM_FROM && reinterpret_cast<uintptr_t>(a.kept) % 64 == 0;
-  // The end of a step for one row and group: from z (that of i, f and o scaled) to c' and h', and where they go.
-  const auto epilogue = [&](const vec (&z)[4], int64_t b, int64_t g, int64_t step, bool last, float* c, float* h) {
-    const int64_t at = b * s.H + g * W, n = s.H - g * W;
-    const vec i = logistic_scaled(z[0]), f = logistic_scaled(z[1]), gg = tanh(z[2]), o = logistic_scaled(z[3]);
-    const vec c_new = fma(f, load(c), i * gg), h_new = o * tanh(c_new), values[5] = {i, f, gg, o, c_new};
-    store(c, c_new);
-    store_some(h, a.mask ? h_new * load_some(a.mask + at, n) : h_new, n);
-    if (a.y) store_some(a.y + (b * s.T + time_of(s, step)) * s.H + g * W, h_new, n);
-    if (last) store_some(a.c_last + at, c_new, n), store_some(a.h_last + at, h_new, n);
-    if (!a.kept) return;
-    float* to = a.kept + ((step * G + g) * s.B + b) * KEPT;
-#pragma GCC unroll 5
-    for (int q = 0; q < 5; ++q) streamed ? stream(to + q * W, values[q]) : store(to + q * W, values[q]);
-  };
   for (int64_t b0 = first; b0 < end; b0 += BLOCK) {
     const int64_t n = least(BLOCK, end - b0);
     float *now = scratch, *next = now + n * stride, *c = next + n * stride;  // (n, stride) (n, stride) (n, G W)
@@ -192,28 +179,41 @@ void forward(Layer s, Arrays a, const float* packed, float* scratch, int64_t fir
       set_h(s, a, b, a.h0 + b * s.H, now + r * stride);
       set_h(s, a, b, a.h0 + b * s.H, next + r * stride);  // in reverse, padding leaves it as it is
       if (s.T > 0) set_x(s, a, b, 0, now + r * stride);
-      copy(a.c_last + b * s.H, a.c0 + b * s.H, s.H);  // of a sequence without steps
-      copy(a.h_last + b * s.H, a.h0 + b * s.H, s.H);
-      const int64_t count = spans[r].last - spans[r].first + 1;
-      if (a.y) zero(a.y + (b * s.T + count) * s.H, (s.T - count) * s.H);
+      copy(a.c_last + b * s.H, a.c0 + b * s.H, s.H), copy(a.h_last + b * s.H, a.h0 + b * s.H, s.H);  // without steps
+      if (a.y) zero(a.y + (b * s.T + spans[r].count()) * s.H, (s.T - spans[r].count()) * s.H);
     }
     for (int64_t step = 0; step < s.T; ++step) {
       for (int64_t g = 0; g < G; ++g) {
         const float *w = packed + g * K * P, *following = g + 1 < G ? w + K * P : packed;
         tiles(n, [&](auto rows, int64_t at) {
-          constexpr int R = decltype(rows)::count;
+          constexpr int R = decltype(rows)::value;
           bool any = false;
           for (int r = 0; r < R; ++r) any |= spans[at + r].holds(step);
           if (!any) return;
-          vec z[R][4];
+          vec z[4][R], c_new[R], h_new[R];
           for (int v = 0; v < 4; ++v)
-            for (int r = 0; r < R; ++r) z[r][v] = load(w + (K - 1) * P + v * W);  // the bias
+            for (int r = 0; r < R; ++r) z[v][r] = load(w + (K - 1) * P + v * W);  // the bias
+          float* y_rows = a.y ? a.y + ((b0 + at) * s.T + time_of(s, step)) * s.H + g * W : nullptr;
+          for (int r = 0; y_rows && r < R; ++r) __builtin_prefetch(y_rows + r * s.T * s.H, 1, 3);  // see fetch_row
           multiply(z, now + at * stride, stride, K - 1, w, following + at / ROWS * K * W);
+          // The end of a step: from z (that of i, f and o scaled) to c' and h', and where they go.
+          float *c_rows = c + at * G * W + g * W, *h_rows = next + at * stride + g * W;
+          logistic_scaled(z[0]), logistic_scaled(z[1]), tanh(z[2]), logistic_scaled(z[3]);
+          for (int r = 0; r < R; ++r) h_new[r] = c_new[r] = fma(z[1][r], load(c_rows + r * G * W), z[0][r] * z[2][r]);
+          tanh(h_new);
           for (int r = 0; r < R; ++r) {
-            const int64_t row = at + r;
-            float *c_row = c + row * G * W, *h_row = next + row * stride;
-            if (spans[row].holds(step))
-              epilogue(z[r], b0 + row, g, step, step == spans[row].last, c_row + g * W, h_row + g * W);
+            const Span& span = spans[at + r];
+            if (!span.holds(step)) continue;
+            const int64_t b = b0 + at + r, to = b * s.H + g * W, units = s.H - g * W;
+            const vec h = z[3][r] * h_new[r], values[5] = {z[0][r], z[1][r], z[2][r], z[3][r], c_new[r]};
+            store(c_rows + r * G * W, c_new[r]);
+            store_some(h_rows + r * stride, a.mask ? h * load_some(a.mask + to, units) : h, units);
+            if (y_rows) store_some(y_rows + r * s.T * s.H, h, units);
+            if (step == span.last) store_some(a.c_last + to, c_new[r], units), store_some(a.h_last + to, h, units);
+            if (!a.kept) continue;
+            float* kept = a.kept + ((step * G + g) * s.B + b) * KEPT;
+#pragma GCC unroll 5
+            for (int q = 0; q < 5; ++q) streamed ? stream(kept + q * W, values[q]) : store(kept + q * W, values[q]);
           }
         });
       }
@@ -245,12 +245,13 @@ inline void gate_gradients(const float* kept, const float* c_old, const float* d
   const vec dh = dy ? load(dh_row) + load_some(dy, units) : load(dh_row);
   const vec i = load_some(kept, units), f = load_some(kept + W, units);
   const vec g = load_some(kept + 2 * W, units), o = load_some(kept + 3 * W, units);
-  const vec tanh_c = tanh(load_some(kept + 4 * W, units));
-  const vec dc_new = fma(dh * o, minus_fma(tanh_c, tanh_c, all(1.0f)), load(dc));
+  vec tanh_c[1] = {load_some(kept + 4 * W, units)};
+  tanh(tanh_c);
+  const vec dc_new = fma(dh * o, minus_fma(tanh_c[0], tanh_c[0], all(1.0f)), load(dc));
   store(dz, dc_new * g * minus_fma(i, i, i));  // i - i^2 = i (1 - i)
   store(dz + W, dc_new * load_some(c_old, units) * minus_fma(f, f, f));
   store(dz + 2 * W, dc_new * i * minus_fma(g, g, all(1.0f)));
-  store(dz + 3 * W, dh * tanh_c * minus_fma(o, o, o));
+  store(dz + 3 * W, dh * tanh_c[0] * minus_fma(o, o, o));
   store(dc, dc_new * f);
 }
 
@@ -261,14 +262,14 @@ void multiply_transposed(int64_t G, int64_t n, const float* dz, int64_t apart, c
   for (int64_t j = 0, vectors; j < columns; j += P, w += G * P * vectors * W) {
     vectors = least(4, groups(columns - j));
     tile<4>(vectors, j, [&](auto strip, int64_t j) {
-      constexpr int N = decltype(strip)::count;
+      constexpr int N = decltype(strip)::value;
       tiles(n, [&](auto rows, int64_t at) {
-        constexpr int R = decltype(rows)::count;
-        vec sums[R][N] = {};
+        constexpr int R = decltype(rows)::value;
+        vec sums[N][R] = {};
         for (int64_t g = 0; g < G; ++g)
           multiply(sums, dz + g * apart + at * P, P, P, w + g * P * N * W, w + (G * N + g + at / ROWS * G) * P * W);
         for (int r = 0; r < R; ++r)
-          for (int v = 0; v < N; ++v) f(at + r, j + v * W, sums[r][v]);
+          for (int v = 0; v < N; ++v) f(at + r, j + v * W, sums[v][r]);
       });
     });
   }
@@ -278,13 +279,13 @@ void multiply_transposed(int64_t G, int64_t n, const float* dz, int64_t apart, c
 // features take the place of rows. Each starts from zero: a sum of sums rounds less than a long one.
 void add_weight_gradients(const float* inputs, int64_t stride, const float* dz, int64_t n, int64_t K, float* sums) {
   tiles(K, [&](auto rows, int64_t at) {
-    constexpr int R = decltype(rows)::count;
-    vec part[R][4] = {};
+    constexpr int R = decltype(rows)::value;
+    vec part[4][R] = {};
     float* to = sums + at * P;
     for (int v = 0; v < 4 * R; ++v) fetch(to + v * W);
     for (int64_t b = 0; b < n; ++b) add_product(part, inputs + b * stride + at, 1, dz + b * P);
     for (int r = 0; r < R; ++r)
-      for (int v = 0; v < 4; ++v, to += W) store(to, load(to) + part[r][v]);
+      for (int v = 0; v < 4; ++v, to += W) store(to, load(to) + part[v][r]);
   });
 }
 
@@ -303,9 +304,8 @@ void backward(Layer s, Arrays a, const float* transposed, float* sums, float* sc
       spans[r] = span(s, a, b);
       zero(dh + r * G * W, G * W), zero(dc + r * G * W, G * W);
       copy(dh + r * G * W, a.dh_last + b * s.H, s.H), copy(dc + r * G * W, a.dc_last + b * s.H, s.H);
-      const int64_t count = spans[r].last - spans[r].first + 1;
       if (a.dmask) zero(a.dmask + b * s.H, s.H);
-      if (a.dx) zero(a.dx + (b * s.T + count) * s.I, (s.T - count) * s.I);
+      if (a.dx) zero(a.dx + (b * s.T + spans[r].count()) * s.I, (s.T - spans[r].count()) * s.I);
     }
     int64_t slot = 0;
     for (int64_t step = s.T - 1; step >= 0; --step) {
@@ -314,6 +314,7 @@ void backward(Layer s, Arrays a, const float* transposed, float* sums, float* sc
         if (!spans[r].holds(step)) zero(row, K);
         else set_h(s, a, b0 + r, h_before(s, a, b0 + r, step, spans[r]), row), set_x(s, a, b0 + r, step, row);
         row[K - 1] = 1.0f;
+        fetch_row(s, a.dy, b0 + r, step - 1), fetch_row(s, a.y, b0 + r, step - 2);
       }
       for (int64_t g = 0; g < G; ++g)
         for (int64_t r = 0; r < n; ++r) {
@@ -351,10 +352,5 @@ void backward(Layer s, Arrays a, const float* transposed, float* sums, float* sc
 
 }  // namespace
 
-#if WIDTH == 16
-extern const Kernel kernel_avx512 = {
-#else
-extern const Kernel kernel_avx2 = {
-#endif
-    W,    packed_floats, transposed_floats, forward_scratch, backward_scratch,
-    pack, transpose,     forward,           backward,        unpack};
+extern const Kernel KERNEL = {W,    packed_floats, transposed_floats, forward_scratch, backward_scratch,
+                              pack, transpose,     forward,           backward,        unpack};

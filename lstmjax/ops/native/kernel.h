@@ -1,6 +1,5 @@
 // What the handlers of XLA's calls (ffi.cc) know of the kernel, which is compiled once per instruction set (kernel.cc).
 #pragma once
-#include <cstddef>
 #include <cstdint>
 
 struct Layer {

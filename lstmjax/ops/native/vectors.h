@@ -13,9 +13,11 @@ constexpr int W = WIDTH;
 constexpr float MINUS_LOG2E = -1.44269504088896f;
 
 #if WIDTH == 16
+#define KERNEL kernel_avx512
 typedef __m512 vec;
 #define MM(name) _mm512_##name
 #else
+#define KERNEL kernel_avx2
 typedef __m256 vec;
 #define MM(name) _mm256_##name
 #endif
@@ -59,28 +61,36 @@ inline vec scale(vec p, vec x) {
 }
 #endif
 
-template <int N>
-inline vec polynomial(const float (&c)[N], vec x) {  // the highest coefficient first
-  vec sum = all(c[0]);
-  for (int k = 1; k < N; ++k) sum = fma(sum, x, all(c[k]));
-  return sum;
+// Functions of R vectors, those of the rows of a tile: a constant is loaded once for all, and one vector is computed
+// while another waits for its last result.
+#define INLINE inline __attribute__((always_inline))
+template <int N, int R>
+INLINE void polynomial(const float (&c)[N], const vec (&x)[R], vec (&p)[R]) {  // the highest coefficient first
+  for (int r = 0; r < R; ++r) p[r] = all(c[0]);
+  for (int k = 1; k < N; ++k)
+    for (int r = 0; r < R; ++r) p[r] = fma(p[r], x[r], all(c[k]));
 }
 
-// The logistic function σ(z) = 1 / (1 + 2^x) for x = -z log2(e), a factor that the packed weights hold. 2^x is a
-// polynomial on [0, 1), minimax in the relative error (8e-8), times a power of 2.
-inline vec logistic_scaled(vec x) {
+// In place: the logistic function σ(z) = 1 / (1 + 2^x) for x = -z log2(e), a factor that the packed weights hold. 2^x
+// is a polynomial on [0, 1), minimax in the relative error (8e-8), times a power of 2.
+template <int R>
+INLINE void logistic_scaled(vec (&x)[R]) {
   constexpr float c[] = {0.00187757669f, 0.00898933969f, 0.0558263175f, 0.240153611f, 0.693153083f, 0.99999994f};
-  x = exponent(x);
-  return divide(all(1.0f), 1.0f + scale(polynomial(c, fraction(x)), x));
+  vec rest[R], p[R];
+  for (int r = 0; r < R; ++r) x[r] = exponent(x[r]), rest[r] = fraction(x[r]);
+  polynomial(c, rest, p);
+  for (int r = 0; r < R; ++r) x[r] = divide(all(1.0f), 1.0f + scale(p[r], x[r]));
 }
 
-// tanh(x) = x p(x^2) / q(x^2) on [-9, 9], beyond which it is 1 in float32: within 3e-7.
-inline vec tanh(vec x) {
+// In place: tanh(x) = x p(x^2) / q(x^2) on [-9, 9], beyond which it is 1 in float32: within 3e-7.
+template <int R>
+INLINE void tanh(vec (&x)[R]) {
   constexpr float p[] = {1.33546552e-08f, 2.06090917e-05f, 0.00349558773f, 0.133810252f, 1.0f};
   constexpr float q[] = {7.77655885e-07f, 0.000328563445f, 0.025876984f, 0.467143357f, 1.0f};
-  x = within(x, -9.2f, 9.2f);
-  const vec s = x * x;
-  return within(divide(x * polynomial(p, s), polynomial(q, s)), -1.0f, 1.0f);
+  vec square[R], above[R], below[R];
+  for (int r = 0; r < R; ++r) x[r] = within(x[r], -9.2f, 9.2f), square[r] = x[r] * x[r];
+  polynomial(p, square, above), polynomial(q, square, below);
+  for (int r = 0; r < R; ++r) x[r] = within(divide(x[r] * above[r], below[r]), -1.0f, 1.0f);
 }
 
 }  // namespace
