@@ -27,7 +27,7 @@ constexpr int P = 4 * W, KEPT = 5 * W;
 constexpr int ROWS = W == 16 ? 6 : 3;  // of a tile, at most: 4 R sums, R inputs and a weight in 32 (16) registers
 constexpr int64_t BLOCK = 64;
 constexpr int64_t DEPTH = 128;            // rows, of batch and time, over which one product of weight gradients sums
-constexpr int64_t STREAM_FROM = 4 << 20;  // floats to keep, from which on they go past the caches
+constexpr int64_t STREAM_FROM = 2 << 20;  // floats to keep, from which on they go past the caches
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
