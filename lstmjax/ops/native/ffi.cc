@@ -22,7 +22,7 @@ using Dims = ffi::Span<const int64_t>;
 namespace {
 const Kernel* chosen = nullptr;  // by lstmjax_choose, before the handlers are registered
 
-constexpr int64_t ROWS_FORWARD = 8, ROWS_BACKWARD = 32, MOST_PARTS = 8;  // the least rows of a part of a batch; parts
+constexpr int64_t MOST_PARTS = 8, ROWS_FORWARD = 8, ROWS_BACKWARD = 32;  // of a batch; rows of a part, at least
 
 // Memory of the kernel's own, kept for the next call: freed in every call, it would cut up the memory that XLA takes
 // and gives back around it, and the system would have to zero its pages again.
@@ -182,7 +182,7 @@ ffi::Error backward(ffi::ThreadPool pool, ffi::RemainingArgs in, ffi::RemainingR
     if (!transposed.data || !sums.data) return false;
     std::fill_n(sums.data, parts * size, 0.0f);
     chosen->transpose(s, a, transposed.data);
-    const auto task = [&](int64_t part, int64_t first, int64_t end, float* scratch) {
+    const auto task = [&](auto part, auto first, auto end, float* scratch) {
       chosen->backward(s, a, transposed.data, sums.data + part * size, scratch, first, end);
     };
     const bool enough = for_parts(pool, alone, s, parts, chosen->backward_scratch, task);
